@@ -1,4 +1,4 @@
-"""The image that flows through every tool: pixels in their own units and what their file carried."""
+"""The image that flows through every tool: its pixels, their units, and what its file carried."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

@@ -1,1 +1,221 @@
-"""Read and write an image by its suffix; the place where a file becomes an `AstroImage` and back."""
+"""Read and write an image by its suffix: where a file becomes an `AstroImage` and back."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from common.atomic import atomic_write, check_writable
+from common.image import AstroImage
+
+__all__ = ["FORMATS", "check_writable", "read_image", "split_suffix", "write_image"]
+
+Channels = Sequence[int] | None
+Reader = Callable[[Path, int | str | None, Channels, bool], AstroImage]
+Writer = Callable[[Path, AstroImage, bool], None]
+
+
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    hdu: int | str | None = None,
+    channels: Channels = None,
+    zeros: str = "border",
+    verify: bool = True,
+) -> AstroImage:
+    """Return the image of a file in its own units, with all that the file carries.
+
+    Parameters
+    ----------
+    path : path
+        A file with one of the suffixes of `FORMATS`, in lower or upper case.
+    hdu : int or str, optional
+        FITS: index, EXTNAME, ``"EXTNAME,EXTVER"`` or three of the first two kinds as channels.
+        XISF: index or id of the image. The default is the first image.
+    channels : sequence of int, optional
+        The planes to take, one or three.
+    zeros : {'border', 'all', 'data'}, optional
+        Which exact zeros are missing pixels (NaN; the writer puts the zeros back): 'border' for
+        solid areas, zero in all channels, which reach the edge of the image; 'all'; or none.
+        With 'border' an image whose median is 0 (sparse photon counts) keeps its zeros as data;
+        for a mosaic that is mostly empty use 'all'.
+    verify : bool, optional
+        Whether wrong checksums in the file are errors.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file to read.
+    ValueError
+        If the file is not an image of this kind, is damaged, or a parameter does not fit it.
+    """
+    path = Path(path)
+    if zeros not in ("border", "all", "data"):
+        raise ValueError(f"{path.name}: zeros={zeros!r} is unknown. Use border, all or data.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, expected an image file. Name a file.")
+    suffix = split_suffix(path)[1]
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file. Check the name and the folder.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty (0 bytes). Get it again.")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path}: may not be read. Change its permissions.")
+    reader, _ = FORMATS[suffix.lower()]
+    return mark_missing(reader(path, hdu, channels, verify), zeros)
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    image: AstroImage,
+    *,
+    overwrite: bool = False,
+    compress: bool = False,
+) -> None:
+    """Write an image with all that its source carried; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    path : path
+        A file name with one of the suffixes of `FORMATS`; it decides on the format.
+    image : AstroImage
+        From the same or the other format, or from an array.
+    overwrite : bool, optional
+        Whether an existing file may be replaced. The image's own source may be, too.
+    compress : bool, optional
+        XISF: compress the pixels without loss. FITS: name the file ``*.fits.fz`` instead.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
+        If the file cannot be written; as `check_writable`, which tells it before the work.
+    ValueError
+        If the suffix is unknown, or the image cannot be written in this format.
+    """
+    path = Path(path)
+    _, writer = FORMATS[split_suffix(path)[1].lower()]
+    with atomic_write(path, overwrite) as temporary:
+        writer(temporary, image, compress)
+
+
+def split_suffix(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """Return the path without its image suffix, and the suffix ('.fits.fz' is one suffix).
+
+    Raises
+    ------
+    ValueError
+        If the suffix is not in `FORMATS`.
+    """
+    path = Path(path)
+    for suffix in sorted(FORMATS, key=len, reverse=True):
+        stem, tail = path.name[: -len(suffix)], path.name[-len(suffix) :]
+        if tail.lower() == suffix and stem:
+            return path.with_name(stem), tail
+    raise ValueError(
+        f"{path}: the suffix is not that of an image file. Use one of {', '.join(FORMATS)}."
+    )
+
+
+def mark_missing(image: AstroImage, zeros: str) -> AstroImage:
+    """Return the image with the zeros that mean 'missing' as NaN, recorded in `zero_border`.
+
+    Parameters
+    ----------
+    image : AstroImage
+        A fresh one: its pixels are changed in place.
+    zeros : {'border', 'all', 'data'}
+        As in `read_image`.
+    """
+    if zeros == "data":
+        return image
+    pixels = image.pixels
+    if zeros == "all":
+        missing = pixels == 0
+    elif _median_is_zero(pixels):
+        return image
+    else:
+        missing = np.broadcast_to(_solid_border((pixels == 0).all(axis=-1))[..., None], image.shape)
+    if not missing.any():
+        return image
+    pixels = pixels if pixels.flags.writeable else pixels.copy()
+    pixels[missing] = np.nan
+    return replace(image, pixels=pixels, zero_border=missing)
+
+
+def _median_is_zero(pixels: np.ndarray) -> bool:
+    """Count instead of sorting: an image of 100 million pixels would take seconds and a copy."""
+    finite = np.count_nonzero(np.isfinite(pixels))
+    most = max(np.count_nonzero(pixels > 0), np.count_nonzero(pixels < 0))
+    return bool(most <= finite / 2)
+
+
+def _solid_border(zero: np.ndarray) -> np.ndarray:
+    """Return where zeros fill 3x3 areas in a region that reaches the edge; shape (H, W)."""
+    from scipy import ndimage
+
+    if not any(edge.any() for edge in (zero[0], zero[-1], zero[:, 0], zero[:, -1])):
+        return np.zeros_like(zero)
+    square = np.ones((3, 3), bool)
+    core = ndimage.binary_erosion(zero, square, border_value=1)
+    solid = ndimage.binary_dilation(core, square) & zero
+    labels, _ = ndimage.label(solid, square)
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    reaches = np.zeros(labels.max() + 1, bool)
+    reaches[edge] = True
+    reaches[0] = False
+    return reaches[labels]
+
+
+def _read_fits(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
+    from common.fits_io import read_fits
+
+    return read_fits(path, hdu=hdu, channels=channels, verify=verify)
+
+
+def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
+    from common.convert import to_fits
+    from common.fits_io import FitsCarrier, write_fits
+
+    if image.carrier is None or isinstance(image.carrier, FitsCarrier):
+        write_fits(path, image, compress=compress)
+        return
+    pixels, header = to_fits(image)
+    image = replace(image, pixels=pixels, carrier=None, zero_border=None)
+    write_fits(path, image, compress=compress, header=header)
+
+
+def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
+    from common.xisf_io import read_xisf
+
+    image = 0 if hdu is None else int(hdu) if str(hdu).isdigit() else hdu
+    return read_xisf(path, image=image, channels=channels)
+
+
+def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
+    from common.convert import to_xisf
+    from common.fits_io import FitsCarrier
+    from common.xisf_io import write_xisf
+
+    keywords: list[tuple[str, str, str]] = []
+    if isinstance(image.carrier, FitsCarrier):
+        pixels, keywords = to_xisf(image)
+        image = replace(image, pixels=pixels, carrier=None, zero_border=None)
+    with open(path, "wb") as file:
+        write_xisf(file, image, compress=compress, keywords=keywords)
+
+
+_FITS: tuple[Reader, Writer] = (_read_fits, _write_fits)
+FORMATS: dict[str, tuple[Reader, Writer]] = {
+    ".fits": _FITS,
+    ".fit": _FITS,
+    ".fts": _FITS,
+    ".fits.fz": _FITS,
+    ".fit.fz": _FITS,
+    ".fts.fz": _FITS,
+    ".fits.gz": _FITS,
+    ".fit.gz": _FITS,
+    ".fts.gz": _FITS,
+    ".xisf": (_read_xisf, _write_xisf),
+}

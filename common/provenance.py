@@ -1,0 +1,174 @@
+"""What was done to an image: HISTORY lines, keywords and a parameter file that can be replayed."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.atomic import atomic_write
+from common.image import Card
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_KEYS = ("tool", "version", "input", "parameters")
+
+
+def history_lines(
+    tool: str,
+    version: str,
+    input: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+    *,
+    notes: Iterable[str] = (),
+) -> list[str]:
+    """Return the HISTORY lines of one run: tool and input, each parameter, then the notes.
+
+    They hold no time and no folder, so that the same run writes the same file everywhere; paths
+    among the parameters are cut to file names.
+    """
+    lines = [f"{tool} {version} on {Path(input).name}"]
+    for name, value in parameters.items():
+        shown = Path(value).name if isinstance(value, os.PathLike) else value
+        lines.append(f"{tool}: {name} = {shown}")
+    return lines + [f"{tool}: {note}" for note in notes]
+
+
+def provenance_cards(
+    tool: str,
+    version: str,
+    input: str | os.PathLike[str],
+    *,
+    pixels: "np.ndarray | None" = None,
+    model_sha256: str | None = None,
+    seed: int | None = None,
+) -> tuple[Card, ...]:
+    """Return the keywords of one run: BGTOOL, BGVERS, BGINPUT, BGDATSUM, BGMODEL and BGSEED.
+
+    Parameters
+    ----------
+    tool, version : str
+        Who made the file.
+    input : path
+        The input; only its name is kept.
+    pixels : array, shape (H, W, C), optional
+        The input's pixels, for `datasum`.
+    model_sha256 : str, optional
+        Hash of the weights.
+    seed : int, optional
+        Seed of the random numbers.
+    """
+    cards: list[Card] = [
+        ("BGTOOL", tool, "program that made this image"),
+        ("BGVERS", version, "its version"),
+        ("BGINPUT", Path(input).name, "its input file"),
+    ]
+    if pixels is not None:
+        cards.append(("BGDATSUM", str(datasum(pixels)), "DATASUM of the input pixels"))
+    if model_sha256 is not None:
+        cards.append(("BGMODEL", model_sha256, "SHA-256 of the weights"))
+    if seed is not None:
+        cards.append(("BGSEED", int(seed), "seed of the random numbers"))
+    return tuple(cards)
+
+
+def datasum(pixels: "np.ndarray") -> int:
+    """Return the FITS DATASUM of pixels of shape (H, W, C), stored as (C, H, W) floats.
+
+    For a float32 or float64 FITS image without scaling it equals the DATASUM of its HDU.
+    """
+    import numpy as np
+
+    from common.fits_cards import ones_sum
+
+    pixels = np.asarray(pixels)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    total = 0
+    rows = 256  # converted at once: no second copy of a large image
+    for channel in range(pixels.shape[2]):
+        for top in range(0, pixels.shape[0], rows):
+            block = pixels[top : top + rows, :, channel]
+            total = ones_sum(block.astype(block.dtype.newbyteorder(">"), order="C").data, total)
+    return total
+
+
+def write_params(
+    path: str | os.PathLike[str],
+    tool: str,
+    version: str,
+    input: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write the parameters of a run as JSON, which `read_params` and `--params` replay.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not a number, text, list, mapping or path.
+    """
+    content = {
+        "tool": tool,
+        "version": version,
+        "input": Path(input).name,
+        "parameters": dict(parameters),
+    }
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        if hasattr(value, "tolist"):  # numpy scalars and arrays
+            return value.tolist()
+        raise ValueError(f"{Path(path).name}: the parameter {value!r} cannot be written as JSON.")
+
+    text = json.dumps(content, indent=2, default=plain)
+    with atomic_write(path, overwrite) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_params(
+    path: str | os.PathLike[str], tool: str, *, known: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """Return the parameters of a parameter file.
+
+    Parameters
+    ----------
+    path : path
+        A file of `write_params`.
+    tool : str
+        The tool that is to run; the file of another tool is refused.
+    known : iterable of str, optional
+        The names of the tool's parameters; others in the file are refused.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a parameter file of this tool, or has unknown keys.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such parameter file.") from None
+    except ValueError as error:  # JSON and UTF-8 errors
+        raise ValueError(f"{path}: is not a parameter file in JSON ({error}).") from error
+    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+        raise ValueError(f'{path}: expected an object with "parameters", as a run writes it.')
+    _refuse_unknown(path, content, _KEYS)
+    if content.get("tool") != tool:
+        raise ValueError(f"{path}: is a parameter file of {content.get('tool')}, not of {tool}.")
+    parameters = content["parameters"]
+    if known is not None:
+        _refuse_unknown(path, parameters, known)
+    return parameters
+
+
+def _refuse_unknown(path: Path, found: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    unknown = [key for key in found if key not in known]
+    if unknown:
+        raise ValueError(
+            f"{path}: unknown keys {', '.join(unknown)}. Known are {', '.join(known)}."
+        )
