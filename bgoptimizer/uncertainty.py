@@ -1,0 +1,45 @@
+"""How well a background is known: a standard deviation for every cell."""
+
+import numpy as np
+
+from bgoptimizer.config import BackgroundConfig
+from bgoptimizer.mask import ObjectMap, robust_fit
+from bgoptimizer.smoothing import Grid
+
+
+def bootstrap_sigma(
+    cells: np.ndarray,
+    found: ObjectMap,
+    grid: Grid,
+    chosen: list[tuple[str, float, float]],
+    noise: float,
+    surface: np.ndarray,
+    config: BackgroundConfig,
+) -> np.ndarray:
+    """Return the standard deviation of the surface, shape (h, w).
+
+    `config.uncertainty` fits on blocks drawn with replacement, each under a prior drawn from the
+    near ties, give the spread that the data and the choice leave; the posterior deviation, scaled
+    by how far held-out blocks missed, gives what no data constrain (under objects).
+    """
+    rng = np.random.default_rng(config.seed)
+    weights = found.sky * ~found.objects
+    bound = (found.objects & (found.sky > 0)) | found.floor
+    side = max(2, grid.rows // 12)
+    down, across = -(-grid.rows // side), -(-grid.columns // side)
+    spread = np.zeros_like(cells)
+    for _ in range(config.uncertainty):
+        name, stiffness, _ = chosen[rng.integers(len(chosen))]
+        drawn = rng.multinomial(down * across, np.full(down * across, 1 / (down * across)))
+        times = np.kron(drawn.reshape(down, across), np.ones((side, side)))
+        times = times[: grid.rows, : grid.columns]
+        fit, _ = robust_fit(
+            grid.priors[name], cells, weights * times, stiffness, noise, rounds=3, bound=bound
+        )
+        spread += (fit.values - surface) ** 2
+    spread /= config.uncertainty
+    posterior = np.zeros_like(cells)
+    for name, stiffness, error in chosen:
+        unsure = grid.priors[name].deviation(weights, stiffness, noise)
+        posterior += (unsure * max(error / 0.8, 0.3)) ** 2  # 0.8 = mean |error| of a unit normal
+    return np.sqrt(spread + posterior / len(chosen))

@@ -1,0 +1,401 @@
+"""Midtones transfer function and its exact inverse: the door between linear and stretched pixels.
+
+`MtfStretch` is the stretch of the background fit, reversible; `auto_stf` is a stretch for display
+only, the numbers of PixInsight's AutoSTF.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SAMPLES = (
+    4_000_000  # per channel: np.quantile of 180 Mpx takes seconds, 4e6 give 1e-3 of the spread
+)
+BLOCK = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
+MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its MAD
+
+
+def mtf(x: Any, midtones: Any, ratio: Any = 2.0) -> np.ndarray:
+    """Map 0 to 0, `midtones` to 1 / `ratio` and 1 to 1 by a rational curve.
+
+    Parameters
+    ----------
+    x : array
+        Values, meant for [0, 1]; the curve has a pole outside.
+    midtones : float or array
+        Value in (0, 1) that is mapped to 1 / `ratio`.
+    ratio : float or array
+        Above 1. The default 2 gives the function of the XISF 1.0 specification, section 8.5.6.
+
+    Returns
+    -------
+    array
+        (1 - m) x / ((1 - r m) x + (r - 1) m).
+
+    Raises
+    ------
+    ValueError
+        If `midtones` is not between 0 and 1 or `ratio` is not above 1.
+    """
+    x = np.asarray(x)
+    m, r = _check_curve(midtones, ratio)
+    return (1 - m) * x / ((1 - r * m) * x + (r - 1) * m)
+
+
+def inverse_mtf(y: Any, midtones: Any, ratio: Any = 2.0) -> np.ndarray:
+    """Return the x for which `mtf(x, midtones, ratio)` is `y`.
+
+    The inverse is the same curve with midtones 1 - m and ratio r / (r - 1).
+    """
+    m, r = _check_curve(midtones, ratio)
+    return mtf(y, 1 - m, r / (r - 1))
+
+
+def _check_curve(midtones: Any, ratio: Any) -> tuple[Any, Any]:
+    """Return both as given; numbers stay Python numbers, which keep float32 arrays float32."""
+    if not np.all((np.asarray(midtones) > 0) & (np.asarray(midtones) < 1)):
+        raise ValueError(f"midtones must lie between 0 and 1. Received: midtones={midtones}")
+    if not np.all(np.asarray(ratio) > 1):
+        raise ValueError(f"ratio must be above 1. Received: ratio={ratio}")
+    return midtones, ratio
+
+
+class Clipped(NamedTuple):
+    """Where a stretch loses values; bool arrays, shape (H, W, C), disjoint."""
+
+    low: np.ndarray
+    high: np.ndarray
+    missing: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class MtfStretch:
+    """Stretch that brings the sky to a fixed grey and takes it back.
+
+    x = (linear - pedestal) / scale, clipped to [0, 1]; stretched = mtf(x; midtones, 1 / target).
+    Build it with `fit`. Tuples hold one number per channel.
+
+    Parameters
+    ----------
+    pedestal : tuple of float
+        Linear value that becomes 0: the minimum.
+    scale : tuple of float
+        Linear distance from the pedestal to the value that becomes 1: the quantile.
+    midtones : tuple of float
+        Scaled value that becomes `target`: the median.
+    target : float
+        Stretched value of the median, in (0, 1).
+    clip : bool
+        Saturate what lies outside [0, 1]. If False the curve goes on as a straight line with the
+        slope it has at 0 and at 1, so that nothing is lost and nothing meets the pole.
+    zeros_missing : bool
+        Count exact zeros as missing, as registered frames mark their border.
+    """
+
+    pedestal: tuple[float, ...]
+    scale: tuple[float, ...]
+    midtones: tuple[float, ...]
+    target: float = 0.25
+    clip: bool = True
+    zeros_missing: bool = True
+
+    @classmethod
+    def fit(
+        cls,
+        pixels: np.ndarray,
+        missing: np.ndarray | None = None,
+        *,
+        quantile: float = 0.95,
+        target: float = 0.25,
+        linked: bool = False,
+        clip: bool = True,
+        zeros_missing: bool = True,
+        name: str = "image",
+    ) -> "MtfStretch":
+        """Measure pedestal, scale and midtones on linear pixels.
+
+        The minimum is that of all pixels. Median and quantile are taken on every k-th pixel where
+        a channel has more than 4e6, k being the same for the same shape.
+
+        Parameters
+        ----------
+        pixels : array, shape (H, W, C)
+            Linear values. NaN and infinities are missing.
+        missing : bool array, shape (H, W), (H, W, 1) or (H, W, C), optional
+            Further pixels to leave out.
+        quantile : float
+            Fraction of the pixels that stay below 1.
+        target : float
+            Stretched value of the median.
+        linked : bool
+            One set of numbers for all channels together, which keeps the colours.
+        clip, zeros_missing : bool
+            See the class.
+        name : str
+            What error messages call the image.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, a channel has no valid pixel, or its median is not
+            between its minimum and its quantile (a constant channel, for one).
+        """
+        for key, value in (("quantile", quantile), ("target", target)):
+            if not 0 < value < 1:
+                raise ValueError(f"{key} must lie between 0 and 1. Received: {key}={value}")
+        pixels = _check_pixels(pixels, name)
+        if missing is not None:
+            missing = np.asarray(missing, bool)
+            if missing.ndim == 2:
+                missing = missing[..., None]
+            if missing.shape not in (pixels.shape, (*pixels.shape[:2], 1)):
+                raise ValueError(
+                    f"{name}: missing of shape {missing.shape} does not fit pixels of shape "
+                    f"{pixels.shape}. Give (H, W) or (H, W, C)."
+                )
+        channels = pixels.shape[-1]
+        rows: list[tuple[float, float, float]] = []
+        groups = [list(range(channels))] if linked else [[c] for c in range(channels)]
+        for group in groups:
+            where = f"{name}, channel" + (f"s {group} linked" if linked else f" {group[0]}")
+            lowest, samples = math.inf, []
+            for c in group:
+                mask = None if missing is None else missing[..., c % missing.shape[-1]]
+                low, values = _valid_samples(pixels[..., c], mask, zeros_missing)
+                lowest = min(lowest, low)
+                samples.append(values)
+            rows += [_levels(lowest, np.concatenate(samples), quantile, where)] * len(group)
+        pedestal, scale, midtones = zip(*rows, strict=True)
+        levels = {"pedestal": pedestal, "scale": scale, "midtones": midtones}
+        return cls(**levels, target=target, clip=clip, zeros_missing=zeros_missing)
+
+    def forward(self, linear: np.ndarray) -> np.ndarray:
+        """Return the stretched pixels, same shape; float64 stays, all else becomes float32.
+
+        NaN and infinities become NaN. Exact zeros are stretched like any value; `clipped` tells
+        that they are missing.
+        """
+
+        def curve(x: np.ndarray, m: float, r: float) -> np.ndarray:
+            inside = np.clip(x, 0, 1)
+            y = np.where(inside < 1, mtf(inside, m, r), 1)  # saturated is 1 to the last bit
+            if not self.clip:
+                steep = (1 - m) / ((r - 1) * m)  # slope at 0; at 1 it is the reciprocal
+                y += np.where(x < 0, x * steep, (x - inside) / steep)
+            y[~np.isfinite(x)] = np.nan
+            return y
+
+        def channel(values: np.ndarray, c: int) -> np.ndarray:
+            x = (values - self.pedestal[c]) / self.scale[c]
+            return curve(x, self.midtones[c], 1 / self.target)
+
+        return self._by_channel(linear, channel)
+
+    def inverse(self, stretched: np.ndarray) -> np.ndarray:
+        """Return the linear pixels of stretched ones.
+
+        Exact, to the rounding of the stretched dtype, for every pixel that `clipped` does not
+        name. Values outside [0, 1], which a model may reach, follow the straight lines that
+        continue the curve. NaN stay NaN.
+        """
+
+        def channel(values: np.ndarray, c: int) -> np.ndarray:
+            m, r = self.midtones[c], 1 / self.target
+            steep = (1 - m) / ((r - 1) * m)
+            inside = np.clip(values, 0, 1)
+            x = inverse_mtf(inside, m, r)
+            x += np.where(values < 0, values / steep, (values - inside) * steep)
+            return x * self.scale[c] + self.pedestal[c]
+
+        return self._by_channel(stretched, channel)
+
+    def clipped(self, linear: np.ndarray) -> Clipped:
+        """Tell which pixels lie under the pedestal, over the quantile, or are missing.
+
+        The answer holds for the values; with `clip=False` none of them is lost.
+        """
+        pixels = self._check_channels(linear)
+        low = np.array(self.pedestal)
+        missing = _missing(pixels, self.zeros_missing)
+        return Clipped(
+            low=(pixels < low) & ~missing,
+            high=(pixels > low + np.array(self.scale)) & ~missing,
+            missing=missing,
+        )
+
+    def _check_channels(self, pixels: np.ndarray) -> np.ndarray:
+        pixels = _check_pixels(pixels, "image")
+        if pixels.shape[-1] != len(self.scale):
+            raise ValueError(
+                f"the stretch was fitted to {len(self.scale)} channels, the pixels have shape "
+                f"{pixels.shape}. Fit it to an image with the same channels."
+            )
+        return pixels
+
+    def _by_channel(
+        self, pixels: np.ndarray, function: Callable[[np.ndarray, int], np.ndarray]
+    ) -> np.ndarray:
+        """Apply a float64 function to blocks of rows of each channel."""
+        pixels = self._check_channels(pixels)
+        out = np.empty_like(pixels)
+        step = max(1, BLOCK // pixels.shape[1])
+        with np.errstate(invalid="ignore"):  # infinities, which become NaN
+            for c in range(pixels.shape[-1]):
+                for row in range(0, pixels.shape[0], step):
+                    block = np.asarray(pixels[row : row + step, :, c], np.float64)
+                    out[row : row + step, :, c] = function(block, c)
+        return out
+
+
+def _check_pixels(pixels: np.ndarray, name: str) -> np.ndarray:
+    pixels = np.asarray(pixels)
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise ValueError(
+            f"{name}: expected pixels of shape (H, W, C), got {pixels.shape}. "
+            "Add the channel axis to a mono image with pixels[..., None]."
+        )
+    return pixels.astype(np.result_type(pixels.dtype, np.float32), copy=False)
+
+
+def _missing(values: np.ndarray, zeros_missing: bool) -> np.ndarray:
+    missing = ~np.isfinite(values)
+    if zeros_missing:
+        missing |= values == 0
+    return missing
+
+
+def _stride(height: int, width: int) -> int:
+    """Step through the flat pixels that keeps SAMPLES of them and visits every column."""
+    step = math.ceil(height * width / SAMPLES)
+    while math.gcd(step, width) > 1:
+        step += 1
+    return step
+
+
+def _valid_samples(
+    plane: np.ndarray, missing: np.ndarray | None, zeros_missing: bool
+) -> tuple[float, np.ndarray]:
+    """Return the minimum of the valid pixels of a plane (H, W) and a strided sample of them."""
+    valid = ~_missing(plane, zeros_missing)
+    if missing is not None:
+        valid &= ~missing
+    lowest = float(np.min(plane, where=valid, initial=math.inf))
+    height, width = plane.shape
+    flat = np.arange(0, height * width, _stride(height, width))
+    picked = flat // width, flat % width
+    return lowest, plane[picked][valid[picked]].astype(np.float64)
+
+
+def _levels(
+    lowest: float, samples: np.ndarray, quantile: float, where: str
+) -> tuple[float, float, float]:
+    if not samples.size:
+        raise ValueError(
+            f"{where}: no valid pixel to fit the stretch to (all are zero, NaN or masked). "
+            "Leave the channel out, or mask less."
+        )
+    median, top = np.quantile(samples, (0.5, quantile))
+    if not lowest < median < top:
+        raise ValueError(
+            f"{where}: the median must lie between the minimum and the {quantile} quantile, got "
+            f"minimum {lowest:g}, median {median:g}, quantile {top:g}: the channel is constant or "
+            "mostly one value. Leave the channel out, mask that value, or raise the quantile."
+        )
+    return lowest, float(top - lowest), float((median - lowest) / (top - lowest))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stf:
+    """Screen stretch of PixInsight: numbers per channel, in units of `bounds` mapped to [0, 1]."""
+
+    shadows: tuple[float, ...]
+    midtones: tuple[float, ...]
+    highlights: tuple[float, ...]
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+def auto_stf(
+    pixels: np.ndarray,
+    *,
+    linked: bool = False,
+    target: float = 0.25,
+    shadows_clipping: float = -2.8,
+) -> Stf:
+    """Return the screen stretch that PixInsight's AutoSTF computes.
+
+    shadows = median + k · 1.4826 · MAD; midtones bring the median to `target`. A group whose
+    medians are all above 0.5 (a negative) is treated from its highlights, as PixInsight does.
+    Taken on every k-th pixel where a channel has more than 4e6.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W, C)
+        Linear values in [0, 1]. Where some lie outside, minimum and maximum are taken for 0 and 1
+        and kept in `bounds`. NaN, infinities and zeros are left out.
+    linked : bool
+        One stretch for all channels, from the mean of their statistics.
+    target : float
+        Grey of the sky on the screen.
+    shadows_clipping : float
+        k, in units of 1.4826 · MAD; PixInsight's default is -2.8.
+
+    Raises
+    ------
+    ValueError
+        If a channel has no valid pixel.
+    """
+    pixels = _check_pixels(pixels, "image")
+    finite = np.isfinite(pixels)
+    low = float(np.min(pixels, where=finite, initial=math.inf))
+    high = float(np.max(pixels, where=finite, initial=-math.inf))
+    bounds = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+    medians, sigmas = [], []
+    for c in range(pixels.shape[-1]):
+        _, samples = _valid_samples(pixels[..., c], None, zeros_missing=True)
+        if not samples.size:
+            raise ValueError(
+                f"image, channel {c}: no valid pixel (all are zero or NaN). Leave the channel out."
+            )
+        samples = (samples - bounds[0]) / ((bounds[1] - bounds[0]) or 1.0)
+        medians.append(float(np.median(samples)))
+        sigmas.append(MAD_TO_SIGMA * float(np.median(np.abs(samples - medians[-1]))))
+    groups = [list(range(len(medians)))] if linked else [[c] for c in range(len(medians))]
+    rows: list[tuple[float, float, float]] = []
+    for group in groups:
+        inverted = all(medians[c] > 0.5 for c in group)
+        sign = -1 if inverted else 1
+        ends = [
+            medians[c] + sign * shadows_clipping * sigmas[c] if sigmas[c] else float(inverted)
+            for c in group
+        ]
+        end = float(np.clip(np.mean(ends), 0, 1))
+        distance = abs(float(np.mean([medians[c] for c in group])) - end)
+        distance = min(max(distance, 1e-6), 1 - 1e-6)  # midtones must stay inside (0, 1)
+        bright = (0.0, float(mtf(target, distance)), end)
+        dark = (end, float(mtf(distance, target)), 1.0)
+        rows += [bright if inverted else dark] * len(group)
+    shadows, midtones, highlights = zip(*rows, strict=True)
+    return Stf(shadows=shadows, midtones=midtones, highlights=highlights, bounds=bounds)
+
+
+def apply_stf(pixels: np.ndarray, stf: Stf) -> np.ndarray:
+    """Return pixels (H, W, C) for display, float32 in [0, 1]; missing pixels become 0."""
+    pixels = _check_pixels(pixels, "image")
+    if pixels.shape[-1] != len(stf.shadows):
+        raise ValueError(
+            f"the screen stretch has {len(stf.shadows)} channels, the pixels have shape "
+            f"{pixels.shape}. Take auto_stf of an image with the same channels."
+        )
+    out = np.empty(pixels.shape, np.float32)
+    low, high = stf.bounds
+    extent = (high - low) or 1.0
+    levels = zip(stf.shadows, stf.midtones, stf.highlights, strict=True)
+    for c, (shadows, midtones, highlights) in enumerate(levels):
+        black = low + shadows * extent
+        white = low + highlights * extent
+        x = np.clip((pixels[..., c] - black) / ((white - black) or 1.0), 0, 1)
+        out[..., c] = np.nan_to_num(mtf(x, midtones))
+    return out
