@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bgoptimizer.cells import automatic_factor, block_reduce, cell_noise
+from bgoptimizer.cells import automatic_factor, block_reduce, cell_noise, median_bias
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.mask import ObjectMap, recognise_objects, robust_fit
 from bgoptimizer.model import BackgroundModel, SurfacePlane
@@ -13,6 +13,7 @@ from common.image import AstroImage
 
 POINTS_PER_HEIGHT = 14  # a glow of σ = 0.09 heights is followed, a nebula's texture is not
 MINIMUM_CELLS = 16
+SAMPLE = 4_000_000  # pixels behind a quantile
 
 
 def fit_background(
@@ -147,7 +148,10 @@ def _fit_robust(pixels, weights, config, image) -> BackgroundModel:
             aspect = max(cells.shape) / min(cells.shape)
             count = config.control_points or round(POINTS_PER_HEIGHT**2 * min(aspect, 4))
             grid = Grid(*cells.shape, count)
-        fitted.append(_fit_channel(cells, allowed, grid, config))
+        part = _fit_channel(cells, allowed, grid, config)
+        if config.downscaling_func == "median":
+            _take_off_confusion(part, pixels[..., channel], factor)
+        fitted.append(part)
     weights_, affine = np.split(
         np.stack([grid.to_spline @ part["points"] for part in fitted], -1), [-3]
     )
@@ -187,6 +191,24 @@ def _fit_channel(cells, allowed, grid: Grid, config) -> dict:
         "cells": cells, "map": found, "points": points, "values": values, "used": used,
         "sigma": sigma,
     }  # fmt: skip
+
+
+def _take_off_confusion(part: dict, plane: np.ndarray, factor: int) -> None:
+    """Lower the surface by the bias that faint stars give to medians; a third of it is uncertain."""
+    rows, columns = np.nonzero((part["used"] > 0.5) & (part["map"].sky > 0.5))
+    if not rows.size:
+        return
+    step = -(-rows.size * factor**2 // SAMPLE)
+    sample = []
+    for row, column in zip(rows[::step], columns[::step], strict=True):
+        block = plane[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
+        sample.append(block.ravel() - part["values"][row, column])
+    residual = np.concatenate(sample)
+    bias = median_bias(residual[np.isfinite(residual)])
+    part["points"] = part["points"] - bias
+    part["values"] = part["values"] - bias
+    if part["sigma"] is not None:
+        part["sigma"] = np.hypot(part["sigma"], 0.3 * bias)
 
 
 def fit_average(

@@ -1,10 +1,15 @@
 """How well a background is known: a standard deviation for every cell."""
 
 import numpy as np
+from scipy import ndimage
 
 from bgoptimizer.config import BackgroundConfig
-from bgoptimizer.mask import ObjectMap, robust_fit
+from bgoptimizer.mask import GROW_MODEL, GROW_NOISE, ObjectMap, robust_fit
 from bgoptimizer.smoothing import Grid
+
+WING_LENGTH = 0.08  # heights of the frame over which undetected outskirts fade
+EXTENDED = 0.1  # half-width in heights from which an object has such outskirts in full
+CALIBRATION = 0.8  # median coverage of 68 % over 40 random scenes (make_scene, seeds 0...39)
 
 
 def bootstrap_sigma(
@@ -42,4 +47,16 @@ def bootstrap_sigma(
     for name, stiffness, error in chosen:
         unsure = grid.priors[name].deviation(weights, stiffness, noise)
         posterior += (unsure * max(error / 0.8, 0.3)) ** 2  # 0.8 = mean |error| of a unit normal
-    return np.sqrt(spread + posterior / len(chosen))
+    known = np.sqrt(spread + posterior / len(chosen))
+    return CALIBRATION * np.hypot(known, _hidden_wings(found.objects, known, noise))
+
+
+def _hidden_wings(objects: np.ndarray, known: np.ndarray, noise: float) -> np.ndarray:
+    """Light that an object's outskirts may add just below what the object map could notice."""
+    if not objects.any():
+        return np.zeros_like(known)
+    distance = ndimage.distance_transform_edt(~objects) / objects.shape[0]
+    widest = ndimage.distance_transform_edt(objects).max() / objects.shape[0]
+    limit = GROW_NOISE * noise / (8 * np.sqrt(np.pi)) + GROW_MODEL * known
+    extended = min(1.0, widest / EXTENDED)
+    return extended * limit * np.exp(-distance / WING_LENGTH)

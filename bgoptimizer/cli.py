@@ -1,0 +1,263 @@
+"""The command `bgoptimizer`: files in, corrected files, models, masks and pictures out."""
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bgoptimizer import __version__
+from bgoptimizer.config import BackgroundConfig
+from common import cli
+
+TOOL = "bgoptimizer"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    # The matrices are small: with more threads BLAS spends its time waiting (2 to 4 times the CPU)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return cli.run(_run, argv, tool=TOOL)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=TOOL,
+        description="Fit the sky background of linear FITS or XISF images and take it off. Writes "
+        "<stem>_bgSubtracted (or _bgDivided), <stem>_bgModel, <stem>_bgMask (file and PNG) and "
+        "<stem>_bgParams.json.",
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT [OUTPUT_DIR]", help="images, folders or patterns")
+    add("-o", "--output", type=Path, help="folder for the outputs, or the result's file name")
+    add("-m", "--mask", type=Path, help="mask image: 1 = use, 0 = leave out, values between weigh")
+    add("-c", "--compress", action="store_true", help="lz4hc and byte shuffling in XISF outputs")
+    add("-p", "--preview", action="store_true", help="no fit: write stretch and mask as a PNG")
+    add("--preview-png", type=Path, metavar="PNG", help="name of that PNG; no fit")
+    add("--before-after", type=Path, metavar="PNG", help="write before, model and after")
+    add("--animation", type=Path, metavar="GIF", help="write the rounds of the fit")
+    add("--save-mask", action=argparse.BooleanOptionalAction, default=True,
+        help="write what was used for the fit as a file and a picture (default: yes)")  # fmt: skip
+    add("--hdu", help="HDU number or EXTNAME (FITS), image number (XISF)")
+    add("--channels", type=_numbers, metavar="0,1,2", help="planes of an image with others too")
+    add("--zeros", choices=("border", "all", "data"), default="border",
+        help="which exact zeros are missing pixels (default: border)")  # fmt: skip
+    add("--no-verify", dest="verify", action="store_false", help="read despite wrong checksums")
+    cli.add_config_flags(parser.add_argument_group("fit"), BackgroundConfig)  # type: ignore[arg-type]
+    cli.add_common_flags(parser, __version__)
+    return parser
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _run(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    inputs = _inputs_and_output(args)
+    replayed = None
+    if args.params:
+        from common.provenance import read_params
+
+        known = [one.name for one in dataclasses.fields(BackgroundConfig)]
+        replayed = read_params(args.params, TOOL, known=known)
+    config = cli.config_from_args(args, BackgroundConfig, replayed)
+
+    from common.batch import expand_inputs, run_batch
+
+    paths = expand_inputs(inputs)
+    if len(paths) == 1:
+        _report(args, _process(paths[0], args, config))
+        return cli.DONE
+    if args.output is not None and _is_image_name(args.output):
+        raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
+    single = [n for n in ("before_after", "animation", "preview_png") if getattr(args, n)]
+    if single:
+        raise ValueError(f"--{single[0].replace('_', '-')} names one file, {len(paths)} inputs.")
+    with cli.Progress(len(paths), TOOL, quiet=args.quiet or args.json) as bar:
+
+        def done(path: Path, failure: Exception | None) -> None:
+            bar.update()
+            if failure is not None:
+                print(f"{TOOL}: error: {cli.describe_error(failure)[1]}", file=sys.stderr)
+
+        batch = run_batch(
+            paths, lambda path: _report(args, _process(path, args, config)), progress=done
+        )
+    return batch.exit_code
+
+
+def _inputs_and_output(args: argparse.Namespace) -> list[str]:
+    """Split the positionals: the original's second one is the output folder."""
+    inputs = list(args.inputs)
+    if args.output is None and len(inputs) == 2 and not _is_image_name(Path(inputs[1])):
+        args.output = Path(inputs.pop())
+    elif args.output is None and len(inputs) > 1:
+        raise ValueError("several inputs: name the folder for the outputs with -o DIR.")
+    return inputs
+
+
+def _is_image_name(path: Path) -> bool:
+    from common.io import FORMATS
+
+    return path.name.lower().endswith(tuple(FORMATS)) and not path.is_dir()
+
+
+def _outputs(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> dict[str, Path]:
+    """All files of a run; `result` may carry a name of the user's."""
+    from common.io import split_suffix
+
+    stem, suffix = split_suffix(path)
+    folder, name = args.output or Path("."), stem.name
+    verb = "Divided" if config.operation == "divide" else "Subtracted"
+    result = None
+    if args.output is not None and _is_image_name(args.output):
+        result = args.output
+        base, suffix = split_suffix(args.output)
+        folder, name = base.parent, base.name
+    if args.preview or args.preview_png:
+        return {"preview": args.preview_png or folder / f"{name}_bgPreview.png"}
+    files = {
+        "result": result or folder / f"{name}_bg{verb}{suffix}",
+        "model": folder / f"{name}_bgModel{suffix}",
+        "parameters": folder / f"{name}_bgParams.json",
+    }
+    if args.save_mask:
+        files["mask"] = folder / f"{name}_bgMask{suffix}"
+        files["mask_picture"] = folder / f"{name}_bgMask.png"
+    if config.uncertainty:
+        files["sigma"] = folder / f"{name}_bgSigma{suffix}"
+    for option in ("before_after", "animation"):
+        if getattr(args, option):
+            files[option] = getattr(args, option)
+    return files
+
+
+def _read_mask(path: Path) -> Any:
+    """Pixels of a mask, scaled to 0...1 if it is an integer file."""
+    import numpy as np
+
+    from common.io import read_image
+
+    return np.nan_to_num(read_image(path, zeros="data").pixels)
+
+
+def _process(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> dict[str, Any]:
+    """Read, fit, correct and write one file; nothing is written before all could be."""
+    start = time.perf_counter()
+    from common.io import check_writable, read_image
+
+    image = read_image(
+        path, hdu=args.hdu, channels=args.channels, zeros=args.zeros, verify=args.verify
+    )
+    mask = None if args.mask is None else _read_mask(args.mask)
+    files = _outputs(path, args, config)
+    _check_folder(args, files)
+    for file in files.values():
+        if file.resolve() == path.resolve():
+            raise ValueError(f"{file}: would replace the input. Choose another output.")
+        check_writable(file, args.overwrite)
+    if "preview" in files:
+        from bgoptimizer import pictures
+        from bgoptimizer.fitting import prepare_mask
+
+        weights = prepare_mask(mask, image)
+        pictures.preview(image, weights, files["preview"], overwrite=args.overwrite)
+        return {"input": path, "outputs": files, "notes": []}
+
+    from bgoptimizer.correct import correct_background
+    from bgoptimizer.fitting import fit_background
+
+    model = fit_background(image, config, mask=mask)
+    correction = correct_background(image, model)
+    _write(image, model, correction, files, args)
+    return {
+        "input": path,
+        "outputs": files,
+        "notes": list(model.notes),
+        "constant": correction.constant,
+        "objects": model.objects.mean((0, 1)),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def _check_folder(args: argparse.Namespace, files: dict[str, Path]) -> None:
+    """Make the output folder if only it is missing."""
+    folder = next(iter(files.values())).parent
+    if args.output is None or folder.exists():
+        return
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: cannot be made ({error.strerror}). Choose another -o."
+        ) from None
+
+
+def _write(image, model, correction, files, args) -> None:
+    import numpy as np
+
+    from common.image import AstroImage
+    from common.io import write_image
+    from common.provenance import history_lines, provenance_cards, write_params
+
+    parameters = dataclasses.asdict(model.config)
+    history = history_lines(TOOL, __version__, image.name, parameters, notes=model.notes)
+    cards = provenance_cards(
+        TOOL, __version__, image.name, pixels=image.pixels, seed=model.config.seed
+    )
+
+    def save(kind: str, pixels_of: AstroImage, what: str) -> None:
+        full = pixels_of.with_pixels(
+            pixels_of.pixels, cards=cards, history=[*history, f"{TOOL}: {what}"]
+        )
+        compress = args.compress and files[kind].suffix.lower() == ".xisf"
+        write_image(files[kind], full, overwrite=args.overwrite, compress=compress)
+
+    def carried(pixels: np.ndarray) -> AstroImage:
+        plain = AstroImage(image.pixels, name=image.name, carrier=image.carrier)
+        return plain.with_pixels(pixels)
+
+    verb = "divided by" if model.config.operation == "divide" else "minus"
+    save("result", correction.result, f"this is the input {verb} its background model")
+    save("model", correction.model, "this is the background model")
+    if "sigma" in files:
+        sigma = model.sigma()
+        if sigma is None:
+            raise ValueError("--uncertainty needs --objective robust.")
+        save("sigma", carried(sigma), "this is the standard deviation of the background model")
+    if "mask" in files:
+        used = model.enlarge(np.clip(model.used, 0, 1)).astype(np.float32)
+        save("mask", carried(used), "this is the weight of each pixel in the fit (0 = left out)")
+    if {"mask_picture", "before_after", "animation"} & set(files):
+        from bgoptimizer import pictures
+
+        again = {"overwrite": args.overwrite}
+        if "mask_picture" in files:
+            pictures.object_map(image, model, files["mask_picture"], **again)
+        if "before_after" in files:
+            pictures.before_after(
+                image, correction.model, correction.result, files["before_after"], **again
+            )
+        if "animation" in files:
+            pictures.animation(image, model, files["animation"], **again)
+    write_params(
+        files["parameters"], TOOL, __version__, image.name, parameters, overwrite=args.overwrite
+    )
+
+
+def _report(args: argparse.Namespace, outcome: dict[str, Any]) -> dict[str, Any]:
+    if args.json:
+        cli.emit_json(outcome)
+    elif not args.quiet:
+        written = ", ".join(str(file) for file in outcome["outputs"].values())
+        notes = "".join(f" ({note})" for note in outcome["notes"])
+        print(f"{outcome['input']}: wrote {written}{notes}")
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main())

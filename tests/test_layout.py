@@ -1,0 +1,92 @@
+"""How the packages stand to each other: who imports whom, one version, and a quick --help."""
+
+import ast
+import configparser
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "common": {"bgrem", "bgoptimizer", "tensorflow", "keras", "jax", "torch"},
+    "bgrem": {"bgoptimizer"},
+    "bgoptimizer": {"bgrem"},
+}
+HEAVY = ("tensorflow", "keras", "jax", "numpy", "scipy", "astropy", "matplotlib")
+
+
+def imported_packages(file):
+    """Top-level names of all imports in a file, those inside functions and of TYPE_CHECKING too."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            head, dot, _ = node.value.partition(".")  # rows of a lazy __init__
+            names |= {head} if dot and head in FORBIDDEN else set()
+    return names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_imports_none_of_its_siblings(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    wrong = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in files
+        for name in imported_packages(file) & FORBIDDEN[package]
+    }
+    assert not wrong
+
+
+def test_the_import_scan_sees_every_form_of_import(tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text("import bgrem.cli as a\ndef f():\n    from keras import ops\nx = 'common.io'\n")
+    assert imported_packages(file) == {"bgrem", "keras", "common"}
+
+
+def test_common_is_ours_and_not_another_package_of_that_name():
+    folders = {Path(import_module(name).__file__).parents[1] for name in FORBIDDEN}
+    assert len(folders) == 1
+
+
+@pytest.mark.parametrize("package", ["bgrem", "bgoptimizer"])
+def test_the_version_is_the_one_of_the_metadata(package):
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg", encoding="utf-8")
+    assert import_module(package).__version__ == metadata["metadata"]["version"]
+
+
+@pytest.mark.parametrize("package", ["bgrem", "bgoptimizer"])
+def test_every_public_name_can_be_imported(package):
+    module = import_module(package)
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("package", ["bgrem", "bgoptimizer"])
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_load_no_heavy_library(package, flag):
+    code = (
+        f"import sys\nfrom {package}.cli import main\ncode = main([{flag!r}])\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+    assert done.stderr == ""
+
+
+def test_a_tool_that_bgrem_does_not_have_yet_is_one_line_and_exit_code_2():
+    done = subprocess.run(
+        [sys.executable, "-m", "bgrem.cli", "denoise", "night.fits", "-s", "6"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("bgrem: error: denoise: ")
+    assert len(done.stderr.splitlines()) == 1
