@@ -20,6 +20,7 @@ RING = 0.06  # guard ring in heights of the frame
 GROW_NOISE, GROW_MODEL = 2.0, 3.0  # σ of the smoothed cells, σ of the prediction
 ROUNDS = 25
 COMPACT = 4.0  # σ above the surrounding 7x7 cells: a star
+FLOOR_DEPTH = -8.0  # σ of a cell: what was cut off must lie clearly below
 TOO_MUCH = 0.85  # a map that covers more has lost the sky
 
 
@@ -134,7 +135,25 @@ def recognise_objects(
     if allowed is not None:
         sky = sky * allowed
     floor = _floor(filled, sky > 0, noise)
-    sky = np.where(floor, 0.0, sky)
+    if floor.any():
+        found = _recognise(filled, grid, noise, present, np.where(floor, 0.0, sky), floor)
+        if _goes_on_below(filled, grid, found, noise):
+            return found
+    return _recognise(filled, grid, noise, present, sky, np.zeros_like(floor))
+
+
+def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
+    """Tell whether the sky beside a plateau at zero predicts values clearly below it there."""
+    weights = found.sky * ~found.objects
+    if weights.mean() < 0.3:  # too little sky to extrapolate from
+        return False
+    name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
+    surface, _ = robust_fit(grid.priors[name], cells, weights, stiffness, noise)
+    return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH * noise)
+
+
+def _recognise(filled, grid, noise, present, sky, floor) -> ObjectMap:
+    """Seeds and their growth, over the sky that is not cut off."""
     strength = _texture(filled, grid.priors["spline"], sky)
     seeds = _connected(strength > TEXTURE_SEED, strength > TEXTURE_EDGE) & present & ~floor
     seeds = ndimage.binary_fill_holes(ndimage.binary_closing(seeds) | seeds)
