@@ -35,12 +35,13 @@ def block_reduce(plane: np.ndarray, factor: int, statistic: str = "median") -> n
         padded = np.full((factor, columns * factor), np.nan, plane.dtype)
         padded[: strip.shape[0], :width] = strip
         blocks = padded.reshape(factor, columns, factor).swapaxes(0, 1).reshape(columns, -1)
-        out[row] = _row_statistic(blocks, statistic)
+        inside = len(strip) * np.minimum(factor, width - factor * np.arange(columns))
+        out[row] = _row_statistic(blocks, statistic, np.maximum(1, inside // 4))
     return out
 
 
-def _row_statistic(blocks: np.ndarray, statistic: str) -> np.ndarray:
-    """Statistic of the finite values along the last axis; NaN where a quarter is not reached."""
+def _row_statistic(blocks: np.ndarray, statistic: str, needed: np.ndarray) -> np.ndarray:
+    """Statistic of the finite values along the last axis; NaN where fewer than `needed`."""
     count = np.isfinite(blocks).sum(1)
     enough = np.maximum(count, 1)
     if statistic == "mean":
@@ -51,7 +52,7 @@ def _row_statistic(blocks: np.ndarray, statistic: str) -> np.ndarray:
         value = 0.5 * (
             ordered[index, (enough - 1) // 2].astype(np.float64) + ordered[index, enough // 2]
         )
-    return np.where(count >= max(1, blocks.shape[1] // 4), value, np.nan)
+    return np.where(count >= needed, value, np.nan)
 
 
 def cell_noise(cells: np.ndarray) -> float:

@@ -68,6 +68,8 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
             result[rows] = pixels / values * constant
             background[rows] = values
             continue
+        # rounded first, so that the difference of neighbours on one floating-point grid is exact
+        values = values.astype(image.pixels.dtype).astype(np.float64)
         result[rows] = pixels - values + constant
         kept = pixels - result[rows] + constant
         background[rows] = np.where(np.isfinite(kept), kept, values)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bgoptimizer import cli, make_scene
-from bgoptimizer.scenes import Scene
-from common import AstroImage, read_image, write_image
+from bgoptimizer import cli
+from bgoptimizer.scenes import Scene, make_scene
+from common.image import AstroImage
+from common.io import read_image, write_image
 
 SEED = 2024
 SHAPE = (800, 1200)
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                  f"{100 * eaten:.0f} %", f"{seconds:.1f}")
         )  # fmt: skip
     lines += ["", "rms: error of the model against the simulated background, 1e-5 of full well;"]
-    lines += ["outside: where the nebula adds less than 30; eaten: share of its light that the model took."]
+    lines += ["outside: where the nebula adds less than 30; eaten: its light that the model took."]
     (folder / "table.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("", *lines, f"\nopen {folder / PICTURES['before_after']}", sep="\n")
     return 0

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
 
-STIFFNESSES = 10.0 ** np.arange(-13, 1.1, 0.5)
+STIFFNESSES = 10.0 ** np.arange(-13, 1.1)  # scanned, then refined by half a decade
 FOLDS = 5
 BIN = 2  # the fit sees 2x2 cells as one: the narrowest glow is still many of them
 # Priors on the surface. Light pollution, vignettes and moonlight differ in scale from frame to
@@ -154,11 +154,12 @@ class Prior:
         return self.grid.refine(np.sqrt((half**2).sum(0) / total)) * noise / BIN
 
     def held_out(
-        self, cells: np.ndarray, weights: np.ndarray, noise: float, stiffnesses: np.ndarray
+        self, cells: np.ndarray, weights: np.ndarray, noise: float, *, refine: bool = True
     ) -> tuple[float, float]:
         """Return the stiffness that predicts held-out blocks best, and its mean error in noise.
 
         Blocks are an eighth of the frame's height: the surface has to bridge holes, not pixels.
+        Errors are clipped at 5 σ: stars must not decide.
         """
         means, weight = self.grid.bin(cells, weights)
         side = max(2, self.grid.rows // 8 // BIN)
@@ -168,24 +169,34 @@ class Prior:
         fold = np.kron(fold.reshape(down, across), np.ones((side, side), int))
         fold = fold[:rows, :columns].ravel()
         parts = [self.normal(means, weight, fold == k) for k in range(FOLDS)]
-        error = np.zeros(len(stiffnesses))
-        tested = 0
+        tests = []
         for k in range(FOLDS):
             rest = [part for j, part in enumerate(parts) if j != k]
-            matrix, right = sum(p[0] for p in rest), sum(p[1] for p in rest)
             total = sum(p[2] for p in rest)
             test = (fold == k) & (weight > 0.5)
-            if total <= 0 or not test.any():
-                continue
-            basis, unit = self.basis[test], BIN * np.sqrt(weight[test]) / noise
-            for i, stiffness in enumerate(stiffnesses):
-                coefficients = cho_solve(self.factor(matrix, total, stiffness), right / total)
-                residual = (means[test] - basis @ coefficients) * unit
-                error[i] += np.minimum(np.abs(residual), 5.0).sum()  # 5 σ: stars must not decide
-            tested += int(test.sum())
-        error /= max(tested, 1)
-        best = np.flatnonzero(error <= error.min() * 1.005)[-1]
-        return float(stiffnesses[best]), float(error.min())
+            if total > 0 and test.any():
+                matrix, right = sum(p[0] for p in rest), sum(p[1] for p in rest)
+                unit = BIN * np.sqrt(weight[test]) / noise
+                tests.append((matrix, right, total, means[test], self.basis[test], unit))
+        errors: dict[float, float] = {}
+
+        def try_all(candidates: np.ndarray) -> float:
+            for stiffness in candidates:
+                clipped = [np.minimum(np.abs(self._misses(test, stiffness)), 5.0) for test in tests]
+                errors[float(stiffness)] = float(np.mean(np.concatenate(clipped)))
+            limit = min(errors.values()) * 1.005
+            return max(s for s, error in errors.items() if error <= limit)  # the stiffest of equals
+
+        best = try_all(STIFFNESSES)
+        if refine:
+            best = try_all(best * 10.0 ** np.array([-0.5, 0.5]))
+        return best, min(errors.values())
+
+    def _misses(self, test: tuple, stiffness: float) -> np.ndarray:
+        """By how many σ a fit to the other folds misses the held-out cells."""
+        matrix, right, total, means, basis, unit = test
+        coefficients = cho_solve(self.factor(matrix, total, stiffness), right / total)
+        return (means - basis @ coefficients) * unit
 
 
 def choose_priors(
@@ -195,8 +206,7 @@ def choose_priors(
 
     Best first; with `thorough` False one prior is returned, on a coarser scan.
     """
-    scan = STIFFNESSES if thorough else STIFFNESSES[::2]
-    rows = [(name, *prior.held_out(cells, weights, noise, scan))
+    rows = [(name, *prior.held_out(cells, weights, noise, refine=thorough))
             for name, prior in grid.priors.items()]  # fmt: skip
     best = rows[0]
     for row in rows[1:]:

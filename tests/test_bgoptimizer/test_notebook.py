@@ -12,7 +12,7 @@ from bgoptimizer import make_scene
 from common import AstroImage, read_image, write_image
 
 NOTEBOOK = Path(__file__).parents[2] / "colab" / "bgoptimizer.ipynb"
-STAND_IN = '''
+STAND_IN = """
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +25,7 @@ def mount(folder):
 
 files = SimpleNamespace(upload=lambda: {"night.fits": b""}, download=download)
 drive = SimpleNamespace(mount=mount)
-'''
+"""
 pytestmark = pytest.mark.filterwarnings(  # the client's sockets and event loop, not our code
     "ignore::DeprecationWarning", "ignore::ResourceWarning",
     "ignore::pytest.PytestUnraisableExceptionWarning",

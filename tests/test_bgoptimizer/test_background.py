@@ -1,0 +1,264 @@
+"""The default fit: blocks, recognition, surface, correction, uncertainty."""
+
+import numpy as np
+import pytest
+
+from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
+from bgoptimizer.cells import block_reduce, cell_noise, median_bias
+from bgoptimizer.mask import recognise_objects
+from bgoptimizer.smoothing import Grid
+from bgoptimizer.surface import evaluate_spline
+from common import AstroImage
+
+SHAPE = (400, 600)
+
+
+@pytest.fixture(scope="module")
+def nebula():
+    return make_scene(4, shape=SHAPE, objects="nebula")
+
+
+@pytest.fixture(scope="module")
+def nebula_model(nebula):
+    return fit_background(nebula.observed)
+
+
+def rms(values):
+    return float(np.std(values))
+
+
+def robust_plane_error(scene):
+    """Error of the simplest peer: a plane through clipped block medians."""
+    cells = block_reduce(scene.observed[..., 0], 8)
+    truth = block_reduce(scene.background[..., 0], 8)
+    y, x = np.indices(cells.shape)
+    basis = np.stack([np.ones(cells.size), y.ravel(), x.ravel()], 1)
+    use = np.ones(cells.size, bool)
+    for _ in range(10):
+        fit = basis @ np.linalg.lstsq(basis[use], cells.ravel()[use], rcond=None)[0]
+        residual = cells.ravel() - fit
+        use = residual < 2 * 1.4826 * np.median(np.abs(residual[use]))
+    return rms(fit.reshape(cells.shape) - truth)
+
+
+def test_edge_blocks_are_not_padded_with_zeros():
+    plane = np.full((11, 13), 5.0)
+    assert np.array_equal(block_reduce(plane, 4), np.full((3, 4), 5.0))
+
+
+def test_block_statistics_leave_missing_pixels_out():
+    plane = np.array([[1.0, 2.0, np.nan, np.nan], [3.0, 100.0, np.nan, 7.0]])
+    assert np.array_equal(block_reduce(plane, 2), [[2.5, 7.0]])
+    assert np.array_equal(block_reduce(plane, 2, "mean"), [[26.5, 7.0]])
+    empty = block_reduce(np.full((2, 2), np.nan), 2)
+    assert np.isnan(empty).all()
+
+
+def test_cell_noise_ignores_a_gradient():
+    rng = np.random.default_rng(0)
+    cells = np.arange(300)[None] * 0.01 + rng.normal(0, 0.5, (200, 300))
+    assert cell_noise(cells) == pytest.approx(0.5, rel=0.02)
+
+
+def test_median_bias_of_a_contaminated_sky_is_found():
+    rng = np.random.default_rng(0)
+    sky = rng.normal(0, 1, 1_000_000)
+    sky[:30_000] += 20
+    assert median_bias(sky) == pytest.approx(np.median(sky), abs=0.01)
+
+
+def test_the_object_map_covers_the_nebula_and_leaves_the_sky(nebula, nebula_model):
+    cloud = block_reduce(nebula.objects[..., 0], nebula_model.cell_factor, "mean")
+    found = nebula_model.objects[..., 0]
+    assert found[cloud > 0.2 * cloud.max()].mean() > 0.95
+    assert found[cloud < 1e-5].mean() < 0.2
+
+
+def test_the_default_beats_a_robust_plane_and_spares_the_nebula(nebula, nebula_model):
+    error = nebula_model.evaluate(np.float64) - nebula.background
+    assert rms(error) < 0.2 * robust_plane_error(nebula)
+    bright = nebula.objects > 0.5 * nebula.objects.max()
+    eaten = (error[bright] - np.median(error)).sum() / nebula.objects[bright].sum()
+    assert abs(eaten) < 0.05
+
+
+def test_no_object_is_found_where_there_is_none():
+    scene = make_scene(3, shape=SHAPE, objects="none")
+    assert fit_background(scene.observed).objects.mean() < 0.02
+
+
+def test_the_scale_of_the_pixels_does_not_matter(nebula, nebula_model):
+    scaled = fit_background(nebula.observed * np.float32(4096))
+    expected = nebula_model.evaluate() * 4096
+    assert np.allclose(scaled.evaluate(), expected, rtol=1e-4)
+
+
+def test_same_input_gives_identical_pixels(nebula, nebula_model):
+    assert np.array_equal(fit_background(nebula.observed).evaluate(), nebula_model.evaluate())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, ">f4", ">i2"])
+def test_every_dtype_is_fitted_in_its_own_units(dtype):
+    rng = np.random.default_rng(1)
+    sky = np.linspace(50, 90, 200)[:, None] + rng.normal(0, 4, (200, 300))
+    pixels = sky.astype(dtype)
+    model = fit_background(AstroImage(pixels)).evaluate(np.float64)[..., 0]
+    offset = -0.5 if np.dtype(dtype).kind in "iu" else 0  # astype truncates
+    assert rms(model - offset - np.linspace(50, 90, 200)[:, None]) < 0.5
+
+
+@pytest.mark.parametrize("pedestal", ["level", "none", "0.125"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_input_is_model_plus_result_minus_the_recorded_pedestal(nebula, pedestal, dtype):
+    image = AstroImage(nebula.observed.astype(dtype))
+    model = fit_background(image, BackgroundConfig(pedestal=pedestal))
+    done = correct_background(image, model)
+    recorded = {card[0]: card[1] for card in done.result.cards}["BGPED"]
+    again = done.model.pixels.astype(np.longdouble) + done.result.pixels - recorded
+    exact = again == image.pixels
+    # pixels far below the background keep more digits than the model can hold
+    spacing = np.spacing(np.abs(done.model.pixels).max())
+    assert np.abs(again - image.pixels).max() <= spacing
+    assert exact[image.pixels > 0.5 * done.model.pixels].mean() > 0.999
+
+
+def test_values_outside_zero_to_one_are_not_rescaled():
+    rng = np.random.default_rng(2)
+    pixels = rng.normal(-3, 1, (200, 300)).astype(np.float32)
+    pixels[50, 60] = 5000
+    done = correct_background(AstroImage(pixels), fit_background(pixels))
+    assert done.result.pixels[50, 60, 0] == pytest.approx(5000, abs=1)
+    assert done.result.pixels.min() < 0
+
+
+def test_nan_and_the_input_stay_untouched(nebula):
+    pixels = nebula.observed.copy()
+    pixels[:20] = np.nan
+    before = pixels.copy()
+    done = correct_background(pixels, fit_background(pixels))
+    assert np.isnan(done.result.pixels[:20]).all()
+    assert np.isfinite(done.result.pixels[20:]).all()
+    assert np.isfinite(done.model.pixels).all()
+    assert np.array_equal(pixels, before, equal_nan=True)
+
+
+def test_division_keeps_star_flux_on_a_multiplicative_gradient():
+    rng = np.random.default_rng(5)
+    y, x = np.indices(SHAPE) / SHAPE[0]
+    gain = (0.6 + 0.5 * x)[..., None] * np.array([1.0, 0.8, 0.6])
+    sky = 1000 * gain
+    flat_star = np.zeros((*SHAPE, 1))
+    for row, column in [(80, 60), (200, 300), (320, 540)]:
+        flat_star[..., 0] += 800 * np.exp(-((y * 400 - row) ** 2 + (x * 400 - column) ** 2) / 8)
+    image = AstroImage(sky + flat_star * gain + rng.normal(0, 3, (*SHAPE, 3)))
+    model = fit_background(image, BackgroundConfig(operation="divide"))
+    done = correct_background(image, model)
+    flux = np.array([
+        (done.result.pixels[r - 10 : r + 11, c - 10 : c + 11] - done.constant).sum((0, 1))
+        for r, c in [(80, 60), (200, 300), (320, 540)]
+    ])  # fmt: skip
+    assert np.allclose(flux / flux.mean(0), 1, atol=0.03)
+    # one factor per channel: colours stay as in the middle of the frame
+    assert np.allclose(flux.mean(0) / flux.mean(0)[0], [1, 0.8, 0.6], atol=0.03)
+
+
+def test_division_by_a_negative_background_is_refused():
+    pixels = np.random.default_rng(0).normal(0, 1, (200, 300))
+    model = fit_background(pixels, BackgroundConfig(operation="divide"))
+    with pytest.raises(ValueError, match="positive"):
+        correct_background(pixels, model)
+
+
+def test_bayer_colours_have_their_own_background():
+    rng = np.random.default_rng(3)
+    ramp = np.linspace(0, 50, 400)[:, None]
+    pixels = rng.normal(100, 2, (400, 400)) + ramp
+    pixels[::2, ::2] += 300
+    model = fit_background(pixels, BackgroundConfig(bayer=True))
+    result = correct_background(pixels, model).model.pixels[..., 0]
+    assert np.abs(result[::2, ::2] - result[1::2, 1::2] - 300).max() < 2
+
+
+def test_full_size_is_the_spline_itself_to_a_millionth(nebula_model):
+    plane = nebula_model.planes[0]
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(0, SHAPE[0], 2000), rng.integers(0, SHAPE[1], 2000)
+    positions = np.stack([(rows + 0.5) / plane.extent[0], (columns + 0.5) / plane.extent[1]], 1)
+    direct = evaluate_spline(
+        plane.control_points, plane.weights, plane.affine, plane.order, positions
+    )
+    fast = nebula_model.evaluate(np.float64)[rows, columns]
+    assert np.sqrt(np.mean((fast - direct) ** 2)) < 1e-6 * np.ptp(direct)
+
+
+def test_the_mask_is_obeyed_for_any_dtype_and_channel_count(nebula):
+    pixels = nebula.observed.copy()
+    pixels[:, 400:] += 1  # a landscape
+    weights = np.ones(SHAPE)
+    weights[:, 400:] = 0
+    plain = fit_background(pixels, mask=weights).evaluate()
+    for mask in (weights.astype(bool), (weights * 255).astype(np.uint8),
+                 (weights * 65535).astype(np.uint16), weights[..., None].astype(np.float32)):  # fmt: skip
+        assert np.array_equal(fit_background(pixels, mask=mask).evaluate(), plain)
+    assert np.median(plain[:, :390]) == pytest.approx(np.median(nebula.background), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mask", "message"),
+    [
+        (np.full((64, 64), np.nan), None, "no measured pixel"),
+        (np.ones((64, 64)), None, "constant"),
+        (np.eye(64), np.zeros((64, 64)), "all pixels are masked"),
+        (np.eye(64), np.ones((63, 64)), "expected shape"),
+    ],
+)
+def test_nothing_to_fit_is_said_in_one_line(pixels, mask, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        fit_background(pixels, mask=mask)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plateau_at_zero_is_extrapolated_but_a_subtracted_sky_is_not():
+    rng = np.random.default_rng(0)
+    truth = np.linspace(-300, 900, 600)[None] * np.ones((400, 1))
+    cut = np.maximum(truth, 0) + rng.normal(0, 20, truth.shape)
+    model = fit_background(cut).evaluate(np.float64)[..., 0]
+    assert np.median(model[:, :60] - truth[:, :60]) == pytest.approx(0, abs=40)
+    flat = rng.normal(0, 20, truth.shape)
+    assert np.abs(fit_background(flat).evaluate()).max() < 5
+
+
+def test_sigma_holds_about_two_thirds_of_the_errors():
+    covered = []
+    kinds = ("none", "nebula", "filaments") * 2
+    for seed, kind in enumerate(kinds, 101):
+        scene = make_scene(seed, shape=SHAPE, objects=kind)
+        model = fit_background(scene.observed, BackgroundConfig(uncertainty=10))
+        covered.append(np.mean(np.abs(model.evaluate() - scene.background) <= model.sigma()))
+    assert 0.5 < np.median(covered) < 0.9  # six small scenes: the benchmark says it better
+
+
+def test_more_cells_than_needed_are_not_recognised_on_a_smooth_bowl():
+    rng = np.random.default_rng(0)
+    y, x = np.indices((100, 150)) / 100
+    cells = 10 - (y - 0.5) ** 2 - (x - 0.75) ** 2 + rng.normal(0, 0.01, y.shape)
+    grid = Grid(100, 150, 150)
+    assert recognise_objects(cells, grid, cell_noise(cells)).objects.mean() < 0.02
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (41, 333), (333, 41), (97, 101), (24, 24)])
+def test_any_size_works(shape):
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(100, 1, shape) + np.linspace(0, 20, shape[1])
+    model = fit_background(pixels).evaluate()[..., 0]
+    assert rms(model - 100 - np.linspace(0, 20, shape[1])) < 1
+
+
+def test_original_objective_fits_in_its_own_stretch():
+    scene = make_scene(2, shape=(240, 360), objects="none")
+    config = BackgroundConfig(objective="original", epochs=200, initializer="grid")
+    model = fit_background(scene.observed, config)
+    assert model.planes[0].order == 2
+    assert len(model.planes[0].control_points) == 32
+    error = model.evaluate(np.float64) - scene.background
+    assert rms(error) < rms(scene.background)
