@@ -1,6 +1,7 @@
 """Fit a spline surface to the background of one image, and subtract or divide it."""
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'bgoptimizer' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

@@ -108,4 +108,6 @@ def _cards(constant: np.ndarray, divide: bool) -> list:
         if divide
         else ("BGPED", "pedestal: input = model + result - this")
     )
-    return [(f"{key}{name}", float(value), text) for name, value in zip(names, constant, strict=True)]
+    return [
+        (f"{key}{name}", float(value), text) for name, value in zip(names, constant, strict=True)
+    ]

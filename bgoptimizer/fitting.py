@@ -1,5 +1,6 @@
 """`fit_background`: one image in, its background model out; the whole flow on one screen."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -51,13 +52,14 @@ def fit_background(
     _check_pixels(image, weights)
     bayer = config.bayer or is_bayer(image)
     fit = _fit_original if config.objective == "original" else _fit_robust
-    if not bayer:
-        return fit(image.pixels, weights, config, image)
-    parts = []
-    for phase in range(4):
-        top, left = divmod(phase, 2)
-        part = None if weights is None else weights[top::2, left::2]
-        parts.append(fit(image.pixels[top::2, left::2], part, config, image))
+    with _one_blas_thread():
+        if not bayer:
+            return fit(image.pixels, weights, config, image)
+        parts = []
+        for phase in range(4):
+            top, left = divmod(phase, 2)
+            part = None if weights is None else weights[top::2, left::2]
+            parts.append(fit(image.pixels[top::2, left::2], part, config, image))
     return replace(
         parts[0],
         shape=image.shape,
@@ -66,12 +68,27 @@ def fit_background(
     )
 
 
+def _one_blas_thread() -> AbstractContextManager:
+    """Keep BLAS to one thread where threadpoolctl can: its threads only wait on small matrices."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    return threadpool_limits(1, user_api="blas")
+
+
 def is_bayer(image: AstroImage) -> bool:
-    """Tell whether the file says that a mono image is a raw Bayer mosaic (BAYERPAT)."""
-    header = getattr(image.carrier, "header", None)
-    if image.shape[-1] != 1 or header is None or isinstance(header, str | bytes):
+    """Tell whether the file says that a mono image is a raw Bayer mosaic (BAYERPAT, CFA)."""
+    if image.shape[-1] != 1:
         return False
-    return bool(str(header.get("BAYERPAT", "") or "").strip())
+    header = getattr(image.carrier, "header", None)
+    if isinstance(header, bytes | str):  # XISF
+        return "ColorFilterArray" in str(header)
+    if header is None:
+        return False
+    patterns = ("RGGB", "BGGR", "GRBG", "GBRG")
+    names = ("BAYERPAT", "CFAPAT", "COLORTYP", "FILTER")
+    return any(str(header.get(name, "")).strip().upper() in patterns for name in names)
 
 
 def prepare_mask(mask: np.ndarray | None, image: AstroImage) -> np.ndarray | None:
@@ -107,8 +124,9 @@ def _check_pixels(image: AstroImage, weights: np.ndarray | None) -> None:
                 f"{image.name}: channel {channel} has no measured pixel (all NaN, zero or "
                 "missing). Check the file, or read its zeros as data with --zeros data."
             )
-        low, high = np.min(plane, where=good, initial=np.inf), np.max(
-            plane, where=good, initial=-np.inf
+        low, high = (
+            np.min(plane, where=good, initial=np.inf),
+            np.max(plane, where=good, initial=-np.inf),
         )
         if low == high:
             raise ValueError(
@@ -133,7 +151,9 @@ def _cells(plane: np.ndarray, weights: np.ndarray | None, factor: int, statistic
 def _fit_robust(pixels, weights, config, image) -> BackgroundModel:
     height, width, channels = pixels.shape
     factor = config.downscaling_factor or automatic_factor(height, width)
-    grid = None
+    shape = (-(-height // factor), -(-width // factor))
+    aspect = min(max(shape) / min(shape), 4.0)
+    grid = Grid(*shape, config.control_points or round(POINTS_PER_HEIGHT**2 * aspect))
     fitted = []
     for channel in range(channels):
         mask = None if weights is None else weights[..., channel]
@@ -144,10 +164,6 @@ def _fit_robust(pixels, weights, config, image) -> BackgroundModel:
                 f"blocks of {factor} px, {MINIMUM_CELLS} are needed. Lower --downscaling-factor "
                 "or mask less."
             )
-        if grid is None:
-            aspect = max(cells.shape) / min(cells.shape)
-            count = config.control_points or round(POINTS_PER_HEIGHT**2 * min(aspect, 4))
-            grid = Grid(*cells.shape, count)
         part = _fit_channel(cells, allowed, grid, config)
         if config.downscaling_func == "median":
             _take_off_confusion(part, pixels[..., channel], factor)
@@ -224,12 +240,10 @@ def fit_average(
     """
     weights = found.sky * ~found.objects
     bound = (found.objects & (found.sky > 0)) | found.floor
-    points, values, used = 0.0, 0.0, 0.0
+    points, values, used = (np.zeros(1) for _ in range(3))
     for name, stiffness, _ in chosen:
         prior = grid.priors[name]
-        surface, final = robust_fit(
-            prior, cells, weights, stiffness, noise, rounds=6, bound=bound
-        )
+        surface, final = robust_fit(prior, cells, weights, stiffness, noise, rounds=6, bound=bound)
         points = points + prior.to_points @ surface.coefficients
         values = values + surface.values
         used = used + final

@@ -48,7 +48,7 @@ def _beside(panels: list[np.ndarray]) -> np.ndarray:
 
 def _save(picture: np.ndarray, path: Path, overwrite: bool) -> None:
     with atomic_write(path, overwrite) as temporary:
-        Image.fromarray(picture).save(temporary, format=path.suffix[1:].upper() or "PNG")
+        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def before_after(

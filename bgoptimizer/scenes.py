@@ -173,7 +173,9 @@ def _stars(shape, channels, rng):
     height, width = shape
     count = int(10 ** rng.uniform(2.4, 3.4) * height * width / 1.5e6)
     peaks = np.minimum(0.003 * (1 - rng.random(count)) ** (-1 / rng.uniform(0.8, 1.1)), 5.0)
-    colour = 1 + (0.25 * rng.standard_normal((count, channels)) if channels == 3 else np.zeros((count, 1)))  # noqa: E501
+    colour = 1 + (
+        0.25 * rng.standard_normal((count, channels)) if channels == 3 else np.zeros((count, 1))
+    )  # noqa: E501
     field = np.zeros((height, width, channels))
     fwhm, beta = rng.uniform(2.2, 4.5), rng.uniform(2.6, 4.0)
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
