@@ -82,7 +82,7 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
 
 
 def _as_model(image: AstroImage, background: np.ndarray, cards: list) -> AstroImage:
-    """The model as an image: defined at missing pixels too."""
+    """Return the model as an image: it is defined at missing pixels too."""
     plain = AstroImage(
         image.pixels, name=image.name, carrier=image.carrier, cards=image.cards,
         history=image.history,
@@ -108,6 +108,5 @@ def _cards(constant: np.ndarray, divide: bool) -> list:
         if divide
         else ("BGPED", "pedestal: input = model + result - this")
     )
-    return [
-        (f"{key}{name}", float(value), text) for name, value in zip(names, constant, strict=True)
-    ]
+    pairs = zip(names, constant, strict=True)
+    return [(f"{key}{name}", float(value), text) for name, value in pairs]

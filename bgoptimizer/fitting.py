@@ -183,7 +183,7 @@ def _fit_robust(pixels, weights, config, image) -> BackgroundModel:
         np.stack([part["map"].objects for part in fitted], -1),
         np.stack([part["used"] for part in fitted], -1),
         np.stack([part["sigma"] for part in fitted], -1) if config.uncertainty else None,
-        fitted[0]["map"].rounds + [(fitted[0]["map"].objects, fitted[0]["values"])],
+        [*fitted[0]["map"].rounds, (fitted[0]["map"].objects, fitted[0]["values"])],
         tuple(notes),
     )  # fmt: skip
 
@@ -210,7 +210,7 @@ def _fit_channel(cells, allowed, grid: Grid, config) -> dict:
 
 
 def _take_off_confusion(part: dict, plane: np.ndarray, factor: int) -> None:
-    """Lower the surface by the bias that faint stars give to medians; a third of it is uncertain."""
+    """Lower the surface by the bias of faint stars in medians; a third of it is uncertain."""
     rows, columns = np.nonzero((part["used"] > 0.5) & (part["map"].sky > 0.5))
     if not rows.size:
         return

@@ -101,7 +101,7 @@ def robust_fit(prior, cells, weights, stiffness, noise, *, rounds=4, bound=None)
 
 
 def _floor(cells: np.ndarray, use: np.ndarray, noise: float) -> np.ndarray:
-    """Cells of a plateau at exactly zero under an otherwise positive image: values cut off there."""
+    """Cells of a plateau at zero under an otherwise positive image: values cut off there."""
     level = ndimage.median_filter(cells, 5)
     plateau = use & (np.abs(level) < noise)
     plateau = ndimage.binary_dilation(ndimage.binary_opening(plateau, iterations=2), iterations=3)

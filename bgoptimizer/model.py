@@ -113,7 +113,7 @@ class BackgroundModel:
 
     def row_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (rows, background (rows, W, C) float64), top down, in bounded memory."""
-        height, width, channels = self.shape
+        height, width = self.shape[:2]
         if len(self.planes) == 1:
             yield from self.planes[0].row_blocks((height, width))
             return

@@ -89,6 +89,7 @@ def _background(y, x, aspect, channels, rng):
     tint = np.ones(1) if channels == 1 else rng.uniform(0.7, 1.0, 3)
     chosen = ["tilt"] + [name for name in GRADIENTS[1:] if rng.random() < 0.55]
     sky = np.ones((*y.shape, channels))
+    angle = 0.0
     for c in range(channels):
         angle = rng.uniform(0, 2 * np.pi) if c == 0 else angle + rng.normal(0, 0.3)
         slope = rng.uniform(0.05, 0.4)
@@ -126,7 +127,7 @@ def _fractal(y, x, rng, exponent=3.0):
 
 
 def _objects(kind, y, x, aspect, rng):
-    """Extended light of one kind, zero where there is none."""
+    """Return extended light of one kind, zero where there is none."""
     light = np.zeros_like(y)
     amplitude = 10 ** rng.uniform(-2.6, -1.6)
     cy, cx = rng.uniform(0.25, 0.75), rng.uniform(0.25, 0.75) * aspect
@@ -175,7 +176,7 @@ def _stars(shape, channels, rng):
     peaks = np.minimum(0.003 * (1 - rng.random(count)) ** (-1 / rng.uniform(0.8, 1.1)), 5.0)
     colour = 1 + (
         0.25 * rng.standard_normal((count, channels)) if channels == 3 else np.zeros((count, 1))
-    )  # noqa: E501
+    )
     field = np.zeros((height, width, channels))
     fwhm, beta = rng.uniform(2.2, 4.5), rng.uniform(2.6, 4.0)
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))

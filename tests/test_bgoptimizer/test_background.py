@@ -198,8 +198,13 @@ def test_the_mask_is_obeyed_for_any_dtype_and_channel_count(nebula):
     weights = np.ones(SHAPE)
     weights[:, 400:] = 0
     plain = fit_background(pixels, mask=weights).evaluate()
-    for mask in (weights.astype(bool), (weights * 255).astype(np.uint8),
-                 (weights * 65535).astype(np.uint16), weights[..., None].astype(np.float32)):  # fmt: skip
+    masks = [
+        weights.astype(bool),
+        (weights * 255).astype(np.uint8),
+        (weights * 65535).astype(np.uint16),
+        weights[..., None].astype(np.float32),
+    ]
+    for mask in masks:
         assert np.array_equal(fit_background(pixels, mask=mask).evaluate(), plain)
     assert np.median(plain[:, :390]) == pytest.approx(np.median(nebula.background), rel=0.05)
 
