@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     # The matrices are small: with more threads BLAS spends its time waiting (2 to 4 times the CPU)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are not ours
     return cli.run(_run, argv, tool=TOOL)
 
 
@@ -225,10 +226,11 @@ def _write(image, model, correction, files, args) -> None:
     save("result", correction.result, f"this is the input {verb} its background model")
     save("model", correction.model, "this is the background model")
     if "sigma" in files:
-        sigma = model.sigma()
-        if sigma is None:
-            raise ValueError("--uncertainty needs --objective robust.")
-        save("sigma", carried(sigma), "this is the standard deviation of the background model")
+        save(
+            "sigma",
+            carried(model.sigma()),
+            "this is the standard deviation of the background model",
+        )
     if "mask" in files:
         used = model.enlarge(np.clip(model.used, 0, 1)).astype(np.float32)
         save("mask", carried(used), "this is the weight of each pixel in the fit (0 = left out)")

@@ -105,6 +105,8 @@ class BackgroundConfig:
                 raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
         if 0 < self.control_points < 4:
             raise ValueError(f"control_points must be 4 or more. Received: {self.control_points}")
+        if self.uncertainty and self.objective == "original":
+            raise ValueError("uncertainty needs the objective robust. Leave out one of the two.")
         if self.pedestal not in ("level", "none"):
             try:
                 float(self.pedestal)

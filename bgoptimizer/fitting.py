@@ -14,6 +14,7 @@ from common.image import AstroImage
 
 POINTS_PER_HEIGHT = 14  # a glow of σ = 0.09 heights is followed, a nebula's texture is not
 MINIMUM_CELLS = 16
+FRAME_EPOCHS = 50  # descent steps between two frames of the animation
 SAMPLE = 4_000_000  # pixels behind a quantile
 
 
@@ -253,6 +254,7 @@ def fit_average(
 
 def _fit_original(pixels, weights, config, image) -> BackgroundModel:
     from bgoptimizer.descent import fit_by_descent
+    from bgoptimizer.surface import evaluate_spline, grid_positions
     from common.stretch import MtfStretch
 
     height, width, channels = pixels.shape
@@ -276,11 +278,19 @@ def _fit_original(pixels, weights, config, image) -> BackgroundModel:
             f"{image.name}: all pixels are masked. Widen --threshold-min and --threshold-max."
         )
     filled = np.where(np.isfinite(cells), cells, 0).astype(np.float32)
+    order = config.order or 2
     rounds: list = []
+    positions = grid_positions(cells.shape[:2])
+
+    def keep(epoch: int, loss: float, spline: tuple) -> None:
+        if epoch % FRAME_EPOCHS == 0:
+            surface = evaluate_spline(*spline, order, positions)[:, 0]
+            rounds.append((None, surface.reshape(cells.shape[:2])))
+
     result = fit_by_descent(
-        filled, mask, control_points=config.control_points or 32, order=config.order or 2,
+        filled, mask, control_points=config.control_points or 32, order=order,
         initializer=config.initializer, alpha=config.alpha, epochs=config.epochs,
-        learning_rate=config.learning_rate, seed=config.seed,
+        learning_rate=config.learning_rate, seed=config.seed, on_epoch=keep,
     )  # fmt: skip
     extent = (float(factor * cells.shape[0]), float(factor * cells.shape[1]))
     plane = SurfacePlane(

@@ -87,15 +87,16 @@ class BackgroundModel:
     cell_factor : int
         Side of the cells in pixels of a plane.
     cells : array, shape (h, w, C)
-        Sky values of the blocks, NaN = missing (first phase of a Bayer frame).
+        Sky values of the blocks, NaN = missing (first phase of a Bayer frame); stretched if the
+        planes are (`original`).
     objects : bool array, shape (h, w, C)
         What was recognised as object and left out of the fit.
     used : float array, shape (h, w, C)
         Weight that each cell had.
     sigma_cells : array, shape (h, w, C), or None
         Standard deviation of the surface, if `uncertainty` asked for it.
-    rounds : list of (objects (h, w), surface (h, w))
-        History of the first channel, for the animation.
+    rounds : list of (objects (h, w) or None, surface (h, w))
+        History of the first channel, for the animation, in the units of the cells.
     notes : tuple of str
         What the user should know.
     """

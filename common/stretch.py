@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SAMPLES = (
-    4_000_000  # per channel: np.quantile of 180 Mpx takes seconds, 4e6 give 1e-3 of the spread
-)
+SAMPLES = 4_000_000  # per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
 BLOCK = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its MAD
 

@@ -268,3 +268,9 @@ def test_original_objective_fits_in_its_own_stretch():
     assert len(model.planes[0].control_points) == 32
     error = model.evaluate(np.float64) - scene.background
     assert rms(error) < rms(scene.background)
+    assert len(model.rounds) > 2
+
+
+def test_sigma_of_the_original_is_refused_before_any_work():
+    with pytest.raises(ValueError, match="robust"):
+        BackgroundConfig(objective="original", uncertainty=3)
