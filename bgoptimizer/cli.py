@@ -172,6 +172,9 @@ def _process(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> 
     from bgoptimizer.correct import correct_background
     from bgoptimizer.fitting import fit_background
 
+    if config.objective == "original":
+        with cli.silenced_stderr():
+            import keras  # noqa: F401
     model = fit_background(image, config, mask=mask)
     correction = correct_background(image, model)
     _write(image, model, correction, files, args)

@@ -284,7 +284,8 @@ def _fit_original(pixels, weights, config, image) -> BackgroundModel:
 
     def keep(epoch: int, loss: float, spline: tuple) -> None:
         if epoch % FRAME_EPOCHS == 0:
-            surface = evaluate_spline(*spline, order, positions)[:, 0]
+            points, weights_, affine = spline
+            surface = evaluate_spline(points, weights_, affine, order, positions)[:, 0]
             rounds.append((None, surface.reshape(cells.shape[:2])))
 
     result = fit_by_descent(

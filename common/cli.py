@@ -260,6 +260,23 @@ class Progress:
             self._bar.update(steps)
 
 
+@contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """Drop what native code writes on stderr, as TensorFlow does on import whatever its settings.
+
+    Exceptions pass; use it around an import, not around work.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def emit_json(content: Mapping[str, Any]) -> None:
     """Write a result as one line of JSON on stdout; NaN and infinity become null."""
     print(json.dumps(_plain(content), allow_nan=False), flush=True)

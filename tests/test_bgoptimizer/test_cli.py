@@ -95,6 +95,13 @@ def test_pictures_are_written_on_request(frame, tmp_path):
     assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF8")
 
 
+def test_the_original_objective_prints_no_noise_of_its_libraries(frame, tmp_path):
+    arguments = [str(frame), "-o", str(tmp_path / "o"), "--objective", "original", "-e", "20"]
+    command = [sys.executable, "-m", "bgoptimizer.cli", *arguments, "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+
+
 def test_preview_fits_nothing(frame, tmp_path):
     assert main([str(frame), "--preview-png", str(tmp_path / "p.png")]) == 0
     assert listing(tmp_path) == ["night3.fits", "p.png"]
