@@ -235,7 +235,7 @@ def _write(image, model, correction, files, args) -> None:
             "this is the standard deviation of the background model",
         )
     if "mask" in files:
-        used = model.enlarge(np.clip(model.used, 0, 1)).astype(np.float32)
+        used = model.enlarge(np.clip(model.used.min(-1, keepdims=True), 0, 1)).astype(np.float32)
         save("mask", carried(used), "this is the weight of each pixel in the fit (0 = left out)")
     if {"mask_picture", "before_after", "animation"} & set(files):
         from bgoptimizer import pictures
