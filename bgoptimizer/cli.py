@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,9 @@ def _process(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> 
     from bgoptimizer.correct import correct_background
     from bgoptimizer.fitting import fit_background
 
-    if config.objective == "original":
-        with cli.silenced_stderr():
-            import keras  # noqa: F401
-    model = fit_background(image, config, mask=mask)
+    # TensorFlow announces itself at import and at its first compilation, whatever it is told
+    with cli.silenced_stderr() if config.objective == "original" else nullcontext():
+        model = fit_background(image, config, mask=mask)
     correction = correct_background(image, model)
     _write(image, model, correction, files, args)
     return {

@@ -262,10 +262,7 @@ class Progress:
 
 @contextmanager
 def silenced_stderr() -> Iterator[None]:
-    """Drop what native code writes on stderr, as TensorFlow does on import whatever its settings.
-
-    Exceptions pass; use it around an import, not around work.
-    """
+    """Drop what is written on stderr meanwhile, by native code too; exceptions pass."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
