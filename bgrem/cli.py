@@ -1,10 +1,14 @@
-"""The command `bgrem`: it says which learned tools this version has (none yet)."""
+"""The command `bgrem`: one subcommand for each tool."""
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from bgrem import __version__
+from bgrem.config import DenoiseConfig, SimulateConfig
 from common import cli
 
 TOOL = "bgrem"
@@ -12,25 +16,135 @@ TOOL = "bgrem"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are not ours
     return cli.run(_run, argv, tool=TOOL)
 
 
-def _run(argv: list[str]) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=TOOL,
-        description="Learned tools that denoise survey images. This version has none of them yet; "
-        "the background of a single image is fitted and removed by the command bgoptimizer.",
+        prog=TOOL, description="Learned tools that take background and noise out of survey images."
     )
-    parser.add_argument("command", nargs="*", help="a tool to run (none in this version)")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    args, _ = parser.parse_known_args(argv)  # flags of tools to come give the same one line
-    if args.command:
-        raise ValueError(
-            f"{args.command[0]}: bgrem {__version__} has no such tool yet. "
-            "Use bgoptimizer to remove a background."
-        )
-    parser.print_help()
-    return cli.DONE
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (add_flags, _, description) in COMMANDS.items():
+        first = description.split(". ")[0].rstrip(".")
+        command = commands.add_parser(name, help=first, description=description)
+        add_flags(command)
+        cli.add_common_flags(command, __version__)
+    return parser
+
+
+def _run(argv: list[str]) -> int:
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return cli.DONE
+    return COMMANDS[args.command][1](args)
+
+
+def _denoise_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
+    add("-o", "--output", type=Path, help="folder for the outputs, or the result's file name")
+    add("-p", "--prefix", default="", help="put before the names of the outputs")
+    add("-i", "--hdu", help="HDU number or EXTNAME (FITS), image number (XISF)")
+    add("--channels", type=_numbers, metavar="0,1,2", help="planes of an image with others too")
+    add("--zeros", choices=("border", "all", "data"),
+        help="which exact zeros are missing pixels (default: border)")  # fmt: skip
+    add("--dq", metavar="HDU", help="HDU of a data quality plane: pixels not 0 are missing")
+    add("--no-verify", dest="verify", action="store_const", const=False,
+        help="read despite wrong checksums")  # fmt: skip
+    add("--background", type=Path, metavar="FILE", help="write the smooth background")
+    add("--residual", type=Path, metavar="FILE", help="write what was taken off beside it")
+    add("--bundle", type=Path, metavar="FITS",
+        help="write SCI, BKG and RESIDUAL in one file, from which `bgrem restore` gives the input")  # fmt: skip
+    add("--before-after", type=Path, metavar="PNG", help="write before, removed and after")
+    cli.add_config_flags(parser.add_argument_group("method"), DenoiseConfig)  # type: ignore[arg-type]
+
+
+def _denoise(args: argparse.Namespace) -> int:
+    from bgrem.commands import denoise_files
+
+    return denoise_files(args)
+
+
+def _restore_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="BUNDLE", help="of `bgrem denoise --bundle`")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="file name")
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from bgrem.commands import restore_file
+
+    return restore_file(args)
+
+
+def _simulate_flags(parser: argparse.ArgumentParser) -> None:
+    from bgrem.simulate.presets import PRESETS
+
+    parser.add_argument("preset", metavar="PRESET", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("-o", "--output", type=Path, default=Path("."), help="folder")
+    parser.add_argument("--number", type=int, default=1, help="of fields; their seeds count up")
+    parser.add_argument("--compare", type=Path, metavar="FITS",
+        help="write no field: compare a simulated one with this real frame's noise")  # fmt: skip
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="of the comparison")
+    parser.add_argument("--hdu", help="of the real frame")
+    cli.add_config_flags(parser.add_argument_group("field"), SimulateConfig)  # type: ignore[arg-type]
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from bgrem.commands import simulate_files
+
+    return simulate_files(args)
+
+
+def _train_flags(parser: argparse.ArgumentParser) -> None:
+    from bgrem.config import CONFIGS, TrainConfig
+
+    known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.json")))
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"JSON file, or one of {known}")
+    parser.add_argument("-o", "--output", type=Path, required=True,
+        help="folder of the run; one that was stopped goes on")  # fmt: skip
+    parser.add_argument("--preset", metavar="NAME", help="the same as CONFIG: --preset paper")
+    cli.add_config_flags(parser.add_argument_group("changes of the config"), TrainConfig)  # type: ignore[arg-type]
+
+
+def _train(args: argparse.Namespace) -> int:
+    from bgrem.commands import train_model
+
+    return train_model(args)
+
+
+def _models_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", help="show this one's card")
+
+
+def _models(args: argparse.Namespace) -> int:
+    from bgrem.commands import show_models
+
+    return show_models(args)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+Flags = Callable[[argparse.ArgumentParser], None]
+COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
+    "denoise": (_denoise_flags, _denoise,
+        "Take background and noise off survey images. Writes <prefix><stem>_denoised and "
+        "<stem>_denoisedParams.json; sources keep their place and units."),
+    "restore": (_restore_flags, _restore, "Give back the input of a bundle, pixel for pixel."),
+    "simulate": (_simulate_flags, _simulate,
+        "Simulate fields with truth. Writes <preset>_<seed>.fits with the extensions OBSERVED, "
+        "SOURCES, BACKGROUND, NOISE and CATALOGUE."),
+    "train": (_train_flags, _train,
+        "Train or fine-tune a model on simulations or on own fields. The folder gets weights, "
+        "history, checkpoint and card."),
+    "models": (_models_flags, _models, "List the models of the package."),
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Many files with one command: one file is one unit, and a failure does not stop the rest."""
 
+import argparse
 import glob
 import os
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from common import cli
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,90 @@ def run_batch(
         if progress is not None:
             progress(path, failure)
     return batch
+
+
+def is_image_name(path: Path) -> bool:
+    """Return whether a path is a file name that an image can be written to (not a folder)."""
+    from common.io import FORMATS
+
+    return path.name.lower().endswith(tuple(FORMATS)) and not path.is_dir()
+
+
+def prepare_outputs(
+    source: Path, files: Mapping[str, Path], *, make_folder: bool, overwrite: bool
+) -> None:
+    """See that all outputs of one input can be written, before any work.
+
+    Parameters
+    ----------
+    source : path
+        The input, which no output may replace.
+    files : mapping of path
+    make_folder : bool
+        Make the first one's folder if only it is missing.
+    overwrite : bool
+        Whether existing files may be replaced.
+
+    Raises
+    ------
+    ValueError, OSError
+        If one cannot.
+    """
+    from common.atomic import check_writable
+
+    folder = next(iter(files.values())).parent
+    if make_folder and not folder.exists():
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise ValueError(
+                f"{folder}: cannot be made ({error.strerror}). Choose another -o."
+            ) from None
+    for file in files.values():
+        if file.resolve() == source.resolve():
+            raise ValueError(f"{file}: would replace the input. Choose another output.")
+        check_writable(file, overwrite)
+
+
+def run_files(
+    tool: str,
+    inputs: Iterable[str | os.PathLike[str]],
+    args: argparse.Namespace,
+    work: Callable[[Path], Any],
+    single: Iterable[str] = (),
+) -> int:
+    """Call `work` with each input of a command and return its exit code.
+
+    One input: its error is the command's. Several: each failure is one line on stderr, and the
+    rest goes on.
+
+    Parameters
+    ----------
+    tool : str
+        For messages.
+    inputs : iterable of path
+        Files, folders, patterns.
+    args : argparse.Namespace
+        With `output`, `quiet`, `json`.
+    work : callable
+        Takes one file.
+    single : iterable of str
+        Names of arguments that are one file each: not with several inputs.
+    """
+    paths = expand_inputs(inputs)
+    if len(paths) == 1:
+        work(paths[0])
+        return cli.DONE
+    if args.output is not None and is_image_name(args.output):
+        raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
+    for name in single:
+        if getattr(args, name):
+            raise ValueError(f"--{name.replace('_', '-')} names one file, {len(paths)} inputs.")
+    with cli.Progress(len(paths), tool, quiet=args.quiet or args.json) as bar:
+
+        def done(path: Path, failure: Exception | None) -> None:
+            bar.update()
+            if failure is not None:
+                print(f"{tool}: error: {cli.describe_error(failure)[1]}", file=sys.stderr)
+
+        return run_batch(paths, work, progress=done).exit_code

@@ -1,0 +1,182 @@
+"""True positives at equal false positives: denoised against SExtractor and a matched filter.
+
+    python benchmarks/detection.py [--fields N] [--kinds survey,crowded] [--json FILE]
+
+Every figure is a ratio of true positives, summed over fields, where the false ones reach 0.5, 2
+and 5 % of the truth list; errors are bootstrapped over fields. `benchmarks/README.md` says more.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from bgrem import detect, metrics  # noqa: E402
+from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
+
+FIRST_SEED = 70_000  # training draws from 1,000,000 up
+SHAPE = (1024, 1024)
+# name: conditions; none is a field of the training
+KINDS: dict[str, dict[str, Any]] = {
+    "survey": {"preset": "meerlicht", "stars": 2000.0},
+    "crowded": {"preset": "meerlicht", "stars": 9000.0, "galaxies": 30.0},
+    "galaxies": {"preset": "decam", "stars": 300.0, "galaxies": 2500.0},
+    "sharp": {"preset": "ztf", "fwhm": 2.1, "stars": 2000.0},
+    "moonlit": {"preset": "meerlicht", "stars": 2000.0, "sky": 15e3, "gradient": 0.25},
+}
+SWEEP = (20.0, 0.6)  # sigma
+TUNED_MESHES = (32, 64, 128)
+TUNED_WIDTHS = (0.7, 1.0, 1.3)  # of the filter, in FWHM of the stars
+
+
+def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[str, np.ndarray]:
+    """Return the curve of each method on one field."""
+    import sep
+
+    truth, fwhm = field.catalogue, field.fwhm
+    pixels = field.observed.astype(np.float64)
+
+    def sweep(find: Any, thresholds: tuple[float, float] = SWEEP, **more: Any) -> np.ndarray:
+        return metrics.roc_curve(find, truth, fwhm, thresholds, **more)
+
+    found: dict[str, np.ndarray] = {}
+    meshes = {m: sep.Background(pixels, bw=m, bh=m, fw=3, fh=3) for m in TUNED_MESHES}
+
+    def with_sep(mesh: int, kernel: np.ndarray) -> np.ndarray:
+        flat, noise = pixels - meshes[mesh].back(), meshes[mesh].rms()
+        return sweep(lambda t: detect.detect_with_sep(flat, t, noise=noise, kernel=kernel))
+
+    found["sep default"] = with_sep(64, detect.DEFAULT_KERNEL)
+    for mesh in TUNED_MESHES:
+        for width in TUNED_WIDTHS:
+            kernel = detect.gaussian_kernel(width * fwhm)
+            found[f"sep mesh {mesh} filter {width}"] = with_sep(mesh, kernel)
+    sigma = np.sqrt(true_variance(field))
+    significance = detect.matched_filter(pixels, field.background, sigma, field.point_spread)
+    found["matched filter"] = sweep(lambda t: detect.detect_peaks(significance, t))
+    result, noise = denoiser(field.observed)
+    lowest = (20.0, 0.02)
+    found["ours, sep"] = sweep(
+        lambda t: detect.detect_with_sep(result, t, noise=noise), lowest, coarse=12
+    )
+    if sextractor:
+        middle = float(np.median(noise))
+        found["SExtractor default"] = sweep(lambda t: detect.detect_with_sextractor(pixels, t))
+        found["ours, SExtractor"] = sweep(
+            lambda t: detect.detect_with_sextractor(
+                result, t * middle, relative=False, background=False
+            ), lowest, coarse=12,
+        )  # fmt: skip
+    return found
+
+
+def true_variance(field: SimulatedField) -> np.ndarray:
+    """Return the variance of sky, dark current and read noise in ADU², shape (H, W)."""
+    instrument = field.instrument
+    electrons = (field.background.astype(np.float64) - instrument.bias) * instrument.gain
+    return (electrons + instrument.read_noise**2) / instrument.gain**2
+
+
+def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return one row per kind, engine and share of false positives."""
+    rows = []
+    for kind, fields in results.items():
+        names = fields[0]["true"].keys()
+        tuned = [n for n in names if n.startswith("sep mesh")]
+        for engine, ours, default in (
+            ("sep", "ours, sep", "sep default"),
+            ("SExtractor", "ours, SExtractor", "SExtractor default"),
+        ):
+            if ours not in names:
+                continue
+            for share in metrics.FALSE_SHARES:
+                def values(name: str) -> np.ndarray:
+                    return np.array([one["true"][name][str(share)] for one in fields])
+
+                best = np.max([values(name) for name in tuned], axis=0)  # chosen on each field
+                rows.append({
+                    "kind": kind, "engine": engine, "share": share,
+                    "listed": int(sum(one["listed"] for one in fields)),
+                    "ours": float(values(ours).sum()),
+                    "default": metrics.bootstrap_ratio(values(ours), values(default)),
+                    "tuned": metrics.bootstrap_ratio(values(ours), best),
+                    "matched": metrics.bootstrap_ratio(values(ours), values("matched filter")),
+                    "matched to default": metrics.bootstrap_ratio(
+                        values("matched filter"), values(default)),
+                })  # fmt: skip
+    return rows
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    head = ("field", "engine", "false", "true", ": default", ": tuned", ": matched filter",
+            "matched : default")  # fmt: skip
+    print(" | ".join(("", *head, "")).strip())
+    print("|" + " --- |" * len(head))
+    for row in rows:
+        cells = [row["kind"], row["engine"], f"{100 * row['share']:g} %",
+                 f"{row['ours']:.0f} of {row['listed']}"]  # fmt: skip
+        for name in ("default", "tuned", "matched", "matched to default"):
+            cells.append(f"{row[name][0]:.3f} ± {row[name][1]:.3f}")
+        print("| " + " | ".join(cells) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fields", type=int, default=4, help="of each kind")
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--model", default="optical")
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--no-sextractor", action="store_true", help="the library sep only")
+    parser.add_argument("--json", type=Path, help="write all curves and the table")
+    args = parser.parse_args()
+    from bgrem.config import DenoiseConfig
+    from bgrem.denoise import denoise, load_for
+
+    settings = {"model": args.model} | ({"steps": args.steps} if args.steps else {})
+    config = DenoiseConfig(**settings)
+    model = load_for(config)
+
+    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        done = denoise(pixels, config, model=model)
+        return done.result.pixels[..., 0], done.sigma[..., 0]
+
+    sextractor = not args.no_sextractor and detect.find_sextractor() is not None
+    if not sextractor and not args.no_sextractor:
+        print(f"SExtractor is missing, its rows too: {detect.INSTALL_SEXTRACTOR}", file=sys.stderr)
+    results: dict[str, list[dict[str, Any]]] = {}
+    for kind in args.kinds.split(","):
+        for number in range(args.fields):
+            start = time.perf_counter()
+            seed = args.first_seed + 100 * list(KINDS).index(kind) + number
+            field = simulate_field(shape=SHAPE, seed=seed, **KINDS[kind])
+            found = curves(field, denoiser, sextractor=sextractor)
+            listed = metrics.listed_number(field.catalogue)
+            true = {
+                name: {str(s): metrics.true_at_false(curve, s * listed)
+                       for s in metrics.FALSE_SHARES}
+                for name, curve in found.items()
+            }  # fmt: skip
+            results.setdefault(kind, []).append({
+                "seed": seed, "listed": listed, "true": true,
+                "curves": {name: curve.tolist() for name, curve in found.items()},
+            })  # fmt: skip
+            print(f"{kind} {number}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    rows = table(results)
+    print_table(rows)
+    if args.json:
+        args.json.write_text(json.dumps({"table": rows, "fields": results}), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

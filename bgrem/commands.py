@@ -1,0 +1,225 @@
+"""What the subcommands do: files in, files out."""
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from bgrem import __version__
+from bgrem.config import DenoiseConfig, TrainConfig
+from common import cli
+
+TOOL = "bgrem"
+# flags beside the config that change the pixels: recorded and replayed with it
+INPUT_FLAGS = ("hdu", "channels", "zeros", "verify", "dq")
+
+
+def denoise_files(args: argparse.Namespace) -> int:
+    """`bgrem denoise`: the model is loaded once, then one file after the other."""
+    replayed: dict[str, Any] = {}
+    if args.params:
+        from common.provenance import read_params
+
+        known = [*INPUT_FLAGS, *(one.name for one in dataclasses.fields(DenoiseConfig))]
+        replayed = read_params(args.params, f"{TOOL} denoise", known=known)
+    for name in INPUT_FLAGS:
+        value = replayed.pop(name, None)
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    args.zeros = args.zeros or "border"
+    args.verify = args.verify is not False
+    config = cli.config_from_args(args, DenoiseConfig, replayed)
+    from bgrem.models import find_model
+    from common.batch import run_files
+
+    find_model(config.model)
+    loaded: list[Any] = []
+
+    def work(path: Path) -> None:
+        _report(args, _denoise_file(path, args, config, loaded))
+
+    single = ("background", "residual", "bundle", "before_after")
+    return run_files(TOOL, args.inputs, args, work, single)
+
+
+def _denoise_outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
+    from common.batch import is_image_name
+    from common.io import split_suffix
+
+    stem, suffix = split_suffix(path)
+    folder, name = args.output or Path("."), args.prefix + stem.name
+    result = folder / f"{name}_denoised{suffix}"
+    if args.output is not None and is_image_name(args.output):
+        result = args.output
+        base, _ = split_suffix(result)
+        folder, name = base.parent, base.name
+    files = {"result": result, "parameters": folder / f"{name}_denoisedParams.json"}
+    for option in ("background", "residual", "bundle", "before_after"):
+        if getattr(args, option):
+            files[option] = getattr(args, option)
+    return files
+
+
+def _denoise_file(
+    path: Path, args: argparse.Namespace, config: DenoiseConfig, loaded: list[Any]
+) -> dict[str, Any]:
+    """Read, denoise and write one file; nothing is written before all could be."""
+    start = time.perf_counter()
+    from common.batch import prepare_outputs
+    from common.io import read_image
+
+    image = read_image(
+        path, hdu=args.hdu, channels=args.channels, zeros=args.zeros, verify=args.verify
+    )
+    if args.dq is not None:
+        image = _without_bad_pixels(image, path, args.dq)
+    files = _denoise_outputs(path, args)
+    prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
+    with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+        from bgrem.denoise import denoise, load_for
+
+        if not loaded:
+            loaded.append(load_for(config))
+        done = denoise(image, config, model=loaded[0])
+    _write_denoised(path, image, done, files, args, config, loaded[0])
+    return {
+        "input": path,
+        "outputs": files,
+        "model": loaded[0].name,
+        "sha256": loaded[0].sha256,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def _without_bad_pixels(image: Any, path: Path, dq: str) -> Any:
+    """Return the image with the pixels that a data quality plane marks as missing."""
+    import numpy as np
+
+    from common.io import read_image
+
+    quality = read_image(path, hdu=int(dq) if dq.isdigit() else dq, zeros="data").pixels
+    if quality.shape[:2] != image.shape[:2]:
+        raise ValueError(f"{path}[{dq}]: shape {quality.shape[:2]}, the image {image.shape[:2]}.")
+    return image.with_pixels(np.where(quality != 0, np.nan, image.pixels))
+
+
+def _write_denoised(path, image, done, files, args, config, model) -> None:
+    from common.io import write_image
+    from common.provenance import history_lines, provenance_cards, write_params
+
+    parameters = dataclasses.asdict(config) | {name: getattr(args, name) for name in INPUT_FLAGS}
+    history = history_lines(TOOL, __version__, path, parameters)
+    cards = provenance_cards(
+        TOOL, __version__, path, pixels=image.pixels, model_sha256=model.sha256, seed=config.seed
+    )
+
+    def carried(part: Any, what: str) -> Any:
+        return part.with_pixels(part.pixels, cards=cards, history=[*history, f"{TOOL}: {what}"])
+
+    result = carried(done.result, "this is the input without background and noise")
+    write_image(files["result"], result, overwrite=args.overwrite)
+    if "background" in files:
+        part = carried(done.background, "this is the smooth background")
+        write_image(files["background"], part, overwrite=args.overwrite)
+    if "residual" in files:
+        part = carried(done.residual, "this is the noise that was taken off")
+        write_image(files["residual"], part, overwrite=args.overwrite)
+    if "bundle" in files:
+        from bgrem.bundle import write_bundle
+
+        write_bundle(files["bundle"], image, done, result, overwrite=args.overwrite)
+    if "before_after" in files:
+        from bgrem.pictures import before_after
+
+        before_after(image, done, files["before_after"], overwrite=args.overwrite)
+    write_params(
+        files["parameters"], f"{TOOL} denoise", __version__, path, parameters,
+        overwrite=args.overwrite,
+    )  # fmt: skip
+
+
+def restore_file(args: argparse.Namespace) -> int:
+    """`bgrem restore`: the input of a bundle."""
+    from bgrem.bundle import restore
+    from common.batch import prepare_outputs
+    from common.io import write_image
+
+    prepare_outputs(
+        args.input, {"result": args.output}, make_folder=False, overwrite=args.overwrite
+    )
+    write_image(args.output, restore(args.input), overwrite=args.overwrite)
+    _report(args, {"input": args.input, "outputs": {"result": args.output}})
+    return cli.DONE
+
+
+def simulate_files(args: argparse.Namespace) -> int:
+    """`bgrem simulate`: fields with truth, or a comparison with a real frame."""
+    from bgrem.config import SimulateConfig
+    from bgrem.simulate.optical import simulate_field
+    from bgrem.simulate.write import write_field
+
+    config = cli.config_from_args(args, SimulateConfig, {"preset": args.preset})
+    if args.compare:
+        from bgrem.simulate.compare import compare_command
+
+        return compare_command(args, config)
+    if args.number < 1:
+        raise ValueError(f"--number must be 1 or more. Received: {args.number}")
+    args.output.mkdir(parents=True, exist_ok=True)
+    for number in range(args.number):
+        one = dataclasses.replace(config, seed=config.seed + number)
+        path = args.output / f"{one.preset}_{one.seed}.fits"
+        from common.atomic import check_writable
+
+        check_writable(path, args.overwrite)
+        write_field(path, simulate_field(one), overwrite=args.overwrite)
+        _report(args, {"input": one.preset, "outputs": {"field": path}})
+    return cli.DONE
+
+
+def train_model(args: argparse.Namespace) -> int:
+    """`bgrem train`: a run folder."""
+    source = args.preset or args.config
+    if source is None:
+        raise ValueError("no config. Give a JSON file or a name, as `bgrem train optical -o RUN`.")
+    base = TrainConfig.read(source)
+    values = {one.name: getattr(base, one.name) for one in dataclasses.fields(base)}
+    config = cli.config_from_args(args, TrainConfig, values)
+
+    def report(line: str) -> None:
+        if not args.quiet and not args.json:
+            print(line, flush=True)
+
+    with cli.silenced_stderr():
+        from bgrem.training import train
+    folder = train(config, args.output, report=report)
+    _report(args, {"input": source, "outputs": {"model": folder}})
+    return cli.DONE
+
+
+def show_models(args: argparse.Namespace) -> int:
+    """`bgrem models`: the registry, or one card."""
+    import json
+
+    from bgrem.models import find_model, list_models
+
+    if args.model:
+        print((find_model(args.model) / "model.json").read_text("utf-8"), end="")
+        return cli.DONE
+    found = list_models()
+    if args.json:
+        cli.emit_json({"models": found})
+        return cli.DONE
+    for name, description in found.items():
+        what = description.get("domain", {}).get("what", "")
+        print(json.dumps(name).strip('"').ljust(12), what)
+    return cli.DONE
+
+
+def _report(args: argparse.Namespace, outcome: dict[str, Any]) -> None:
+    if args.json:
+        cli.emit_json(outcome)
+    elif not args.quiet:
+        written = ", ".join(str(file) for file in outcome["outputs"].values())
+        print(f"{outcome['input']}: wrote {written}")

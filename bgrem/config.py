@@ -1,0 +1,189 @@
+"""Every setting of the learned systems; the only place where a default exists."""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from bgrem.simulate.presets import PRESETS
+
+CONFIGS = Path(__file__).with_name("configs")
+LOSSES = ("l1", "l2", "huber")
+SCHEDULES = ("cosine", "epoch", "constant")
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+def _option(default: Any, help_text: str, *flags: str, **more: Any) -> Any:
+    metadata = {"help": help_text} | ({"flags": flags} if flags else {}) | more
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig:
+    """What one simulated field looks like; None means as the instrument's preset says."""
+
+    preset: str = _option("meerlicht", "a row of `bgrem.simulate.presets.PRESETS`")
+    shape: tuple[int, ...] | None = _option(None, "rows,columns; default: the detector's")
+    seed: int = _option(0, "the same seed gives the same pixels")
+    fwhm: float | None = _option(None, "of point sources", unit="px")
+    beta: float | None = _option(None, "exponent of the Moffat profile")
+    ellipticity: float | None = _option(None, "1 - b/a of the profile")
+    stars: float | None = _option(None, "stars above 5 sigma", unit="per megapixel")
+    star_slope: float = _option(0.3, "d log10 N(<m) / dm of the stars' power law")
+    galaxies: float | None = _option(None, "galaxies above 5 sigma", unit="per megapixel")
+    faint_structures: float = _option(
+        2.0, "low-surface-brightness patches", unit="per megapixel"
+    )
+    sky: float | None = _option(None, "level of the sky", unit="electrons")
+    gradient: float = _option(0.03, "of the sky across the field, as a part of its level")
+    waves: float = _option(0.005, "rms of smooth sky variations, as a part of its level")
+    artefacts: bool = _option(False, "cosmic rays, hot pixels and banding of the instrument")
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"{self.preset}: no such preset. Known are {', '.join(PRESETS)}.")
+        if self.shape is not None and (len(self.shape) != 2 or min(self.shape) < 16):
+            raise ValueError(f"shape must be rows,columns of 16 or more. Received: {self.shape}")
+        for name in ("fwhm", "stars", "galaxies", "sky", "faint_structures", "star_slope"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must not be negative. Received: {value}")
+        if self.fwhm is not None and self.fwhm < 1:
+            raise ValueError(f"fwhm must be 1 px or more. Received: {self.fwhm}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What a model is trained on, and how. The names of configs/ hold complete sets.
+
+    Parameters
+    ----------
+    network : str
+        A row of `bgrem.networks.NETWORKS`.
+    simulation : str
+        "any" (the whole domain), or an instrument's preset.
+    files : tuple of str
+        Files or patterns of the user's own fields; then nothing is simulated.
+    tile_median : bool
+        The published preprocessing: factor of the field, median of the tile.
+    domain : dict
+        What the card says of the training data.
+    """
+
+    network: str = _option("narrow", "narrow, wide or gamma")
+    softening: float = _option(3.0, "asinh compression of the input; 0: linear", unit="noise")
+    loss: str = _option("l1", "of the predicted background", choices=LOSSES)
+    huber_delta: float = _option(0.5, "where Huber's loss turns linear", unit="noise")
+    start_from: str = _option("", "model to fine-tune: a name or a folder")
+
+    simulation: str = _option("any", "any, or the preset of one instrument")
+    fields: int = _option(96, "simulated fields for training")
+    validation_fields: int = _option(12, "simulated fields for validation")
+    field_shape: tuple[int, ...] = _option((768, 768), "rows,columns of a simulated field")
+    files: tuple[str, ...] = _option((), "own fields: names or patterns of FITS, HDF5, npz files")
+    validation_share: float = _option(0.2, "share of the own fields kept for validation")
+    vary: bool = _option(True, "vary simulated fields: flux, density, noise, artefacts")
+    tile_median: bool = _option(False, "published preprocessing: factor, median of the tile")
+    smallest_peak: float = _option(0.0, "leave out tiles with fainter sources", unit="noise")
+
+    tile: int = _option(128, "side of a training tile", unit="px")
+    batch_size: int = _option(16, "tiles in a batch")
+    epochs: int = _option(50, "at most")
+    steps_per_epoch: int = _option(200, "batches")
+    validation_steps: int = _option(8, "batches")
+    learning_rate: float = _option(1e-3, "highest")
+    schedule: str = _option("cosine", "of the learning rate", choices=SCHEDULES)
+    warm_up_steps: int = _option(300, "linear rise of the learning rate (cosine)")
+    decay: float = _option(0.92, "factor per epoch (epoch)")
+    weight_decay: float = _option(1e-4, "of AdamW")
+    clip_norm: float = _option(1.0, "of all gradients together; 0: off")
+    average: float = _option(0.999, "momentum of the averaged weights; 0: off")
+    patience: int = _option(10, "epochs without a better loss; 0: never stop")
+    precision: str = _option("mixed_bfloat16", "of the network", choices=PRECISIONS)
+    seed: int = _option(0, "of weights, fields and tiles")
+
+    min_signal: float = _option(0.0, "signal rate at diffusion time 1, in training")
+    inference_min_signal: float = _option(0.01, "the same, in inference")
+    max_signal: float = _option(0.98, "signal rate at diffusion time 0")
+    domain: dict[str, Any] = field(default_factory=dict, metadata={"flags": ()})
+
+    def __post_init__(self) -> None:
+        for name in ("field_shape", "files"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, known in (
+            ("loss", LOSSES), ("schedule", SCHEDULES), ("precision", PRECISIONS)
+        ):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)}"
+                )
+        for name in ("tile", "batch_size", "epochs", "steps_per_epoch", "validation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more. Received: {getattr(self, name)}")
+        if self.tile % 16:
+            raise ValueError(f"tile must be a multiple of 16. Received: {self.tile}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive. Received: {self.learning_rate}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be 0 or more and below 1. Received: {self.average}")
+
+    @classmethod
+    def read(cls, source: str | Path) -> "TrainConfig":
+        """Return the config of a JSON file, or of a name in `bgrem/configs`.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or it has unknown or bad entries.
+        """
+        path = CONFIGS / f"{source}.json"
+        path = path if path.is_file() else Path(source)
+        try:
+            values = json.loads(path.read_text("utf-8"))
+        except OSError:
+            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("*.json")))
+            raise ValueError(f"{source}: no such config. Give a JSON file or: {known}.") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON ({error}).") from None
+        unknown = set(values) - {one.name for one in fields(cls)}
+        if unknown:
+            raise ValueError(f"{path}: unknown settings {', '.join(sorted(unknown))}.")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiseConfig:
+    """Settings of `bgrem.denoise`; the flags of the published script are kept."""
+
+    model: str = _option("optical", "name (bgrem models) or folder of a model", "--model")
+    steps: int = _option(6, "diffusion steps; 1 is quickest", "-s", "--steps")
+    normalisation: float | None = _option(
+        None,
+        "factor that brings the noise to 1; default: measured over the image",
+        "-n",
+        "--normalisation",
+    )
+    minimum: float | None = _option(
+        None, "lift fainter pixels to this value first", "-m", "--minimum", unit="pixel values"
+    )
+    clip: bool = _option(True, "set negative results to 0 (faint fluxes gain a bias)")
+    strength: float = _option(1.0, "part of the background and noise that is removed, 0 to 1")
+    mesh: int = _option(64, "of the smooth background", unit="px")
+    tile: int = _option(512, "side of a tile", unit="px")
+    overlap: int = _option(64, "of neighbouring tiles", unit="px")
+    batch_size: int = _option(2, "tiles at once")
+    precision: str = _option(
+        "auto", "of the network", choices=("auto", "float32", "bfloat16")
+    )
+    seed: int = _option(0, "of the noise that fills missing pixels for the network")
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch_size", 1), ("mesh", 16)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"{name} must be {least} or more. Received: {getattr(self, name)}"
+                )
+        if self.normalisation is not None and not self.normalisation > 0:
+            raise ValueError(f"normalisation must be positive. Received: {self.normalisation}")
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"strength must be from 0 to 1. Received: {self.strength}")

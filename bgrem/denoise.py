@@ -1,0 +1,232 @@
+"""BGRem on an image: the whole flow on one screen."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from bgrem.config import DenoiseConfig
+from bgrem.diffusion import denoise_steps
+from bgrem.models import Model
+from bgrem.normalise import Statistics, paper_factor, whole_image_statistics
+from bgrem.tiling import TilePlan, map_tiles
+from common.image import AstroImage
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """What `denoise` gives, all of one shape (H, W, C): image = result + background + residual.
+
+    Attributes
+    ----------
+    result : AstroImage
+        The sources, in the image's units, without background and noise.
+    background : AstroImage
+        The smooth background of the whole image (0 where the published preprocessing is used).
+    residual : AstroImage
+        What was taken off beside it: noise.
+    sigma : array, shape (H, W, C)
+        Standard deviation of the image's noise.
+    """
+
+    result: AstroImage
+    background: AstroImage
+    residual: AstroImage
+    sigma: np.ndarray
+
+
+def denoise(
+    image: AstroImage | np.ndarray,
+    config: DenoiseConfig | None = None,
+    *,
+    model: Model | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Denoised:
+    """Take background and noise off an image.
+
+    Parameters
+    ----------
+    image : AstroImage or array, shape (H, W) or (H, W, C)
+        Linear pixels in any unit; missing ones are NaN and stay so.
+    config : DenoiseConfig, optional
+        `settings` change its fields: ``denoise(image, steps=3)``.
+    model : Model, optional
+        A loaded model (`bgrem.models.load_model`); default: the one that `config.model` names.
+    progress : callable, optional
+        Called with the number of tiles that are done.
+
+    Returns
+    -------
+    Denoised
+        Its result is never below 0 unless `clip` is off.
+
+    Raises
+    ------
+    ValueError
+        If no pixel is measured, the image is constant, or there is no such model.
+    """
+    from dataclasses import replace
+
+    config = replace(config or DenoiseConfig(), **settings)
+    if not isinstance(image, AstroImage):
+        image = AstroImage(np.asarray(image))
+    model = model or load_for(config)
+    planes = [
+        _denoise_plane(image.pixels[..., channel], image.name, config, model, progress)
+        for channel in range(image.shape[-1])
+    ]
+    result, background, sigma = (np.stack(part, -1) for part in zip(*planes, strict=True))
+    pixels = image.pixels
+    if config.strength < 1:
+        removed = pixels - result
+        result = pixels - config.strength * removed if config.strength else pixels.copy()
+        background = config.strength * background
+    dtype = pixels.dtype
+    result = np.where(image.missing, np.nan, result).astype(dtype)
+    background = background.astype(dtype)
+    residual = residual_of(pixels, result, background)
+    return Denoised(
+        image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual), sigma
+    )
+
+
+def _denoise_plane(
+    pixels: np.ndarray, name: str, config: DenoiseConfig, model: Model, progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return sources, smooth background and noise of one channel, each (H, W)."""
+    missing = ~np.isfinite(pixels)
+    lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
+    try:
+        statistics = _statistics(lifted, missing, config, model)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    scaled = fill_missing(statistics.forward(lifted), missing, config.seed)
+    tile_median = model.description.get("background") == "tile-median"
+
+    def network_steps(noisy: np.ndarray) -> np.ndarray:
+        if tile_median:
+            noisy = noisy - np.median(noisy, axis=(1, 2, 3), keepdims=True)
+        clean = noisy
+        for clean in denoise_steps(noisy, predictor(model), config.steps, model.schedule):
+            pass
+        return clean
+
+    clean = _with_less_memory(scaled, config, network_steps, progress)
+    if config.clip:
+        clean = np.maximum(clean, 0)
+    return statistics.inverse(clean), statistics.background, statistics.sigma
+
+
+def _statistics(
+    pixels: np.ndarray, missing: np.ndarray, config: DenoiseConfig, model: Model
+) -> Statistics:
+    """Return what the whole image is scaled by: measured, or the user's factor."""
+    if model.description.get("background") == "tile-median":
+        factor = config.normalisation or paper_factor(pixels)
+        return Statistics(np.zeros(pixels.shape, np.float32),
+                          np.full(pixels.shape, 1 / factor, np.float32))  # fmt: skip
+    found = whole_image_statistics(pixels, missing, mesh=config.mesh)
+    if config.normalisation:
+        return Statistics(found.background, np.full_like(found.sigma, 1 / config.normalisation))
+    return found
+
+
+def _with_less_memory(
+    scaled: np.ndarray,
+    config: DenoiseConfig,
+    function: Callable[[np.ndarray], np.ndarray],
+    progress: Progress | None,
+) -> np.ndarray:
+    """Run the tiles; where memory runs out, one at a time, then smaller ones."""
+    tile, batch_size = config.tile, config.batch_size
+    while True:
+        plan = TilePlan(scaled.shape, tile, min(config.overlap, tile // 2))
+        try:
+            return map_tiles(scaled, plan, function, batch_size=batch_size, progress=progress)
+        except Exception as error:
+            exhausted = "ResourceExhausted" in type(error).__name__ or "OOM" in str(error)
+            if not (exhausted or isinstance(error, MemoryError)) or (tile, batch_size) == (128, 1):
+                raise
+            tile, batch_size = (tile, 1) if batch_size > 1 else (max(128, tile // 32 * 16), 1)
+
+
+def fill_missing(scaled: np.ndarray, missing: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return the scaled image with its holes filled: light of the neighbours, noise of its own.
+
+    A hole without noise would be a structure that the network has never seen.
+    """
+    if not missing.any():
+        return scaled
+    known = np.where(missing, 0, scaled)
+    weight = ndimage.gaussian_filter((~missing).astype(np.float32), 1.5)
+    light = ndimage.gaussian_filter(known, 1.5) / np.maximum(weight, 1e-3)
+    light *= np.minimum(weight / 0.05, 1)  # deep inside a hole nothing is known: background
+    noise = np.random.default_rng(seed).standard_normal(scaled.shape, np.float32)
+    return np.where(missing, light + noise, scaled).astype(np.float32)
+
+
+def residual_of(pixels: np.ndarray, result: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return pixels - result - background so that `restore_pixels` gives the pixels back exactly.
+
+    float32 where that holds for all pixels, else float64.
+    """
+    exact = pixels.astype(np.float64) - (result.astype(np.float64) + background)
+    narrow = exact.astype(np.float32)
+    if pixels.dtype == np.float32:
+        again = restore_pixels(result, background, narrow)
+        if np.array_equal(again, pixels, equal_nan=True):
+            return narrow
+    return exact
+
+
+def restore_pixels(
+    result: np.ndarray, background: np.ndarray, residual: np.ndarray
+) -> np.ndarray:
+    """Return the input of `denoise` from its three parts, in the result's dtype."""
+    total = result.astype(np.float64) + background + residual
+    return total.astype(result.dtype)
+
+
+def load_for(config: DenoiseConfig) -> Model:
+    """Load the config's model in the precision that this machine is quick in."""
+    from bgrem.models import load_model
+
+    precision = automatic_precision() if config.precision == "auto" else config.precision
+    return load_model(
+        config.model, dtype="mixed_bfloat16" if precision == "bfloat16" else "float32"
+    )
+
+
+def automatic_precision() -> str:
+    """Return "bfloat16" where the processor or GPU computes in it, else "float32"."""
+    try:
+        flags = open("/proc/cpuinfo", encoding="ascii", errors="ignore").read(8192).split()
+    except OSError:
+        flags = []
+    if {"amx_bf16", "avx512_bf16"} & set(flags):
+        return "bfloat16"
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import tensorflow as tf
+
+        for device in tf.config.list_physical_devices("GPU"):
+            details = tf.config.experimental.get_device_details(device)
+            if details.get("compute_capability", (0, 0)) >= (8, 0):
+                return "bfloat16"
+    return "float32"
+
+
+def predictor(model: Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the network as a function of arrays, compiled once per shape."""
+
+    def predict(noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        return np.asarray(model.network.predict_on_batch((noisy, variance)), np.float32)
+
+    return predict
+
+

@@ -1,0 +1,52 @@
+"""BGRem's diffusion: background is mixed onto the clean image, and taken off step by step."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from bgrem.schedule import CosineSchedule
+
+Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def mix(clean: np.ndarray, background: np.ndarray, noise_rates: np.ndarray) -> np.ndarray:
+    """Return noisy = clean + noise_rate x background (BGRem, Sect. 3); the clean image stays.
+
+    Parameters
+    ----------
+    clean, background : array, shape (B, H, W, C)
+    noise_rates : array, broadcast against them
+    """
+    return clean + noise_rates * background
+
+
+def step_back(
+    noisy: np.ndarray, predicted: np.ndarray, noise_rate: float, next_noise_rate: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (clean estimate, noisy image of the next step), both float32."""
+    clean = noisy - np.float32(noise_rate) * predicted
+    return clean, clean + np.float32(next_noise_rate) * predicted
+
+
+def denoise_steps(
+    observed: np.ndarray, predict: Predict, steps: int, schedule: CosineSchedule
+) -> Iterator[np.ndarray]:
+    """Give the clean estimate of each of `steps` equal steps from t = 1 to 0; the last counts.
+
+    Parameters
+    ----------
+    observed : array, shape (B, H, W, C), float32
+        The image with all of its background, linear, in units of its noise.
+    predict : callable
+        Takes (noisy, noise_variance of shape (B, 1, 1, 1)), gives the background, float32.
+    steps : int
+        At least 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be 1 or more. Received: {steps}")
+    noisy = np.asarray(observed, np.float32)
+    _, noise_rates = schedule.rates(1 - np.arange(steps + 1) / steps)
+    for rate, next_rate in zip(noise_rates[:-1], noise_rates[1:], strict=True):
+        variance = np.full((len(noisy), 1, 1, 1), rate**2, np.float32)
+        clean, noisy = step_back(noisy, predict(noisy, variance), rate, next_rate)
+        yield clean

@@ -1,0 +1,126 @@
+"""Figures of merit: detections against a truth list, curves at equal false positives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from bgrem.detect import Detections
+
+LISTED = 2.0  # signal-to-noise ratio (matched filter, isolated) from which a source is in the list
+IGNORED = 1.0  # fainter ones down to this are there: finding one is neither true nor false
+FALSE_SHARES = (0.005, 0.02, 0.05)  # of the truth list
+
+
+@dataclass(frozen=True)
+class Score:
+    """Numbers of true and false positives, and which truth each detection has (-1: none)."""
+
+    true: int
+    false: int
+    partner: np.ndarray
+
+
+def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Score:
+    """Match detections with the sources that a simulation put in.
+
+    One to one, nearest first, within half the FWHM (at least 1.5 px; for galaxies half the
+    half-light radius if that is more). A second detection of a listed source is false.
+
+    Parameters
+    ----------
+    found : Detections
+    truth : mapping of array
+        x, y, snr and half_light_radius of `SimulatedField.catalogue`.
+    fwhm : float
+        Of the point-spread function, in pixels.
+    """
+    partner = np.full(len(found), -1)
+    visible = np.flatnonzero(truth["snr"] >= IGNORED)
+    if not len(found) or not len(visible):
+        return Score(0, len(found), partner)
+    radius = np.maximum(max(0.5 * fwhm, 1.5), 0.5 * truth["half_light_radius"][visible])
+    places = np.column_stack([truth["x"][visible], truth["y"][visible]])
+    listed = truth["snr"][visible] >= LISTED
+    tree = cKDTree(np.column_stack([found.x, found.y]))
+    pairs = tree.query_ball_point(places, radius)
+    source = np.repeat(np.arange(len(visible)), [len(one) for one in pairs])
+    detection = np.array([k for one in pairs for k in one], int)
+    distance = np.hypot(*(places[source] - tree.data[detection]).T) / radius[source]
+    excused = np.zeros(len(found), bool)
+    excused[detection[~listed[source]]] = True
+    taken = np.zeros(len(visible), bool)
+    for k in np.argsort(distance, kind="stable"):
+        if listed[source[k]] and not taken[source[k]] and partner[detection[k]] < 0:
+            taken[source[k]] = True
+            partner[detection[k]] = visible[source[k]]
+    false = int(((partner < 0) & ~excused).sum())
+    return Score(int((partner >= 0).sum()), false, partner)
+
+
+def listed_number(truth: Mapping[str, np.ndarray]) -> int:
+    """Return the length of the truth list."""
+    return int((truth["snr"] >= LISTED).sum())
+
+
+def roc_curve(
+    detect: Callable[[float], Detections],
+    truth: Mapping[str, np.ndarray],
+    fwhm: float,
+    thresholds: tuple[float, float],
+    *,
+    coarse: int = 8,
+    fine: int = 4,
+) -> np.ndarray:
+    """Return rows (threshold, true, false), the threshold falling: a sweep, finer where it counts.
+
+    Parameters
+    ----------
+    detect : callable
+        Threshold -> Detections.
+    thresholds : tuple of float
+        Highest and lowest.
+    coarse, fine : int
+        Thresholds of the sweep (geometric), and in each interval that holds one of
+        `FALSE_SHARES`.
+    """
+    number = listed_number(truth)
+
+    def row(threshold: float) -> tuple[float, int, int]:
+        result = score(detect(threshold), truth, fwhm)
+        return float(threshold), result.true, result.false
+
+    rows = []
+    for threshold in np.geomspace(*thresholds, coarse):
+        rows.append(row(threshold))
+        if rows[-1][2] > 2 * FALSE_SHARES[-1] * number:
+            break
+    for upper, lower in zip(rows[:-1], rows[1:], strict=True):
+        if any(upper[2] <= share * number < lower[2] for share in FALSE_SHARES):
+            rows += [row(t) for t in np.geomspace(upper[0], lower[0], fine + 2)[1:-1]]
+    return np.array(sorted(rows, reverse=True))
+
+
+def true_at_false(curve: np.ndarray, allowed: float) -> float:
+    """Return the true positives where the false ones reach `allowed`, between the thresholds."""
+    true, false = curve[:, 1], np.maximum.accumulate(curve[:, 2])
+    over = np.flatnonzero(false > allowed)
+    if not over.size:
+        return float(true.max())
+    k = over[0]
+    best = true[:k].max() if k else 0.0
+    if k == 0:
+        return 0.0
+    share = (allowed - false[k - 1]) / (false[k] - false[k - 1])
+    return float(max(best, true[k - 1] + share * (true[k] - true[k - 1])))
+
+
+def bootstrap_ratio(
+    ours: np.ndarray, theirs: np.ndarray, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the ratio of two sums over fields, and its standard deviation by bootstrap."""
+    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+    index = np.random.default_rng(seed).integers(0, len(ours), (draws, len(ours)))
+    drawn = ours[index].sum(1) / np.maximum(theirs[index].sum(1), 1e-9)
+    return float(ours.sum() / max(theirs.sum(), 1e-9)), float(drawn.std())

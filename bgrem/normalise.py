@@ -1,0 +1,178 @@
+"""Into the network's units and back: a smooth background and the noise of the whole image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+MESH = 64  # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
+TREND_DEGREE = 3  # of the polynomial that takes strong gradients off before a mesh is laid
+MASK_SIGMA = 2.0  # smoothed pixels above this belong to sources
+SMOOTHING = (1.5, 5.0)  # px; scales on which sources are looked for
+SMALLEST_MESH = 16
+FILTER = 3  # meshes; median filter between them
+ROUNDS = 3
+FAINTEST = 0.3  # of the noise: fainter and wider light cannot be told from a varying sky
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the whole image says of its background and noise, in its own units.
+
+    Attributes
+    ----------
+    background : array, shape (H, W), float32
+        Smooth background.
+    sigma : array, shape (H, W), float32
+        Standard deviation of the noise, above 0.
+    """
+
+    background: np.ndarray
+    sigma: np.ndarray
+
+    def forward(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels in the network's units: background 0, noise 1 (float32)."""
+        return ((pixels - self.background) / self.sigma).astype(np.float32)
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the network in the image's units, without the smooth background."""
+        return values * self.sigma
+
+
+def paper_factor(pixels: np.ndarray) -> float:
+    """Return the published normalisation factor: 1 / std of the positive pixels.
+
+    Without zeros and without the brightest 10 % (BGRem, Appendix A).
+    """
+    positive = pixels[np.isfinite(pixels) & (pixels > 0)]
+    if positive.size < 10:
+        raise ValueError("fewer than 10 positive pixels. Give the normalisation factor with -n.")
+    spread = positive[positive <= np.quantile(positive, 0.9)].std()
+    if not spread > 0:
+        raise ValueError("the pixels have no spread. Give the normalisation factor with -n.")
+    return float(1 / spread)
+
+
+def whole_image_statistics(
+    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = MESH
+) -> Statistics:
+    """Return background and noise of an image of shape (H, W).
+
+    A robust polynomial takes off strong gradients (moonlight: many sigma across one mesh). Then
+    twice: sources are masked on two scales, and a mesh of clipped modes with bicubic splines
+    between them (SExtractor's, from `sep`) gives the background and its rms.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+    missing : bool array, shape (H, W), optional
+        Default: what is not finite.
+    mesh : int, optional
+        Side of a mesh in pixels.
+
+    Raises
+    ------
+    ValueError
+        If no pixel is measured, or the image is constant.
+    """
+    missing = ~np.isfinite(pixels) if missing is None else missing
+    if missing.all():
+        raise ValueError("no pixel is measured: there is nothing to denoise.")
+    middle = float(np.median(pixels[~missing]))
+    flat = np.where(missing, middle, pixels).astype(np.float64) - middle
+    trend = _robust_trend(flat, missing, mesh)
+    flat -= trend
+    noise = _pixel_noise(flat, missing)
+    if not noise > 0:
+        raise ValueError("the image is constant: it has no noise that could be removed.")
+    background, sigma = _mesh(flat, missing, mesh // 2)  # a fine one first: waves are no sources
+    for _ in range(ROUNDS):
+        mask = missing | _sources(flat - background, missing, noise)
+        background, sigma = _mesh(flat, mask, mesh)
+    # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
+    return Statistics(
+        (background + trend + middle).astype(np.float32),
+        np.maximum(sigma, 0.7 * noise).astype(np.float32),
+    )
+
+
+def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
+    """Return the noise from differences of neighbours, which no gradient and few sources reach."""
+    pairs = []
+    for axis in (0, 1):
+        good = ~(missing | np.roll(missing, 1, axis))
+        pairs.append((flat - np.roll(flat, 1, axis))[good])
+    differences = np.concatenate(pairs)
+    if not differences.size:
+        return 0.0
+    spread = 1.4826 * float(np.median(np.abs(differences))) / np.sqrt(2)
+    return spread or float(differences.std()) / np.sqrt(2)  # counts of mostly equal pixels
+
+
+def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarray:
+    """Return a polynomial through block medians, reweighted four times against the bright."""
+    height, width = flat.shape
+    side = max(4, min(mesh // 2, min(flat.shape) // 6))
+    rows, columns = -(-height // side), -(-width // side)
+    padded = np.full((rows * side, columns * side), np.nan)
+    padded[:height, :width] = np.where(missing, np.nan, flat)
+    blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
+    enough = np.isfinite(blocks).sum(-1) > side * side / 4
+    if enough.sum() < 3 * (TREND_DEGREE + 1) ** 2:
+        return np.zeros_like(flat)
+    levels = np.zeros(enough.shape)
+    # the darker half of a block knows more of the sky where stars are dense
+    levels[enough] = np.nanpercentile(blocks[enough], 40, axis=-1)
+
+    def terms(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        powers = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
+        return np.stack([y**i * x**j for i, j in powers], -1)
+
+    y, x = np.meshgrid(
+        2 * (np.arange(rows) + 0.5) * side / height - 1,
+        2 * (np.arange(columns) + 0.5) * side / width - 1, indexing="ij",
+    )  # fmt: skip
+    design, values = terms(y[enough], x[enough]), levels[enough]
+    weights = np.ones(len(values))
+    for _ in range(5):
+        root = np.sqrt(weights)
+        solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+        residual = values - design @ solution
+        scale = 1.4826 * np.median(np.abs(residual)) or 1.0
+        # bright blocks hold objects: they count less than dark ones
+        weights = 1 / (1 + (np.where(residual > 0, residual, 0.3 * residual) / (1.5 * scale)) ** 2)
+    trend = np.zeros(flat.shape)
+    y, x = 2 * (np.arange(height) + 0.5) / height - 1, 2 * (np.arange(width) + 0.5) / width - 1
+    for coefficient, (i, j) in zip(
+        solution,
+        [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)],
+        strict=True,
+    ):
+        trend += coefficient * np.outer(y**i, x**j)
+    return trend
+
+
+def _sources(flat: np.ndarray, missing: np.ndarray, noise: float) -> np.ndarray:
+    """Return where sources are: smoothed pixels that stand out, and their surroundings."""
+    filled = np.where(missing, 0, flat)
+    found = np.zeros(flat.shape, bool)
+    for scale in SMOOTHING:
+        smooth = ndimage.gaussian_filter(filled, scale, mode="nearest")
+        level = noise * max(MASK_SIGMA / (2 * np.sqrt(np.pi) * scale), FAINTEST)
+        bright = smooth - np.median(smooth[~missing]) > level
+        bright = ndimage.binary_opening(bright)  # single pixels are noise
+        found |= ndimage.binary_dilation(bright, iterations=int(round(scale)))
+    # where nearly everything is masked nothing would be left to measure: keep the darkest half
+    if found[~missing].mean() > 0.8:
+        found &= filled > np.median(filled[~missing])
+    return found
+
+
+def _mesh(flat: np.ndarray, mask: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return background and rms of a mesh of clipped modes."""
+    import sep
+
+    side = max(SMALLEST_MESH, min(mesh, min(flat.shape) // 2))
+    data = np.ascontiguousarray(flat, np.float64)
+    grid = sep.Background(data, mask=mask, bw=side, bh=side, fw=FILTER, fh=FILTER)
+    return grid.back(), grid.rms()

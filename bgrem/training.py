@@ -1,0 +1,356 @@
+"""From data to a model: fields → batches → fit → run folder with weights, history and card."""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from bgrem import __version__, models
+from bgrem.config import SimulateConfig, TrainConfig
+from bgrem.networks import NETWORKS, initialise
+from bgrem.schedule import CosineSchedule
+from bgrem.training_data import (
+    TileBatches,
+    TrainingField,
+    measured_training_field,
+    random_conditions,
+    simulated_training_field,
+)
+from common.atomic import atomic_write
+
+LOSSES: dict[str, Callable[[TrainConfig], Any]] = {
+    "l1": lambda config: keras.losses.MeanAbsoluteError(),
+    "l2": lambda config: keras.losses.MeanSquaredError(),
+    "huber": lambda config: keras.losses.Huber(delta=config.huber_delta),
+}
+CHECKPOINT, HISTORY, CONFIG, MODEL = "checkpoint.npz", "history.csv", "config.json", "model"
+COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")
+
+
+@dataclass
+class TrainingState:
+    """Where a run is: what a checkpoint holds beside the arrays."""
+
+    epoch: int = 0
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    config: TrainConfig, folder: str | os.PathLike[str], *, report: Callable[[str], None] = print
+) -> Path:
+    """Train a model and return the folder of its weights, `folder`/model.
+
+    A folder with a checkpoint of the same config goes on where it stopped, with the same result
+    as if it had never stopped. Written there: config.json, checkpoint.npz, history.csv,
+    history.png, fields/ (the simulated fields) and model/ (weights of the best epoch, as
+    exponential moving averages, with SHA-256 and card).
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, or the data do not fit the config.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, config)
+    training, validation = load_fields(config, folder, report)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        network = build_network(config)
+    finally:
+        keras.config.set_dtype_policy(before)
+    compile_network(network, config)
+    batches = _batches(config, training, config.seed, config.steps_per_epoch, vary=config.vary)
+    check = _batches(config, validation, config.seed + 1, config.validation_steps, vary=False)
+    keeper = _Keeper(network, config, folder, batches, check, report)
+    keeper.resume()
+    if keeper.state.epoch < config.epochs and not keeper.is_patience_over():
+        network.fit(
+            batches, epochs=config.epochs, initial_epoch=keeper.state.epoch, verbose=0,
+            shuffle=False, callbacks=[keeper],
+        )  # fmt: skip
+    return folder / MODEL
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Write the config, or see that the folder's run is this one."""
+    path = folder / CONFIG
+    text = json.dumps(asdict(config), indent=2) + "\n"
+    if path.exists():
+        if json.loads(path.read_text("utf-8")) != json.loads(text):
+            raise ValueError(f"{folder}: holds a run of another config. Choose another folder.")
+        return
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def build_network(config: TrainConfig) -> keras.Model:
+    """Return the network with its start weights: drawn by the seed, or those of a model."""
+    network = NETWORKS[config.network](softening=config.softening)
+    if config.start_from:
+        start = models.load_model(config.start_from)
+        models.set_named_weights(network, models.named_weights(start.network))
+    else:
+        initialise(network, config.seed)
+    return network
+
+
+def compile_network(network: keras.Model, config: TrainConfig) -> None:
+    """Give the network its loss and optimiser."""
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        total = config.epochs * config.steps_per_epoch
+        warm_up = min(config.warm_up_steps, total // 2)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 100, total - warm_up, alpha=0.01, warmup_target=rate, warmup_steps=warm_up
+        )
+    elif config.schedule == "epoch":
+        rate = keras.optimizers.schedules.ExponentialDecay(
+            rate, config.steps_per_epoch, config.decay, staircase=True
+        )
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm or None,
+        use_ema=config.average > 0, ema_momentum=config.average or 0.99,
+    )  # fmt: skip
+    network.compile(optimizer=optimizer, loss=LOSSES[config.loss](config), jit_compile=False)
+
+
+def load_fields(
+    config: TrainConfig, folder: Path, report: Callable[[str], None] = print
+) -> tuple[list[TrainingField], list[TrainingField]]:
+    """Return training and validation fields; a field is in one of the two, whole."""
+    if config.files:
+        how = "tile-median" if config.tile_median else "smooth"
+        pairs = [read_pair(Path(path)) for path in _files(config.files)]
+        found = [measured_training_field(*pair, how=how) for pair in pairs]
+        if len(found) < 2:
+            raise ValueError("one field only: training needs a second one to validate. Add files.")
+        number = min(max(1, round(config.validation_share * len(found))), len(found) - 1)
+        order = np.random.default_rng(config.seed).permutation(len(found))
+        return [found[i] for i in order[number:]], [found[i] for i in order[:number]]
+    cache = folder / "fields"
+    cache.mkdir(exist_ok=True)
+    found = []
+    for number in range(config.fields + config.validation_fields):
+        path = cache / f"{number:04d}.npz"
+        if not path.exists():
+            with atomic_write(path) as temporary:
+                _simulate(config, number).save(temporary)
+            report(f"field {number + 1} of {config.fields + config.validation_fields}")
+        found.append(TrainingField.load(path))
+    return found[: config.fields], found[config.fields :]
+
+
+def _simulate(config: TrainConfig, number: int) -> TrainingField:
+    seed = 1_000_000 * (1 + config.seed) + number
+    if config.simulation == "any":
+        return simulated_training_field(random_conditions(seed, tuple(config.field_shape)))
+    from bgrem.simulate.optical import simulate_field
+
+    conditions = SimulateConfig(
+        preset=config.simulation, shape=tuple(config.field_shape), seed=seed, waves=0.02
+    )
+    if config.tile_median:
+        field_ = simulate_field(conditions)
+        return measured_training_field(field_.observed, field_.sources, how="tile-median")
+    return simulated_training_field(conditions)
+
+
+def _files(patterns: tuple[str, ...]) -> list[Path]:
+    import glob
+
+    found = [Path(name) for pattern in patterns for name in sorted(glob.glob(pattern))]
+    if not found:
+        raise ValueError(f"files {', '.join(patterns)}: none found. Check folder and pattern.")
+    return found
+
+
+def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return (observed, clean), shape (H, W), of a FITS, HDF5 or npz file.
+
+    Names of extensions, datasets or arrays: `observed` and `clean` (or `sources`), or `clean`
+    and `background` (with its noise), in any case.
+    """
+    wanted = {"observed", "clean", "sources", "background", "noise"}
+    arrays: dict[str, np.ndarray] = {}
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".h5", ".hdf5"):
+            import h5py
+
+            with h5py.File(path, "r") as file:
+                arrays = {n.lower(): np.asarray(file[n]) for n in file if n.lower() in wanted}
+        elif suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {n.lower(): file[n] for n in file.files if n.lower() in wanted}
+        else:
+            from astropy.io import fits
+
+            with fits.open(path, memmap=False) as hdus:
+                arrays = {h.name.lower(): h.data for h in hdus if h.name.lower() in wanted}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable FITS, HDF5 or npz file ({error}).") from None
+    clean = arrays.get("clean", arrays.get("sources"))
+    observed = arrays.get("observed")
+    if observed is None and clean is not None and "background" in arrays:
+        observed = clean + arrays["background"] + arrays.get("noise", 0)
+    if clean is None or observed is None:
+        raise ValueError(
+            f"{path}: expected observed and clean, or clean and background. "
+            f"Found: {', '.join(arrays) or 'none of them'}."
+        )
+    if clean.ndim != 2 or clean.shape != observed.shape:
+        raise ValueError(f"{path}: shapes {observed.shape} and {clean.shape}, expected one (H, W).")
+    if not (np.isfinite(clean).all() and np.isfinite(observed).all()):
+        raise ValueError(f"{path}: has missing pixels. Cut them off or fill them first.")
+    return observed, clean
+
+
+def _batches(config, found, seed, steps, *, vary) -> TileBatches:
+    return TileBatches(
+        found, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed,
+        schedule=CosineSchedule(config.min_signal, config.max_signal), vary=vary,
+        tile_median=config.tile_median, smallest_peak=config.smallest_peak,
+    )  # fmt: skip
+
+
+class _Keeper(keras.callbacks.Callback):
+    """After each epoch: validate with averaged weights, keep the best, write a checkpoint."""
+
+    def __init__(self, network, config, folder, batches, check, report) -> None:
+        super().__init__()
+        self.network, self.config, self.folder = network, config, folder
+        self.batches, self.check, self.report = batches, check, report
+        self.state = TrainingState()
+        self._started = 0.0
+
+    def resume(self) -> None:
+        """Take up a checkpoint, if there is one."""
+        path = self.folder / CHECKPOINT
+        optimizer = self.network.optimizer
+        optimizer.build(self.network.trainable_variables)
+        if not path.exists():
+            return
+        with np.load(path, allow_pickle=False) as file:
+            self.state = TrainingState(**json.loads(str(file["state"])))
+            models.set_named_weights(
+                self.network, {n[7:]: file[n] for n in file.files if n.startswith("weight:")}
+            )
+            for number, variable in enumerate(optimizer.variables):
+                variable.assign(file[f"optimizer:{number}"])
+        self.report(f"goes on after epoch {self.state.epoch}")
+
+    def is_patience_over(self) -> bool:
+        """Return whether the loss has not improved for too long."""
+        return bool(
+            self.config.patience
+            and self.state.epoch - self.state.best_epoch >= self.config.patience
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Let the batches be those of this epoch."""
+        import time
+
+        self.batches.epoch = epoch
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Validate, keep, write."""
+        import time
+
+        network, state = self.network, self.state
+        raw = [np.array(weight) for weight in network.get_weights()]
+        if self.config.average:
+            network.optimizer.finalize_variable_values(network.trainable_variables)
+        loss = self._validation_loss()
+        state.epoch = epoch + 1
+        state.history.append({
+            "epoch": epoch + 1, "loss": float(logs["loss"]), "validation_loss": loss,
+            "learning_rate": float(keras.ops.convert_to_numpy(network.optimizer.learning_rate)),
+            "seconds": round(time.perf_counter() - self._started, 1),
+        })  # fmt: skip
+        if not np.isfinite(loss):
+            raise ValueError(f"epoch {epoch + 1}: the loss is {loss}. Lower the learning rate.")
+        if loss < state.best_loss:
+            state.best_loss, state.best_epoch = loss, epoch + 1
+            description = describe(self.config, state)
+            models.save_model(self.folder / MODEL, models.named_weights(network), description)
+        network.set_weights(raw)
+        self._write_checkpoint()
+        write_history(self.folder, state.history)
+        self.report(f"epoch {epoch + 1}: loss {logs['loss']:.4f}, validation {loss:.4f}")
+        if self.is_patience_over():
+            self.report(f"no better loss for {self.config.patience} epochs: stops")
+            network.stop_training = True
+
+    def _validation_loss(self) -> float:
+        losses = []
+        for index in range(len(self.check)):
+            inputs, background = self.check[index]
+            predicted = np.asarray(self.network.predict_on_batch(inputs), np.float32)
+            losses.append(float(LOSSES[self.config.loss](self.config)(background, predicted)))
+        return float(np.mean(losses))
+
+    def _write_checkpoint(self) -> None:
+        optimizer = self.network.optimizer
+        arrays = {f"weight:{n}": a for n, a in models.named_weights(self.network).items()}
+        for number, variable in enumerate(optimizer.variables):
+            arrays[f"optimizer:{number}"] = keras.ops.convert_to_numpy(variable)
+        with atomic_write(self.folder / CHECKPOINT, overwrite=True) as path:
+            with open(path, "wb") as file:
+                np.savez(file, state=json.dumps(asdict(self.state)), **arrays)
+
+
+def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
+    """Return model.json: what the network is, what it was trained on, and how."""
+    schedule = {"min_signal": config.inference_min_signal, "max_signal": config.max_signal}
+    domain = dict(config.domain)
+    if config.files:
+        domain.setdefault("data", f"files of the user: {len(_files(config.files))} fields")
+    return {
+        "version": __version__,
+        "network": {"name": config.network, "softening": config.softening},
+        "schedule": schedule,
+        "background": "tile-median" if config.tile_median else "smooth",
+        "tile": config.tile,
+        "domain": domain,
+        "training": {
+            "config": {one.name: getattr(config, one.name) for one in fields(config)},
+            "epoch": state.best_epoch,
+            "validation_loss": round(state.best_loss, 6),
+            "tiles": state.best_epoch * config.steps_per_epoch * config.batch_size,
+        },
+    }
+
+
+def write_history(folder: Path, history: list[dict[str, float]]) -> None:
+    """Write history.csv and history.png."""
+    with atomic_write(folder / HISTORY, overwrite=True) as path:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(history)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    epochs = [row["epoch"] for row in history]
+    for name in ("loss", "validation_loss"):
+        axes.plot(epochs, [row[name] for row in history], label=name.replace("_", " "))
+    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+    axes.legend()
+    with atomic_write(folder / "history.png", overwrite=True) as path:
+        figure.savefig(path, dpi=120)

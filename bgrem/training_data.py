@@ -1,0 +1,254 @@
+"""From fields with truth to batches: cut, vary, draw noise anew, mix for the diffusion."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from scipy import ndimage
+
+from bgrem.config import SimulateConfig
+from bgrem.diffusion import mix
+from bgrem.normalise import paper_factor, whole_image_statistics
+from bgrem.schedule import CosineSchedule
+from bgrem.simulate.detector import cosmic_rays, hot_pixels
+
+POISSON_BELOW = 900.0  # electrons of sky under which a Gaussian is too symmetric
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingField:
+    """One field in units of its noise.
+
+    Attributes
+    ----------
+    clean : array, shape (H, W), float32
+        Sources alone.
+    background : array, shape (H, W), float32
+        All that is to be predicted; for a simulated field, whose noise is drawn anew for each
+        tile, only what the smooth background of the whole image left over.
+    electrons : float or None
+        Electrons in one unit of a simulated field's noise; None: `background` has its noise.
+    photons : float
+        Electrons per pixel from sky and dark current (simulated fields).
+    """
+
+    clean: np.ndarray
+    background: np.ndarray
+    electrons: float | None = None
+    photons: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write the field as .npz."""
+        values = {"clean": self.clean, "background": self.background, "photons": self.photons}
+        np.savez(path, electrons=self.electrons or 0.0, **values)
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingField":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(
+                file["clean"], file["background"],
+                float(file["electrons"]) or None, float(file["photons"]),
+            )  # fmt: skip
+
+
+def simulated_training_field(config: SimulateConfig) -> TrainingField:
+    """Return a simulated field (`SimulateConfig`), noise to be drawn anew."""
+    from bgrem.simulate.optical import simulate_field
+
+    simulated = simulate_field(config)
+    found = whole_image_statistics(simulated.observed)
+    instrument = simulated.instrument
+    photons = float(np.median(simulated.background) - instrument.bias) * instrument.gain
+    electrons = float(np.sqrt(photons + instrument.read_noise**2))
+    scale = instrument.gain / electrons
+    left = (simulated.background - found.background) * scale
+    return TrainingField(simulated.sources * scale, left.astype(np.float32), electrons, photons)
+
+
+def random_conditions(seed: int, shape: tuple[int, ...]) -> SimulateConfig:
+    """Return the `SimulateConfig` of one field of the training's domain, drawn by `seed`.
+
+    FWHM 1.7 to 6.5 px, sparse to crowded, few to many galaxies, dark to moonlit sky.
+    """
+    from bgrem.simulate.presets import PRESETS
+
+    rng = np.random.default_rng([seed, 11])
+
+    def log_uniform(low: float, high: float) -> float:
+        return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+    fwhm = log_uniform(1.7, 6.5)
+    # five-sigma stars per PSF area: up to one in fifteen, beyond it fields are one blend
+    crowded = 1e6 / (15 * fwhm**2)
+    return SimulateConfig(
+        preset=str(rng.choice(list(PRESETS))), shape=shape, seed=seed, fwhm=fwhm,
+        beta=float(rng.uniform(2.2, 5)), ellipticity=float(rng.uniform(0, 0.15)),
+        stars=log_uniform(200, max(min(crowded, 14000), 1000)),
+        star_slope=float(rng.uniform(0.2, 0.42)), galaxies=log_uniform(30, 1500),
+        faint_structures=float(rng.uniform(0, 6)), sky=log_uniform(40, 20000),
+        gradient=float(rng.uniform(0, 0.3)), waves=float(rng.uniform(0, 0.008)),
+    )  # fmt: skip
+
+
+def measured_training_field(observed: np.ndarray, clean: np.ndarray, *, how: str) -> TrainingField:
+    """Return a field of the user's own: observed pixels with their clean ones, shape (H, W).
+
+    Parameters
+    ----------
+    how : {"smooth", "tile-median"}
+        Take the whole image's smooth background and noise off, or only scale by the published
+        factor (the median is taken off tile by tile).
+    """
+    observed = observed.astype(np.float64)
+    if how == "tile-median":
+        factor = paper_factor(observed)
+        noisy, truth = observed * factor, clean * factor
+    else:
+        found = whole_image_statistics(observed)
+        noisy, truth = found.forward(observed), clean / found.sigma
+    return TrainingField(truth.astype(np.float32), (noisy - truth).astype(np.float32))
+
+
+class TileBatches(keras.utils.PyDataset):
+    """Batches ((noisy, noise_variance), background), each drawn from (seed, epoch, index).
+
+    Parameters
+    ----------
+    fields : list of TrainingField
+    tile, batch_size, steps : int
+        Side in pixels; tiles in a batch; batches in an epoch.
+    seed : int
+    schedule : CosineSchedule
+    vary : bool
+        Scale fluxes, add blends, correlated noise, artefacts and left-over background to
+        simulated fields; turn and mirror all. Off: the field as it is.
+    tile_median : bool
+        Take each tile's median off (the published recipe).
+    smallest_peak : float
+        Tiles whose brightest source pixel is below (in units of the noise) are left out.
+    """
+
+    def __init__(
+        self,
+        fields: list[TrainingField],
+        *,
+        tile: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        schedule: CosineSchedule,
+        vary: bool = True,
+        tile_median: bool = False,
+        smallest_peak: float = 0.0,
+    ) -> None:
+        super().__init__()
+        smallest = min(min(one.clean.shape) for one in fields)
+        if smallest < tile:
+            raise ValueError(f"a training field has a side of {smallest} px, tile is {tile}.")
+        self.fields, self.tile, self.batch_size, self.steps = fields, tile, batch_size, steps
+        self.seed, self.schedule, self.vary = seed, schedule, vary
+        self.tile_median, self.smallest_peak = tile_median, smallest_peak
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), float32."""
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        pairs = [self._tile(rng) for _ in range(self.batch_size)]
+        clean, background = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
+        if self.tile_median:
+            background -= np.median(clean + background, axis=(1, 2, 3), keepdims=True)
+        _, rates = self.schedule.rates(rng.uniform(size=(self.batch_size, 1, 1, 1)))
+        return (mix(clean, background, rates), rates**2), background
+
+    def _tile(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return one tile's clean pixels and its background."""
+        field = self.fields[rng.integers(len(self.fields))]
+        for _ in range(20):
+            clean, left = self._cut(rng, field)
+            if clean.max() >= self.smallest_peak:
+                break
+        if field.electrons is None:
+            return clean, left
+        if self.vary:
+            clean = clean * np.float32(10 ** rng.uniform(-0.5, 0.5))
+            if rng.uniform() < 0.25:  # denser than any field, with the same profile
+                clean = clean + self._cut(rng, field)[0] * np.float32(10 ** rng.uniform(-0.7, 0.3))
+        return draw_background(rng, clean, left, field, vary=self.vary)
+
+    def _cut(self, rng: np.random.Generator, field: TrainingField) -> tuple[np.ndarray, np.ndarray]:
+        rows, columns = field.clean.shape
+        row, column = rng.integers(rows - self.tile + 1), rng.integers(columns - self.tile + 1)
+        area = np.s_[row : row + self.tile, column : column + self.tile]
+        turns, mirror = int(rng.integers(4)) * self.vary, rng.uniform() < 0.5 and self.vary
+        parts = [np.rot90(part[area], turns) for part in (field.clean, field.background)]
+        clean, left = [part[:, ::-1] if mirror else part for part in parts]
+        return clean, left
+
+
+def draw_background(
+    rng: np.random.Generator,
+    clean: np.ndarray,
+    left: np.ndarray,
+    field: TrainingField,
+    *,
+    vary: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (clean, background) of a simulated tile, its noise drawn anew, float32."""
+    electrons = field.electrons or 1.0
+    light = np.maximum(clean, 0)
+    correlated = vary and rng.uniform() < 0.3
+    if field.photons < POISSON_BELOW and not correlated:
+        expected = light * electrons + field.photons
+        noise = rng.poisson(expected) - expected
+        noise += rng.normal(0, np.sqrt(max(electrons**2 - field.photons, 0)), clean.shape)
+        noise /= electrons
+    else:
+        white = rng.standard_normal(clean.shape, np.float32)
+        if correlated:
+            white = _correlate(rng, white)
+        noise = white * np.sqrt(1 + light / electrons)
+    if vary:
+        noise *= rng.uniform(0.9, 1.1)
+        left = left * rng.uniform(0.5, 1.5) + _leftover(rng, clean.shape)
+        if rng.uniform() < 0.15:
+            hits = rng.uniform(0, 4e-4) * clean.size
+            noise += cosmic_rays(rng, clean.shape, hits) / electrons
+            noise += hot_pixels(rng, clean.shape, rng.uniform(0, 3e-4)) / electrons
+        if rng.uniform() < 0.15:  # saturated cores are flat, with and without noise
+            limit = 10 ** rng.uniform(2.5, 4)
+            noise = np.minimum(clean + noise, limit) - np.minimum(clean, limit)
+            clean = np.minimum(clean, limit)
+    return clean.astype(np.float32), (noise + left).astype(np.float32)
+
+
+def _correlate(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
+    """Return noise as resampling leaves it: smoothed a little, standard deviation 1 again."""
+    if rng.uniform() < 0.5:
+        shift = rng.uniform(0, 0.5, 2)
+        kernel = np.outer((shift[0], 1 - shift[0]), (shift[1], 1 - shift[1]))
+    else:
+        profile = np.exp(-0.5 * (np.arange(-2, 3) / rng.uniform(0.35, 0.8)) ** 2)
+        kernel = np.outer(profile, profile)
+    kernel /= np.sqrt((kernel**2).sum())
+    return ndimage.convolve(white, kernel.astype(np.float32), mode="wrap")
+
+
+def _leftover(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a smooth error of the background: level, tilt, and seldom a wave."""
+    v, u = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    level, tilt = rng.normal(0, 0.12), rng.normal(0, 0.1, 2)
+    leftover = level + tilt[0] * u + tilt[1] * v
+    if rng.uniform() < 0.15:
+        waves, phase = rng.uniform(-1, 1, 2), rng.uniform(0, 2 * np.pi)
+        leftover += rng.uniform(0, 0.8) * np.cos(np.pi * (waves[0] * u + waves[1] * v) + phase)
+    return leftover
