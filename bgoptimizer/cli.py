@@ -15,6 +15,8 @@ from bgoptimizer.config import BackgroundConfig
 from common import cli
 
 TOOL = "bgoptimizer"
+# flags beside the config that change the pixels: recorded and replayed with it
+INPUT_FLAGS = {"mask": Path, "hdu": str, "channels": tuple, "zeros": str, "verify": bool}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,9 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         help="write what was used for the fit as a file and a picture (default: yes)")  # fmt: skip
     add("--hdu", help="HDU number or EXTNAME (FITS), image number (XISF)")
     add("--channels", type=_numbers, metavar="0,1,2", help="planes of an image with others too")
-    add("--zeros", choices=("border", "all", "data"), default="border",
+    add("--zeros", choices=("border", "all", "data"),
         help="which exact zeros are missing pixels (default: border)")  # fmt: skip
-    add("--no-verify", dest="verify", action="store_false", help="read despite wrong checksums")
+    add("--verify", action=argparse.BooleanOptionalAction,
+        help="refuse files with wrong checksums (default: yes)")  # fmt: skip
     cli.add_config_flags(parser.add_argument_group("fit"), BackgroundConfig)  # type: ignore[arg-type]
     cli.add_common_flags(parser, __version__)
     return parser
@@ -60,12 +63,18 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _run(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     inputs = _inputs_and_output(args)
-    replayed = None
+    replayed: dict[str, Any] = {}
     if args.params:
         from common.provenance import read_params
 
-        known = [one.name for one in dataclasses.fields(BackgroundConfig)]
+        known = [*INPUT_FLAGS, *(one.name for one in dataclasses.fields(BackgroundConfig))]
         replayed = read_params(args.params, TOOL, known=known)
+    for name, kind in INPUT_FLAGS.items():
+        value = replayed.pop(name, None)
+        if getattr(args, name) is None and value is not None:
+            setattr(args, name, kind(value))
+    args.zeros = args.zeros or "border"
+    args.verify = args.verify is not False
     config = cli.config_from_args(args, BackgroundConfig, replayed)
 
     from common.batch import expand_inputs, run_batch
@@ -139,7 +148,7 @@ def _outputs(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> 
 
 
 def _read_mask(path: Path) -> Any:
-    """Pixels of a mask, scaled to 0...1 if it is an integer file."""
+    """Pixels of a mask file in its own units; missing ones are left out (0)."""
     import numpy as np
 
     from common.io import read_image
@@ -209,6 +218,7 @@ def _write(image, model, correction, files, args) -> None:
     from common.provenance import history_lines, provenance_cards, write_params
 
     parameters = dataclasses.asdict(model.config)
+    parameters |= {name: getattr(args, name) for name in INPUT_FLAGS}
     history = history_lines(TOOL, __version__, image.name, parameters, notes=model.notes)
     cards = provenance_cards(
         TOOL, __version__, image.name, pixels=image.pixels, seed=model.config.seed

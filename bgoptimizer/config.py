@@ -1,10 +1,14 @@
 """Every setting of a background fit; the only place where a default exists."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 OBJECTIVES = ("robust", "original")
 OPERATIONS = ("subtract", "divide")
+ORIGINAL_ONLY = (  # the robust objective has no stretch and no descent
+    "delinearization_quantile", "threshold_min", "threshold_max", "initializer", "epochs",
+    "alpha", "batch_size", "learning_rate",
+)  # fmt: skip
 
 
 def _option(default: Any, help_text: str, *flags: str, **more: Any) -> Any:
@@ -49,7 +53,7 @@ class BackgroundConfig:
     )
     delinearization_quantile: float = _option(
         0.95,
-        "quantile that the stretch maps to 1",
+        "quantile that the stretch maps to 1 (original)",
         "-dq",
         "--delinearization-quantile",
     )
@@ -78,7 +82,7 @@ class BackgroundConfig:
     batch_size: int = _option(1, "images a step; the fit has one (original)", "-B", "--batch-size")
     learning_rate: float = _option(1e-3, "of Adam (original)", "-lr", "--learning-rate")
     uncertainty: int = _option(
-        0, "bootstrap fits behind the sigma map; 0 writes none (robust)", "--uncertainty"
+        0, "bootstrap fits behind the sigma map; 0 writes none (robust, no Bayer)", "--uncertainty"
     )
     bayer: bool = _option(
         False, "fit the four colours of a Bayer mosaic apart (set by BAYERPAT too)", "--bayer"
@@ -105,6 +109,14 @@ class BackgroundConfig:
                 raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
         if 0 < self.control_points < 4:
             raise ValueError(f"control_points must be 4 or more. Received: {self.control_points}")
+        if self.objective == "robust":
+            defaults = {one.name: one.default for one in fields(self)}
+            for name in ORIGINAL_ONLY:
+                if getattr(self, name) != defaults[name]:
+                    raise ValueError(
+                        f"{name} = {getattr(self, name)} belongs to the published method. Add "
+                        "--objective original, or leave it out (for thresholds: give a --mask)."
+                    )
         if self.uncertainty and self.objective == "original":
             raise ValueError("uncertainty needs the objective robust. Leave out one of the two.")
         if self.pedestal not in ("level", "none"):

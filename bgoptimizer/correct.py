@@ -16,8 +16,8 @@ class Correction:
     ----------
     result, model : AstroImage
         Subtraction: input = model + result - pedestal. Division: input = model x result / level.
-    constant : array, shape (C,)
-        The pedestal that was added, or the level that was multiplied, per channel.
+    constant : array, shape (C,), or (4,) for a Bayer mosaic
+        The pedestal that was added, or the level that was multiplied, per channel or phase.
     """
 
     result: AstroImage
@@ -59,19 +59,20 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
     background = np.empty_like(image.pixels)
     for rows, values in model.row_blocks():
         pixels = image.pixels[rows].astype(np.float64)
+        offset = model.per_pixel(constant, rows)
         if divide:
             if values.min() <= 0:
                 raise ValueError(
                     f"{image.name}: the background reaches {values.min():g}, division needs it "
                     "positive. Use --operation subtract, or add the missing bias first."
                 )
-            result[rows] = pixels / values * constant
+            result[rows] = pixels / values * offset
             background[rows] = values
             continue
         # rounded first, so that the difference of neighbours on one floating-point grid is exact
         values = values.astype(image.pixels.dtype).astype(np.float64)
-        result[rows] = pixels - values + constant
-        kept = pixels - result[rows] + constant
+        result[rows] = pixels - values + offset
+        kept = pixels - result[rows] + offset
         background[rows] = np.where(np.isfinite(kept), kept, values)
     cards = _cards(constant, divide)
     return Correction(
@@ -96,7 +97,9 @@ def _constant(model: BackgroundModel, divide: bool) -> np.ndarray:
     if divide or pedestal == "level":
         value = model.levels().astype(np.float64)
     else:
-        value = np.full(model.shape[-1], 0.0 if pedestal == "none" else float(pedestal))
+        value = np.full(
+            max(model.shape[-1], len(model.planes)), 0.0 if pedestal == "none" else float(pedestal)
+        )
     mantissa, exponent = np.frexp(value)
     return np.ldexp(np.round(mantissa * 2**16) / 2**16, exponent)
 

@@ -52,6 +52,11 @@ def fit_background(
     weights = prepare_mask(mask, image)
     _check_pixels(image, weights)
     bayer = config.bayer or is_bayer(image)
+    if bayer and config.uncertainty:
+        raise ValueError(
+            f"{image.name}: a Bayer mosaic has no sigma map. Debayer first, or leave out "
+            "--uncertainty."
+        )
     fit = _fit_original if config.objective == "original" else _fit_robust
     with _one_blas_thread():
         if not bayer:
@@ -154,7 +159,8 @@ def _fit_robust(pixels, weights, config, image) -> BackgroundModel:
     factor = config.downscaling_factor or automatic_factor(height, width)
     shape = (-(-height // factor), -(-width // factor))
     aspect = min(max(shape) / min(shape), 4.0)
-    grid = Grid(*shape, config.control_points or round(POINTS_PER_HEIGHT**2 * aspect))
+    points = config.control_points or round(POINTS_PER_HEIGHT**2 * aspect)
+    grid = Grid(*shape, points, config.order or 3)
     fitted = []
     for channel in range(channels):
         mask = None if weights is None else weights[..., channel]
@@ -173,7 +179,7 @@ def _fit_robust(pixels, weights, config, image) -> BackgroundModel:
         np.stack([grid.to_spline @ part["points"] for part in fitted], -1), [-3]
     )
     extent = float(factor * grid.rows)
-    plane = SurfacePlane(grid.control_points, weights_, affine, 3, (extent, extent))
+    plane = SurfacePlane(grid.control_points, weights_, affine, grid.order, (extent, extent))
     covered = np.mean([part["map"].objects.mean() for part in fitted])
     notes = [f"objects cover {100 * covered:.0f} % of the frame"]
     if any(part["map"].floor.any() for part in fitted):
@@ -293,6 +299,8 @@ def _fit_original(pixels, weights, config, image) -> BackgroundModel:
         initializer=config.initializer, alpha=config.alpha, epochs=config.epochs,
         learning_rate=config.learning_rate, seed=config.seed, on_epoch=keep,
     )  # fmt: skip
+    last = evaluate_spline(result.control_points, result.weights, result.affine, order, positions)
+    rounds.append((None, last[:, 0].reshape(cells.shape[:2])))
     extent = (float(factor * cells.shape[0]), float(factor * cells.shape[1]))
     plane = SurfacePlane(
         result.control_points, result.weights, result.affine, result.order, extent, stretch

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bgoptimizer.smoothing import Grid, Prior, choose_priors
+from bgoptimizer.smoothing import Grid, Prior, Surface, choose_priors
 
 TEXTURE_SEED, TEXTURE_EDGE = 6.0, 3.0  # small-scale variance in units of the noise's
 TEXTURE_SCALES = (0.7, 1.4, 2.5)  # cells
@@ -91,8 +91,17 @@ def robust_weights(
     return new
 
 
-def robust_fit(prior, cells, weights, stiffness, noise, *, rounds=4, bound=None):
-    """Return the surface and the weights of an iteratively reweighted fit."""
+def robust_fit(
+    prior: Prior,
+    cells: np.ndarray,
+    weights: np.ndarray,
+    stiffness: float,
+    noise: float,
+    *,
+    rounds: int = 4,
+    bound: np.ndarray | None = None,
+) -> tuple[Surface, np.ndarray]:
+    """Return the surface and the weights (h, w) of an iteratively reweighted fit."""
     current = weights
     for _ in range(rounds):
         surface = prior.fit(cells, current, stiffness)

@@ -136,11 +136,19 @@ class BackgroundModel:
         return out
 
     def levels(self) -> np.ndarray:
-        """Return the median of the background per channel, shape (C,)."""
-        plane = self.planes[0]
+        """Return the median of the background per channel, shape (C,); (4,) for a mosaic."""
         factor = 1 if len(self.planes) == 1 else 2
-        knots = plane.on_knots((-(-self.shape[0] // factor), -(-self.shape[1] // factor)))[2]
-        return np.median(knots, axis=(0, 1))
+        shape = (-(-self.shape[0] // factor), -(-self.shape[1] // factor))
+        return np.concatenate([
+            np.median(plane.on_knots(shape)[2], axis=(0, 1)) for plane in self.planes
+        ])  # fmt: skip
+
+    def per_pixel(self, constants: np.ndarray, rows: slice) -> np.ndarray:
+        """Return one number per channel (or phase of a mosaic) so that it fits pixels[rows]."""
+        if len(self.planes) == 1:
+            return constants
+        y, x = np.arange(rows.start, rows.stop)[:, None] % 2, np.arange(self.shape[1])[None] % 2
+        return constants[2 * y + x][..., None]
 
     def sigma(self, dtype: Any = np.float32) -> np.ndarray | None:
         """Return the standard deviation of the background at every pixel (H, W, C), or None."""

@@ -6,12 +6,14 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
 
+from bgoptimizer.surface import radial_basis, squared_distances
+
 STIFFNESSES = 10.0 ** np.arange(-13, 1.1)  # scanned, then refined by half a decade
 FOLDS = 5
 BIN = 2  # the fit sees 2x2 cells as one: the narrowest glow is still many of them
 # Priors on the surface. Light pollution, vignettes and moonlight differ in scale from frame to
-# frame: "spline" is the r³ bending energy, a number is the length (in heights of the frame) of a
-# rational quadratic covariance. Held-out blocks choose; near ties are averaged.
+# frame: "spline" is the bending energy of the spline, a number is the length (in heights of the
+# frame) of a rational quadratic covariance. Held-out blocks choose; near ties are averaged.
 PRIORS: dict[str, float | None] = {
     "spline": None, "rq 0.3": 0.3, "rq 0.5": 0.5, "rq 0.8": 0.8,
 }  # fmt: skip
@@ -29,11 +31,9 @@ def control_grid(rows: int, columns: int, count: int) -> np.ndarray:
     return np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
 
 
-def cubic_basis(positions: np.ndarray, control_points: np.ndarray) -> np.ndarray:
-    """Return φ(|p - c|) = r³ and the affine part, shape (P, N + 3)."""
-    square = (positions**2).sum(1)[:, None] + (control_points**2).sum(1)
-    square -= 2 * positions @ control_points.T
-    radial = np.maximum(square, 0) ** 1.5
+def spline_basis(positions: np.ndarray, control_points: np.ndarray, order: int) -> np.ndarray:
+    """Return φ(|p - c|) and the affine part, shape (P, N + 3)."""
+    radial = radial_basis(squared_distances(positions, control_points), order)
     return np.hstack([radial, positions, np.ones((len(positions), 1))])
 
 
@@ -54,9 +54,12 @@ class Grid:
         Shape of the cells. Positions are cell centres in units of the number of rows.
     control_points : int
         About so many, on a regular grid.
+    order : {2, 3}
+        Of the spline between them.
     """
 
-    def __init__(self, rows: int, columns: int, control_points: int) -> None:
+    def __init__(self, rows: int, columns: int, control_points: int, order: int = 3) -> None:
+        self.order = order
         self.rows, self.columns = rows, columns
         self.coarse_shape = (-(-rows // BIN), -(-columns // BIN))
         y, x = np.indices(self.coarse_shape)
@@ -66,11 +69,11 @@ class Grid:
         count = len(points)
         affine = np.hstack([points, np.ones((count, 1))])
         system = np.zeros((count + 3, count + 3))
-        system[:count] = cubic_basis(points, points)
+        system[:count] = spline_basis(points, points, order)
         system[count:, :count] = affine.T
         # values at the control points -> spline weights and affine part
         self.to_spline = np.linalg.solve(system, np.eye(count + 3)[:, :count])
-        self.cardinal = cubic_basis(centres, points) @ self.to_spline
+        self.cardinal = spline_basis(centres, points, order) @ self.to_spline
         self.priors = {name: Prior(self, scale) for name, scale in PRIORS.items()}
 
     def bin(self, cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,10 +105,10 @@ class Prior:
         self.grid = grid
         points = grid.control_points
         count = len(points)
-        square = ((points[:, None] - points[None]) ** 2).sum(-1)
+        square = squared_distances(points, points)
         if scale is None:
             gram = grid.cardinal.T @ grid.cardinal / len(grid.cardinal)
-            energy = square**1.5 @ grid.to_spline[:count]
+            energy = radial_basis(square, grid.order) @ grid.to_spline[:count]
             energy = grid.to_spline[:count].T @ energy
             energy = (energy + energy.T) / 2
             ridge = 1e-12 * np.trace(gram) / count

@@ -86,7 +86,7 @@ def check_control_points(control_points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _squared_distances(positions: np.ndarray, control_points: np.ndarray) -> np.ndarray:
+def squared_distances(positions: np.ndarray, control_points: np.ndarray) -> np.ndarray:
     """Return (P, N) from (P, 2) and (N, 2)."""
     squared = (positions[:, :1] - control_points[:, 0]) ** 2
     squared += (positions[:, 1:] - control_points[:, 1]) ** 2
@@ -131,7 +131,7 @@ def solve_interpolation(
     if not regularization >= 0:
         raise ValueError(f"regularization must be 0 or more. Received: {regularization}")
     matrix = np.zeros((count + 3, count + 3))
-    matrix[:count, :count] = radial_basis(_squared_distances(points, points), order)
+    matrix[:count, :count] = radial_basis(squared_distances(points, points), order)
     matrix[:count, :count] += regularization * np.eye(count)
     matrix[:count, count:-1] = points
     matrix[:count, -1] = 1
@@ -167,6 +167,6 @@ def evaluate_spline(
     out = np.empty((len(positions), weights.shape[1]))
     for start in range(0, len(positions), CHUNK):
         part = positions[start : start + CHUNK]
-        basis = radial_basis(_squared_distances(part, points), order)
+        basis = radial_basis(squared_distances(part, points), order)
         out[start : start + CHUNK] = basis @ weights + part @ affine[:2] + affine[2]
     return out

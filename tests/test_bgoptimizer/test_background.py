@@ -176,7 +176,9 @@ def test_bayer_colours_have_their_own_background():
     pixels = rng.normal(100, 2, (400, 400)) + ramp
     pixels[::2, ::2] += 300
     model = fit_background(pixels, BackgroundConfig(bayer=True))
-    result = correct_background(pixels, model).model.pixels[..., 0]
+    background = correct_background(pixels, model)
+    result = background.model.pixels[..., 0]
+    assert len(background.constant) == 4
     assert np.abs(result[::2, ::2] - result[1::2, 1::2] - 300).max() < 2
 
 
@@ -274,3 +276,28 @@ def test_original_objective_fits_in_its_own_stretch():
 def test_sigma_of_the_original_is_refused_before_any_work():
     with pytest.raises(ValueError, match="robust"):
         BackgroundConfig(objective="original", uncertainty=3)
+
+
+def test_the_order_is_obeyed_by_the_default_objective(nebula):
+    plane = fit_background(nebula.observed, BackgroundConfig(order=2)).planes[0]
+    assert plane.order == 2
+
+
+def test_sigma_of_a_bayer_mosaic_is_refused_before_any_work(nebula):
+    with pytest.raises(ValueError, match="Debayer first"):
+        fit_background(nebula.observed, BackgroundConfig(bayer=True, uncertainty=3))
+
+
+def test_settings_of_the_published_method_are_not_dropped_in_silence():
+    with pytest.raises(ValueError, match="--objective original"):
+        BackgroundConfig(threshold_max=0.8)
+    assert BackgroundConfig(objective="original", threshold_max=0.8).threshold_max == 0.8
+
+
+def test_division_keeps_the_colours_of_a_bayer_mosaic():
+    rng = np.random.default_rng(4)
+    pixels = 1000 + rng.normal(0, 2, (400, 400)) + np.linspace(0, 100, 400)[:, None]
+    pixels[::2, ::2] *= 3
+    config = BackgroundConfig(bayer=True, operation="divide")
+    result = correct_background(pixels, fit_background(pixels, config)).result.pixels[..., 0]
+    assert np.median(result[::2, ::2]) / np.median(result[1::2, 1::2]) == pytest.approx(3, rel=0.01)

@@ -81,6 +81,36 @@ def test_a_parameter_file_replays_the_run(frame, tmp_path):
     assert first == second
 
 
+def test_a_replay_uses_the_same_mask(frame, tmp_path):
+    mask = np.ones((200, 300), np.uint8)
+    mask[:, :100] = 0
+    fits.writeto(tmp_path / "mask.fits", mask)
+    main([str(frame), "-o", str(tmp_path / "a"), "-m", str(tmp_path / "mask.fits")])
+    params = tmp_path / "a" / "night3_bgParams.json"
+    assert main([str(frame), "-o", str(tmp_path / "b"), "--params", str(params)]) == 0
+    first, second = (fits.getdata(tmp_path / run / "night3_bgModel.fits") for run in ("a", "b"))
+    assert np.array_equal(first, second)
+
+
+def test_a_replay_reads_the_input_as_the_first_run_did(frame, tmp_path):
+    main([str(frame), "-o", str(tmp_path / "a"), "--zeros", "all", "--no-verify"])
+    params = tmp_path / "a" / "night3_bgParams.json"
+    main([str(frame), "-o", str(tmp_path / "b"), "--params", str(params)])
+    main([str(frame), "-o", str(tmp_path / "c"), "--params", str(params), "--verify"])
+    again, changed = (
+        json.loads((tmp_path / run / "night3_bgParams.json").read_text())["parameters"]
+        for run in ("b", "c")
+    )
+    assert again == json.loads(params.read_text())["parameters"]
+    assert changed == again | {"verify": True}
+
+
+def test_the_descent_can_be_animated_however_short(frame, tmp_path):
+    arguments = ["--objective", "original", "-e", "20", "--animation", str(tmp_path / "a.gif")]
+    assert main([str(frame), "-o", str(tmp_path / "o"), *arguments]) == 0
+    assert (tmp_path / "a.gif").exists()
+
+
 def test_json_names_the_outputs_and_the_pedestal(frame, tmp_path, capsys):
     main([str(frame), "-o", str(tmp_path), "--json"])
     outcome = json.loads(capsys.readouterr().out)
