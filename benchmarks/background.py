@@ -234,7 +234,7 @@ def print_scores(scenes: dict, markdown: bool) -> None:
 
 def print_single_settings(scenes: dict) -> None:
     """Print the peer settings that come nearest with one setting for all scenes."""
-    names = [n for n in next(iter(scenes.values())) if n != "ours"]
+    names = [n for n in next(iter(scenes.values())) if n not in OURS]
     ratio = {n: [np.divide(s["ours"], s[n]) for s in scenes.values()] for n in names}
     middle = {n: np.exp(np.nanmean(np.log(r), axis=0)) for n, r in ratio.items()}
     nearest = sorted(names, key=lambda n: -np.nan_to_num(np.prod(middle[n])))[:3]
