@@ -128,7 +128,7 @@ def _write_denoised(path, image, done, files, args, config, model) -> None:
     if "bundle" in files:
         from bgrem.bundle import write_bundle
 
-        write_bundle(files["bundle"], image, done, result, overwrite=args.overwrite)
+        write_bundle(files["bundle"], done, result, overwrite=args.overwrite)
     if "before_after" in files:
         from bgrem.pictures import before_after
 

@@ -177,6 +177,7 @@ def residual_of(pixels: np.ndarray, result: np.ndarray, background: np.ndarray) 
     float32 where that holds for all pixels, else float64.
     """
     exact = pixels.astype(np.float64) - (result.astype(np.float64) + background)
+    exact = np.where(np.isfinite(pixels), exact, np.nan)
     narrow = exact.astype(np.float32)
     if pixels.dtype == np.float32:
         again = restore_pixels(result, background, narrow)

@@ -15,6 +15,7 @@ import numpy as np
 
 from bgrem import __version__, models
 from bgrem.config import SimulateConfig, TrainConfig
+from bgrem.counts import counts_training_field, simulated_counts_field
 from bgrem.networks import NETWORKS, initialise
 from bgrem.schedule import CosineSchedule
 from bgrem.training_data import (
@@ -133,7 +134,10 @@ def load_fields(
     if config.files:
         how = "tile-median" if config.tile_median else "smooth"
         pairs = [read_pair(Path(path)) for path in _files(config.files)]
-        found = [measured_training_field(*pair, how=how) for pair in pairs]
+        if config.simulation == "gamma":
+            found = [counts_training_field(*pair) for pair in pairs]
+        else:
+            found = [measured_training_field(*pair, how=how) for pair in pairs]
         if len(found) < 2:
             raise ValueError("one field only: training needs a second one to validate. Add files.")
         number = min(max(1, round(config.validation_share * len(found))), len(found) - 1)
@@ -154,6 +158,8 @@ def load_fields(
 
 def _simulate(config: TrainConfig, number: int) -> TrainingField:
     seed = 1_000_000 * (1 + config.seed) + number
+    if config.simulation == "gamma":
+        return simulated_counts_field(seed, tuple(config.field_shape))
     if config.simulation == "any":
         return simulated_training_field(random_conditions(seed, tuple(config.field_shape)))
     from bgrem.simulate.optical import simulate_field
@@ -316,13 +322,16 @@ def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
     """Return model.json: what the network is, what it was trained on, and how."""
     schedule = {"min_signal": config.inference_min_signal, "max_signal": config.max_signal}
     domain = dict(config.domain)
+    background = "tile-median" if config.tile_median else "smooth"
+    if config.simulation == "gamma":
+        background = "poisson"  # level and noise of counts: `bgrem.counts`
     if config.files:
         domain.setdefault("data", f"files of the user: {len(_files(config.files))} fields")
     return {
         "version": __version__,
         "network": {"name": config.network, "softening": config.softening},
         "schedule": schedule,
-        "background": "tile-median" if config.tile_median else "smooth",
+        "background": background,
         "tile": config.tile,
         "domain": domain,
         "training": {

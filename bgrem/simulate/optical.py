@@ -48,17 +48,21 @@ class SimulatedField:
     config: SimulateConfig
 
 
-def simulate_field(config: SimulateConfig | None = None, **changes: Any) -> SimulatedField:
+def simulate_field(
+    config: SimulateConfig | None = None, *, instrument: Instrument | None = None, **changes: Any
+) -> SimulatedField:
     """Return a simulated exposure with its truth.
 
     Parameters
     ----------
     config : SimulateConfig, optional
         Default: a MeerLICHT field. `changes` are its fields: ``simulate_field(seed=3)``.
+    instrument : Instrument, optional
+        In place of the preset's.
     """
     values = {} if config is None else {f.name: getattr(config, f.name) for f in fields(config)}
     config = SimulateConfig(**(values | changes))
-    instrument = PRESETS[config.preset]
+    instrument = instrument or PRESETS[config.preset]
     rng = np.random.default_rng([config.seed, 7])
     shape = tuple(config.shape or instrument.shape)
     sky = _sky_level(instrument) if config.sky is None else config.sky
@@ -202,6 +206,8 @@ def _galaxy(rng, shape, flux, radius, sersic, kind) -> tuple[Any, ...]:
 
 def _power_law(rng, count, pivot, faintest, brightest, index) -> np.ndarray:
     """Draw fluxes with N(>f) = count (f / pivot)^-index between the two ends."""
+    if not index > 0:
+        raise ValueError(f"star_slope must be positive. Received: {index / 2.5:g}")
     number = rng.poisson(count * (faintest / pivot) ** -index)
     share = rng.uniform((brightest / faintest) ** -index, 1, number)
     return faintest * share ** (-1 / index)

@@ -1,0 +1,74 @@
+"""SCI, BKG and RESIDUAL in one FITS file, from which the input comes back exactly."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bgrem.denoise import Denoised, restore_pixels
+from common.atomic import atomic_write
+from common.image import AstroImage
+from common.io import read_image, split_suffix, write_image
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+PARTS = ("BKG", "RESIDUAL")
+
+
+def write_bundle(path: Path, done: Denoised, result: AstroImage, *, overwrite: bool) -> None:
+    """Write a bundle.
+
+    Parameters
+    ----------
+    path : path
+        A name that ends in .fits or .fit.
+    done : Denoised
+        Background and residual are taken from here.
+    result : AstroImage
+        The denoised image with the cards that its file is to have.
+    """
+    from astropy.io import fits
+
+    if split_suffix(path)[1].lower() not in (".fits", ".fit", ".fts"):
+        raise ValueError(f"{path}: a bundle is a plain FITS file. Name it *.fits.")
+    science = result.with_pixels(result.pixels, cards=[("EXTNAME", "SCI", "denoised image")])
+    with atomic_write(path, overwrite) as temporary:
+        write_image(temporary, science, overwrite=True)
+        for name, part in zip(PARTS, (done.background, done.residual), strict=True):
+            planes = np.moveaxis(part.pixels, -1, 0)
+            planes = planes[0] if len(planes) == 1 else planes
+            hdu = fits.ImageHDU(np.ascontiguousarray(planes), name=name)
+            hdu.add_checksum(when="")
+            fits.append(os.fspath(temporary), hdu.data, hdu.header, checksum=True)
+
+
+def restore(path: str | os.PathLike[str]) -> AstroImage:
+    """Return the input of `denoise` from a bundle, pixel for pixel.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a bundle.
+    """
+    from astropy.io import fits
+
+    science = read_image(path, hdu="SCI", zeros="data")
+    with fits.open(path, memmap=False, checksum=True) as hdus:
+        missing = [name for name in PARTS if name not in hdus]
+        if missing:
+            raise ValueError(f"{path}: not a bundle, {', '.join(missing)} missing.")
+        background, residual = (_planes(hdus[name]) for name in PARTS)
+    if background.shape != science.shape or residual.shape != science.shape:
+        raise ValueError(f"{path}: SCI, BKG and RESIDUAL differ in shape.")
+    restored = restore_pixels(science.pixels, background, residual)
+    # missing pixels have no residual: what the file had there is in SCI
+    return science.with_pixels(np.where(np.isnan(residual), science.pixels, restored))
+
+
+def _planes(hdu: "fits.ImageHDU") -> np.ndarray:
+    """Return (H, W, C) in native byte order."""
+    data = np.asarray(hdu.data)
+    data = data.astype(data.dtype.newbyteorder("="))
+    return data[..., None] if data.ndim == 2 else np.moveaxis(data, 0, -1)
