@@ -69,7 +69,7 @@ def counts_training_field(observed: np.ndarray, clean: np.ndarray) -> "TrainingF
     return TrainingField(scaled.astype(np.float32), background.astype(np.float32))
 
 
-def simulated_counts_field(seed: int, shape: tuple[int, int]) -> "TrainingField":
+def simulated_counts_field(seed: int, shape: tuple[int, ...]) -> "TrainingField":
     """Return a simulated γ-ray field of the training's domain.
 
     Two in five lie within 15 degrees of the Galactic plane, the others all over the sky; two in
@@ -80,5 +80,5 @@ def simulated_counts_field(seed: int, shape: tuple[int, int]) -> "TrainingField"
     rng = np.random.default_rng([seed, 17])
     latitude = float(rng.uniform(-15, 15)) if rng.uniform() < 0.4 else None
     exposure = float(10 ** rng.uniform(-2, 0)) if rng.uniform() < 0.4 else None
-    patch = simulate_patch(seed, shape, latitude=latitude, exposure=exposure)
+    patch = simulate_patch(seed, (shape[0], shape[1]), latitude=latitude, exposure=exposure)
     return counts_training_field(patch.observed, patch.sources)

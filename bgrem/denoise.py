@@ -117,7 +117,8 @@ def _denoise_plane(
             pass
         return clean
 
-    clean = _with_less_memory(scaled, config, network_steps, progress)
+    tiled = _with_tile(config, model, scaled.shape)
+    clean = _with_less_memory(scaled, tiled, network_steps, progress)
     if config.clip:
         clean = np.maximum(clean, 0)
     return statistics.inverse(clean), statistics.background, statistics.sigma
@@ -131,10 +132,29 @@ def _statistics(
         factor = config.normalisation or paper_factor(pixels)
         return Statistics(np.zeros(pixels.shape, np.float32),
                           np.full(pixels.shape, 1 / factor, np.float32))  # fmt: skip
-    found = whole_image_statistics(pixels, missing, mesh=config.mesh)
+    if model.description.get("background") == "poisson":
+        from bgrem.counts import counts_statistics
+
+        found = counts_statistics(pixels, missing)
+    else:
+        found = whole_image_statistics(pixels, missing, mesh=config.mesh)
     if config.normalisation:
         return Statistics(found.background, np.full_like(found.sigma, 1 / config.normalisation))
     return found
+
+
+def _with_tile(config: DenoiseConfig, model: Model, shape: tuple[int, ...]) -> DenoiseConfig:
+    """Return the config with the tile of a model of counts: its field is as small as that."""
+    from dataclasses import replace
+
+    tile = int(model.description.get("tile", config.tile))
+    if model.description.get("background") != "poisson" or tile >= config.tile:
+        return config
+    overlap = min(config.overlap, tile // 4)
+    # as many pixels at once as with the config's tile, and none for nothing
+    number = config.batch_size * (config.tile // tile) ** 2
+    number = min(number, len(TilePlan((shape[0], shape[1]), tile, overlap).starts()))
+    return replace(config, tile=tile, overlap=overlap, batch_size=number)
 
 
 def _with_less_memory(

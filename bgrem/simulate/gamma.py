@@ -91,23 +91,25 @@ def simulate_patch(
     emission = _emission(rng, latitudes, activity)
     if iem is not None:
         emission = ISOTROPIC + _stretch(_read_plane(iem), wide)
-    emission = exposure * signal.fftconvolve(
-        np.pad(emission, MARGIN, mode="symmetric"), king_profile(radius), mode="same"
-    )[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    profile = king_profile(radius)
+    around = np.pad(emission, MARGIN, mode="symmetric")
+    emission = exposure * signal.fftconvolve(around, profile, mode="same")[inner]
     catalogue = _draw_catalogue(rng, latitudes, activity, exposure)
     sources = _render(catalogue, wide, radius)
-    inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    # a Fourier transform leaves -1e-12 where there is nothing
     emission, sources = (np.maximum(part[inner], 0) for part in (emission, sources))
     observed = rng.poisson(sources + emission)
-    parts = [np.asarray(part, np.float32) for part in (observed, sources, emission)]
-    profile = king_profile(radius)
     listed = _inside(catalogue, shape)
     row, column = (np.rint(listed[name]).astype(int) for name in ("y", "x"))
     listed["snr"] = listed["flux"] * np.sqrt((profile**2).sum() / emission[row, column])
     fwhm = 2 * radius * np.sqrt((2 ** (1 / TAIL) - 1) / _containment_term(0.68))
     # a pixel is a box: its variance of 1/12 px² widens the profile
     fwhm = float(np.hypot(fwhm, 2.355 / np.sqrt(12)))
-    return GammaPatch(*parts, listed, profile, fwhm, float(latitude), float(exposure))
+    return GammaPatch(
+        observed.astype(np.float32), sources.astype(np.float32), emission.astype(np.float32),
+        listed, profile, fwhm, float(latitude), float(exposure),
+    )  # fmt: skip
 
 
 def _containment_term(share: float) -> float:
@@ -128,9 +130,10 @@ def king_profile(radius: float, *, subpixel: int = 1) -> np.ndarray:
     fine = SUBPIXEL if subpixel == 1 else subpixel
     half = MARGIN * fine + fine // 2
     axis = np.arange(-half, half + 1) / fine
-    squared = (axis[:, None] ** 2 + axis**2) * _containment_term(0.68) / radius**2
-    profile = (1 + squared) ** -TAIL
-    profile /= profile.sum() / (1 - (1 + MARGIN**2 * _containment_term(0.68) / radius**2) ** (1 - TAIL))
+    unit = _containment_term(0.68) / radius**2
+    profile = (1 + (axis[:, None] ** 2 + axis**2) * unit) ** -TAIL
+    lost = (1 + MARGIN**2 * unit) ** (1 - TAIL)
+    profile *= (1 - lost) / profile.sum()
     return _bin(profile, fine) if subpixel == 1 else profile
 
 
