@@ -195,4 +195,9 @@ def initialise(network: keras.Model, seed: int) -> None:
         weight.assign(value.astype(np.float32))
 
 
-NETWORKS: dict[str, Callable[..., keras.Model]] = {"narrow": narrow, "wide": wide, "gamma": gamma}
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    "narrow": narrow,
+    "wide": wide,
+    "gamma": gamma,
+    "attention_unet": attention_unet,  # any widths
+}

@@ -1,0 +1,137 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bgrem.config import TrainConfig
+from bgrem.counts import LOWEST, counts_statistics, simulated_counts_field
+from bgrem.simulate.gamma import GammaPatch, king_profile, simulate_patch
+
+SHAPE = (48, 64)
+
+
+@pytest.fixture(scope="module")
+def patch() -> GammaPatch:
+    return simulate_patch(5, SHAPE, latitude=30.0, exposure=1.0)
+
+
+def test_the_same_seed_gives_the_same_pixels(patch):
+    again = simulate_patch(5, SHAPE, latitude=30.0, exposure=1.0)
+    other = simulate_patch(6, SHAPE, latitude=30.0, exposure=1.0)
+    for name in ("observed", "sources", "emission"):
+        assert getattr(patch, name).shape == SHAPE
+        np.testing.assert_array_equal(getattr(patch, name), getattr(again, name))
+        assert not np.array_equal(getattr(patch, name), getattr(other, name))
+
+
+def test_counts_are_whole_and_nothing_is_negative(patch):
+    assert (patch.observed == np.rint(patch.observed)).all()
+    assert min(patch.observed.min(), patch.sources.min()) >= 0
+    assert patch.emission.min() > 0
+
+
+@pytest.mark.parametrize("latitude", [0.0, 70.0])
+def test_counts_scatter_about_sources_and_emission_as_poisson_says(latitude):
+    deviations = []
+    for seed in range(8):
+        one = simulate_patch(seed, latitude=latitude)
+        expected = one.sources.astype(float) + one.emission
+        deviations.append((one.observed - expected) / np.sqrt(expected))
+    pixels = np.concatenate([one.ravel() for one in deviations])
+    assert abs(pixels.mean()) < 4 / np.sqrt(pixels.size)
+    assert pixels.var() == pytest.approx(1, abs=0.05)  # 4 times its error for 3 counts per pixel
+
+
+def test_the_profile_holds_68_percent_within_its_radius():
+    profile = king_profile(2.4)
+    y, x = np.indices(profile.shape) - profile.shape[0] // 2
+    fine = king_profile(2.4, subpixel=9)
+    v, u = (np.indices(fine.shape) - fine.shape[0] // 2) / 9
+    assert fine[np.hypot(u, v) < 2.4].sum() == pytest.approx(0.68, abs=0.01)
+    assert 0.99 < profile.sum() < 1  # the wings reach past the stamp
+    assert abs((profile * x).sum()) < 1e-9 and abs((profile * y).sum()) < 1e-9
+
+
+def test_the_sources_are_those_of_the_catalogue():
+    one = simulate_patch(3, latitude=60.0)
+    bright = np.argmax(one.catalogue["flux"])
+    x, y = (round(float(one.catalogue[name][bright])) for name in ("x", "y"))
+    peak = np.unravel_index(np.argmax(one.sources), one.sources.shape)
+    assert abs(peak[0] - y) <= 1 and abs(peak[1] - x) <= 1
+    # sources outside reach in, wings of those inside reach out: alike, not the same
+    assert one.sources.sum() == pytest.approx(one.catalogue["flux"].sum(), rel=0.3)
+
+
+def test_the_plane_is_brighter_than_the_poles():
+    plane, pole = (
+        np.mean([simulate_patch(seed, latitude=b).emission.mean() for seed in range(6)])
+        for b in (0.0, 80.0)
+    )
+    assert plane > 4 * pole
+    assert 1 < pole < 10  # counts per pixel in ten years
+
+
+def test_an_emission_model_takes_the_place_of_the_simulated_one(tmp_path):
+    from astropy.io import fits
+
+    ramp = np.tile(np.linspace(5, 20, 31), (21, 1))
+    fits.writeto(tmp_path / "model.fits", np.stack([ramp, 9 * ramp]))
+    ours = simulate_patch(1, iem=tmp_path / "model.fits", exposure=1.0)
+    np.testing.assert_array_equal(ours.emission, simulate_patch(1, iem=ramp, exposure=1.0).emission)
+    assert (np.diff(ours.emission.mean(0)) > 0).all()
+    with pytest.raises(ValueError, match="negative"):
+        simulate_patch(1, iem=-ramp)
+
+
+@pytest.mark.parametrize("level", [0.1, 3.0, 100.0])
+def test_the_level_of_counts_ignores_sources(level):
+    rng = np.random.default_rng(1)
+    expected = np.full((96, 96), level)
+    expected[40:56, 40:56] += 60 * np.sqrt(level) * king_profile(2.3)[17:33, 17:33] / 0.2
+    found = counts_statistics(rng.poisson(expected).astype(np.float32))
+    # 4 times the Poisson error of 450 px, and what the wings leave
+    assert np.abs(found.background / level - 1).max() < 0.1 + 4 / np.sqrt(450 * level)
+    np.testing.assert_allclose(found.sigma**2, found.background, rtol=1e-5)
+
+
+def test_empty_maps_have_a_level_and_negative_ones_are_refused():
+    assert counts_statistics(np.zeros((64, 64))).background.max() == pytest.approx(LOWEST)
+    with pytest.raises(ValueError, match="negative"):
+        counts_statistics(np.random.default_rng(0).normal(size=(64, 64)))
+
+
+def test_a_training_field_adds_up_to_the_observed_counts():
+    field = simulated_counts_field(9, (64, 64))
+    total = field.clean + field.background
+    assert field.electrons is None and total.dtype == np.float32
+    assert abs(np.median(total)) < 1 and 0.7 < total.std()
+
+
+def test_training_steps_lower_the_loss():
+    from bgrem import training
+
+    config = dataclasses.replace(
+        TrainConfig.read("gamma"), batch_size=4, tile=32, schedule="constant", average=0.0
+    )
+    assert config.simulation == "gamma" and config.network == "gamma"
+    fields = [simulated_counts_field(seed, (48, 48)) for seed in range(2)]
+    network = training.build_network(config)
+    training.compile_network(network, config)
+    inputs, background = training._batches(config, fields, 0, 1, vary=True)[0]
+    losses = [float(network.train_on_batch(inputs, background)) for _ in range(6)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_packaged_model_denoises_maps_larger_than_its_tile():
+    from bgrem.denoise import denoise
+    from bgrem.models import load_model
+
+    model = load_model("gamma")
+    assert model.description["background"] == "poisson" and model.description["tile"] == 64
+    patch = simulate_patch(123, (80, 112), latitude=-40.0)
+    done = denoise(patch.observed, model=model, steps=1)
+    result = done.result.pixels[..., 0]
+    flat = patch.observed - np.median(patch.observed)
+    error = np.sqrt(np.mean((result - patch.sources) ** 2))
+    assert error < 0.5 * np.sqrt(np.mean((flat - patch.sources) ** 2))
+    assert result.mean() == pytest.approx(patch.sources.mean(), rel=0.25)  # one patch
