@@ -52,12 +52,17 @@ class FrameMeasures:
 def measure_frame(pixels: np.ndarray) -> FrameMeasures:
     """Return the measures of a frame of shape (H, W); NaN is missing.
 
+    Whole numbers get uniform noise of one unit, always the same, that fills the gaps between them:
+    else medians and histograms would depend on where the background lies between two of them.
+
     Raises
     ------
     ValueError
         If no pixel is measured, the frame is constant, or sources cover it all.
     """
     missing = ~np.isfinite(pixels)
+    if is_whole(pixels):
+        pixels = pixels + np.random.default_rng(0).uniform(-0.5, 0.5, pixels.shape)
     found = whole_image_statistics(pixels, missing)
     residual = np.where(missing, 0, found.forward(np.where(missing, 0, pixels)))
     mask = missing | mask_sources(residual)
@@ -72,6 +77,11 @@ def measure_frame(pixels: np.ndarray) -> FrameMeasures:
         megapixels=float((~missing).sum() / 1e6),
         star_radius=radius,
     )
+
+
+def is_whole(pixels: np.ndarray) -> bool:
+    """Return whether all measured pixels are whole numbers."""
+    return bool((pixels[np.isfinite(pixels)] % 1 == 0).all())
 
 
 def mask_sources(residual: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def simulate_field(
     instrument = instrument or PRESETS[config.preset]
     rng = np.random.default_rng([config.seed, 7])
     shape = tuple(config.shape or instrument.shape)
-    sky = _sky_level(instrument) if config.sky is None else config.sky
+    sky = sky_level(instrument) if config.sky is None else config.sky
     dark = instrument.dark_current * instrument.exposure
     sigma = np.sqrt(sky + dark + instrument.read_noise**2)
     psf = PointSpread(config, instrument, rng)
@@ -76,13 +76,17 @@ def simulate_field(
     catalogue["flux"] = catalogue["flux"] / instrument.gain
     background = (sky_map + dark) / instrument.gain + instrument.bias
     sources = sources / instrument.gain
-    parts = [np.asarray(part, np.float32) for part in (observed, sources, background)]
-    noise = (parts[0].astype(np.float64) - parts[1] - parts[2]).astype(np.float32)
+    observed = np.asarray(observed, np.float32)
+    sources = np.asarray(sources, np.float32)
+    background = np.asarray(background, np.float32)
+    noise = np.asarray(observed.astype(np.float64) - sources - background, np.float32)
     centre = psf.stamp(shape[1] / 2, shape[0] / 2, shape, STAMP)[2]
-    return SimulatedField(*parts, noise, catalogue, psf.fwhm, centre, instrument, config)
+    return SimulatedField(
+        observed, sources, background, noise, catalogue, psf.fwhm, centre, instrument, config
+    )
 
 
-def _sky_level(instrument: Instrument) -> float:
+def sky_level(instrument: Instrument) -> float:
     """Return the sky in electrons per pixel."""
     flux = 10 ** (-0.4 * (instrument.sky_magnitude - instrument.zero_point))
     return flux * instrument.pixel_scale**2 * instrument.exposure
@@ -128,7 +132,12 @@ class PointSpread:
         u, v = (ZONES - 1) * x / shape[1], (ZONES - 1) * y / shape[0]
         i, j = min(max(int(v), 0), ZONES - 2), min(max(int(u), 0), ZONES - 2)
         a, b = min(max(v - i, 0.0), 1.0), min(max(u - j, 0.0), 1.0)
-        corners = [(0, 0, (1 - a) * (1 - b)), (0, 1, (1 - a) * b), (1, 0, a * (1 - b)), (1, 1, a * b)]
+        corners = [
+            (0, 0, (1 - a) * (1 - b)),
+            (0, 1, (1 - a) * b),
+            (1, 0, a * (1 - b)),
+            (1, 1, a * b),
+        ]
         return [(i + di, j + dj, weight) for di, dj, weight in corners if weight > 1e-3]
 
     def _stamp(self, i: int, j: int, dx: int, dy: int, size: int) -> np.ndarray:
@@ -187,7 +196,7 @@ def _draw_catalogue(config, instrument, psf, sigma, shape, rng) -> dict[str, np.
         brightness = sigma * rng.uniform(0.1, 0.8)  # mean within the half-light radius
         flux = brightness * 2 * np.pi * radius**2
         rows.append(_galaxy(rng, shape, flux, radius, rng.uniform(0.5, 1.2), "structure"))
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in COLUMNS]
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [[] for _ in COLUMNS]
     catalogue = {name: np.asarray(column) for name, column in zip(COLUMNS, columns, strict=True)}
     catalogue["kind"] = catalogue["kind"].astype("U9")
     extended = catalogue["kind"] != "star"
@@ -227,7 +236,9 @@ def _render(catalogue: dict[str, np.ndarray], psf: PointSpread, shape) -> np.nda
             continue
         radius, sersic = catalogue["half_light_radius"][k], round(catalogue["sersic"][k], 1)
         galaxy = galsim.Sersic(sersic, half_light_radius=radius, flux=flux, trunc=5 * radius)
-        galaxy = galaxy.shear(q=catalogue["axis_ratio"][k], beta=catalogue["angle"][k] * galsim.radians)
+        galaxy = galaxy.shear(
+            q=catalogue["axis_ratio"][k], beta=catalogue["angle"][k] * galsim.radians
+        )
         size = int(min(2 * np.ceil(5 * radius + 3 * psf.fwhm) + 1, 513))
         column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
         image = galsim.Convolve(galaxy, psf.profile(x, y, shape)).drawImage(
@@ -243,7 +254,9 @@ def _add(canvas: np.ndarray, row: int, column: int, stamp: np.ndarray) -> None:
     top, left = max(row, 0), max(column, 0)
     bottom, right = min(row + height, canvas.shape[0]), min(column + width, canvas.shape[1])
     if top < bottom and left < right:
-        canvas[top:bottom, left:right] += stamp[top - row : bottom - row, left - column : right - column]
+        canvas[top:bottom, left:right] += stamp[
+            top - row : bottom - row, left - column : right - column
+        ]
 
 
 def _sky_map(config: SimulateConfig, sky: float, shape, rng) -> np.ndarray:
