@@ -29,12 +29,13 @@ SHAPE = (1024, 1024)
 # name: conditions; none is a field of the training
 KINDS: dict[str, dict[str, Any]] = {
     "survey": {"preset": "meerlicht", "stars": 2000.0},
-    "crowded": {"preset": "meerlicht", "stars": 9000.0, "galaxies": 30.0},
+    "crowded": {"preset": "meerlicht", "stars": 5000.0, "galaxies": 30.0},
     "galaxies": {"preset": "decam", "stars": 300.0, "galaxies": 2500.0},
     "sharp": {"preset": "ztf", "fwhm": 2.1, "stars": 2000.0},
     "moonlit": {"preset": "meerlicht", "stars": 2000.0, "sky": 15e3, "gradient": 0.25},
 }
-SWEEP = (20.0, 0.6)  # sigma
+SWEEP = (12.0, 1.2)  # sigma of the filtered image
+SWEEP_DENOISED = (12.0, 0.02)  # sigma of the observed image: little noise is left
 TUNED_MESHES = (32, 64, 128)
 TUNED_WIDTHS = (0.7, 1.0, 1.3)  # of the filter, in FWHM of the stars
 
@@ -46,36 +47,45 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
     truth, fwhm = field.catalogue, field.fwhm
     pixels = field.observed.astype(np.float64)
 
-    def sweep(find: Any, thresholds: tuple[float, float] = SWEEP, **more: Any) -> np.ndarray:
-        return metrics.roc_curve(find, truth, fwhm, thresholds, **more)
+    def sweep(find: Any, thresholds: tuple[float, float] = SWEEP) -> np.ndarray:
+        return metrics.roc_curve(find, truth, fwhm, thresholds)
 
     found: dict[str, np.ndarray] = {}
     meshes = {m: sep.Background(pixels, bw=m, bh=m, fw=3, fh=3) for m in TUNED_MESHES}
 
-    def with_sep(mesh: int, kernel: np.ndarray) -> np.ndarray:
+    def with_sep(mesh: int, kernel: np.ndarray, contrast: float) -> np.ndarray:
         flat, noise = pixels - meshes[mesh].back(), meshes[mesh].rms()
-        return sweep(lambda t: detect.detect_with_sep(flat, t, noise=noise, kernel=kernel))
+        noise *= np.sqrt((kernel**2).sum()) / kernel.sum()
+        options = {"noise": noise, "kernel": kernel, "contrast": contrast}
+        return sweep(lambda t: detect.detect_with_sep(flat, t, **options))
 
-    found["sep default"] = with_sep(64, detect.DEFAULT_KERNEL)
+    plain, low = detect.DEFAULT_CONTRAST, detect.DENOISED["contrast"]
+    found["sep default"] = with_sep(64, detect.DEFAULT_KERNEL, plain)
+    found["sep default deblending"] = with_sep(64, detect.DEFAULT_KERNEL, low)
     for mesh in TUNED_MESHES:
         for width in TUNED_WIDTHS:
             kernel = detect.gaussian_kernel(width * fwhm)
-            found[f"sep mesh {mesh} filter {width}"] = with_sep(mesh, kernel)
+            found[f"sep mesh {mesh} filter {width}"] = with_sep(mesh, kernel, plain)
+            if mesh == TUNED_MESHES[1]:
+                found[f"sep deblending filter {width}"] = with_sep(mesh, kernel, low)
     sigma = np.sqrt(true_variance(field))
     significance = detect.matched_filter(pixels, field.background, sigma, field.point_spread)
     found["matched filter"] = sweep(lambda t: detect.detect_peaks(significance, t))
     result, noise = denoiser(field.observed)
-    lowest = (20.0, 0.02)
     found["ours, sep"] = sweep(
-        lambda t: detect.detect_with_sep(result, t, noise=noise), lowest, coarse=12
+        lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED),
+        SWEEP_DENOISED,
     )
     if sextractor:
         middle = float(np.median(noise))
-        found["SExtractor default"] = sweep(lambda t: detect.detect_with_sextractor(pixels, t))
+        kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
+        found["SExtractor default"] = sweep(
+            lambda t: detect.detect_with_sextractor(pixels, t * kept)
+        )
         found["ours, SExtractor"] = sweep(
             lambda t: detect.detect_with_sextractor(
-                result, t * middle, relative=False, background=False
-            ), lowest, coarse=12,
+                result, t * middle, relative=False, background=False, **detect.DENOISED
+            ), SWEEP_DENOISED,
         )  # fmt: skip
     return found
 
@@ -92,7 +102,9 @@ def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
     for kind, fields in results.items():
         names = fields[0]["true"].keys()
-        tuned = [n for n in names if n.startswith("sep mesh")]
+        tuned = [n for n in names if n.startswith(("sep mesh", "sep default"))
+                 and "deblending" not in n]  # fmt: skip
+        deblended = [*tuned, *(n for n in names if "deblending" in n)]
         for engine, ours, default in (
             ("sep", "ours, sep", "sep default"),
             ("SExtractor", "ours, SExtractor", "SExtractor default"),
@@ -103,13 +115,16 @@ def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
                 def values(name: str) -> np.ndarray:
                     return np.array([one["true"][name][str(share)] for one in fields])
 
-                best = np.max([values(name) for name in tuned], axis=0)  # chosen on each field
+                best, best_deblended = (  # chosen on each field
+                    np.max([values(name) for name in some], axis=0) for some in (tuned, deblended)
+                )
                 rows.append({
                     "kind": kind, "engine": engine, "share": share,
                     "listed": int(sum(one["listed"] for one in fields)),
                     "ours": float(values(ours).sum()),
                     "default": metrics.bootstrap_ratio(values(ours), values(default)),
                     "tuned": metrics.bootstrap_ratio(values(ours), best),
+                    "deblended": metrics.bootstrap_ratio(values(ours), best_deblended),
                     "matched": metrics.bootstrap_ratio(values(ours), values("matched filter")),
                     "matched to default": metrics.bootstrap_ratio(
                         values("matched filter"), values(default)),
@@ -118,14 +133,14 @@ def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    head = ("field", "engine", "false", "true", ": default", ": tuned", ": matched filter",
-            "matched : default")  # fmt: skip
+    head = ("field", "engine", "false", "true", ": default", ": tuned",
+            ": tuned, deblending too", ": matched filter", "matched : default")  # fmt: skip
     print(" | ".join(("", *head, "")).strip())
     print("|" + " --- |" * len(head))
     for row in rows:
         cells = [row["kind"], row["engine"], f"{100 * row['share']:g} %",
                  f"{row['ours']:.0f} of {row['listed']}"]  # fmt: skip
-        for name in ("default", "tuned", "matched", "matched to default"):
+        for name in ("default", "tuned", "deblended", "matched", "matched to default"):
             cells.append(f"{row[name][0]:.3f} ± {row[name][1]:.3f}")
         print("| " + " | ".join(cells) + " |")
 

@@ -5,13 +5,17 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 # SExtractor's default.conv, a pyramid, and its other defaults
 DEFAULT_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
-MINIMUM_AREA = 5
-DEBLEND_LEVELS, DEBLEND_CONTRAST = 32, 0.005
+DEFAULT_CONTRAST = 0.005
+MINIMUM_AREA, DEBLEND_LEVELS = 5, 32
+# A denoised image has no noise that a filter would have to smooth, nor any that a low contrast
+# would split sources along.
+DENOISED: dict[str, Any] = {"kernel": None, "contrast": 5e-5}
 INSTALL_SEXTRACTOR = "apt install source-extractor"
 
 
@@ -42,6 +46,7 @@ def detect_with_sep(
     *,
     noise: np.ndarray | float | None = None,
     kernel: np.ndarray | None = DEFAULT_KERNEL,
+    contrast: float = DEFAULT_CONTRAST,
 ) -> Detections:
     """Return what the `sep` library finds in background-subtracted pixels, shape (H, W).
 
@@ -53,6 +58,8 @@ def detect_with_sep(
         Standard deviation of the pixels.
     kernel : array, optional
         Convolution mask; None for none.
+    contrast : float
+        DEBLEND_MINCONT.
     """
     import sep
 
@@ -62,7 +69,7 @@ def detect_with_sep(
     options = {} if noise is None else {"err": noise}
     found = sep.extract(
         data, threshold, minarea=MINIMUM_AREA, filter_kernel=kernel, filter_type="conv",
-        deblend_nthresh=DEBLEND_LEVELS, deblend_cont=DEBLEND_CONTRAST, **options,
+        deblend_nthresh=DEBLEND_LEVELS, deblend_cont=contrast, **options,
     )  # fmt: skip
     return Detections(found["x"], found["y"], found["flux"])
 
@@ -80,6 +87,7 @@ def detect_with_sextractor(
     mesh: int = 64,
     background: bool = True,
     kernel: np.ndarray | None = DEFAULT_KERNEL,
+    contrast: float = DEFAULT_CONTRAST,
 ) -> Detections:
     """Return what SExtractor finds, shape (H, W) in.
 
@@ -120,7 +128,7 @@ def detect_with_sextractor(
              "-THRESH_TYPE", "RELATIVE" if relative else "ABSOLUTE",
              "-DETECT_THRESH", f"{threshold:.6g}", "-ANALYSIS_THRESH", f"{threshold:.6g}",
              "-DETECT_MINAREA", str(MINIMUM_AREA), "-BACK_SIZE", str(mesh), *level, *filters,
-             "-DEBLEND_NTHRESH", str(DEBLEND_LEVELS), "-DEBLEND_MINCONT", str(DEBLEND_CONTRAST),
+             "-DEBLEND_NTHRESH", str(DEBLEND_LEVELS), "-DEBLEND_MINCONT", str(contrast),
              "-MEMORY_OBJSTACK", "65000", "-MEMORY_PIXSTACK", "5000000"],
             capture_output=True, text=True, timeout=300,
         )  # fmt: skip

@@ -8,7 +8,8 @@ from scipy.spatial import cKDTree
 
 from bgrem.detect import Detections
 
-LISTED = 2.0  # signal-to-noise ratio (matched filter, isolated) from which a source is in the list
+LISTED = 3.0  # signal-to-noise ratio (matched filter, isolated) from which a source is in the list
+RADIUS = 0.75  # FWHM; neighbours pull isophotal centroids by more than half of it
 IGNORED = 1.0  # fainter ones down to this are there: finding one is neither true nor false
 FALSE_SHARES = (0.005, 0.02, 0.05)  # of the truth list
 
@@ -25,8 +26,8 @@ class Score:
 def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Score:
     """Match detections with the sources that a simulation put in.
 
-    One to one, nearest first, within half the FWHM (at least 1.5 px; for galaxies half the
-    half-light radius if that is more). A second detection of a listed source is false.
+    One to one, nearest first, within `RADIUS` (at least 2 px; for galaxies half the half-light
+    radius if that is more). A second detection of a listed source is false.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Sc
     visible = np.flatnonzero(truth["snr"] >= IGNORED)
     if not len(found) or not len(visible):
         return Score(0, len(found), partner)
-    radius = np.maximum(max(0.5 * fwhm, 1.5), 0.5 * truth["half_light_radius"][visible])
+    radius = np.maximum(max(RADIUS * fwhm, 2.0), 0.5 * truth["half_light_radius"][visible])
     places = np.column_stack([truth["x"][visible], truth["y"][visible]])
     listed = truth["snr"][visible] >= LISTED
     tree = cKDTree(np.column_stack([found.x, found.y]))
@@ -70,8 +71,8 @@ def roc_curve(
     fwhm: float,
     thresholds: tuple[float, float],
     *,
-    coarse: int = 8,
-    fine: int = 4,
+    ratio: float = 1.3,
+    fine: int = 3,
 ) -> np.ndarray:
     """Return rows (threshold, true, false), the threshold falling: a sweep, finer where it counts.
 
@@ -81,9 +82,11 @@ def roc_curve(
         Threshold -> Detections.
     thresholds : tuple of float
         Highest and lowest.
-    coarse, fine : int
-        Thresholds of the sweep (geometric), and in each interval that holds one of
-        `FALSE_SHARES`.
+    ratio : float
+        Of neighbouring thresholds. The sweep ends at twice the highest of `FALSE_SHARES`, or
+        where detections that flow into each other cost a fifth of the true ones.
+    fine : int
+        Further thresholds in each interval that holds one of `FALSE_SHARES`.
     """
     number = listed_number(truth)
 
@@ -92,9 +95,11 @@ def roc_curve(
         return float(threshold), result.true, result.false
 
     rows = []
-    for threshold in np.geomspace(*thresholds, coarse):
+    count = 1 + round(np.log(thresholds[0] / thresholds[1]) / np.log(ratio))
+    for threshold in np.geomspace(*thresholds, count):
         rows.append(row(threshold))
-        if rows[-1][2] > 2 * FALSE_SHARES[-1] * number:
+        most = max(true for _, true, _ in rows)
+        if rows[-1][2] > 2 * FALSE_SHARES[-1] * number or rows[-1][1] < 0.8 * most:
             break
     for upper, lower in zip(rows[:-1], rows[1:], strict=True):
         if any(upper[2] <= share * number < lower[2] for share in FALSE_SHARES):

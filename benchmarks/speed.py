@@ -1,0 +1,141 @@
+"""Time and memory of `bgrem`, as ratios in one run.
+
+    python benchmarks/speed.py [--side 2048] [--repeat 3] [--json FILE]
+
+Six steps over a frame: our way (tiles of 512 px, compiled, the machine's quick precision) against
+the same network as the published script runs it (tiles of 256 px with the middle 200 kept,
+float32, eager, `tf.pad`, batch 10). Peak memory of frames with 4 and 16 times the tiles.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+PUBLISHED_TILE, PUBLISHED_KEPT, PUBLISHED_BATCH = 256, 200, 10
+STEPS = 6
+
+
+def frame(side: int) -> np.ndarray:
+    """Return noise of width 1 with a few stars: contents do not change the time."""
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(0, 1, (side, side)).astype(np.float32)
+    pixels[rng.integers(0, side, 200), rng.integers(0, side, 200)] += 100
+    return pixels
+
+
+def published_way(network: object, pixels: np.ndarray) -> np.ndarray:
+    """Run the network as the published script does: eager, float32, `tf.pad` before each 3x3."""
+    import tensorflow as tf
+
+    from bgrem.diffusion import denoise_steps
+    from bgrem.networks import SymmetricPadding
+    from bgrem.schedule import CosineSchedule
+
+    def padded(self: SymmetricPadding, x: tf.Tensor) -> tf.Tensor:
+        return tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+
+    ours, SymmetricPadding.call = SymmetricPadding.call, padded
+    try:
+        margin = (PUBLISHED_TILE - PUBLISHED_KEPT) // 2
+        side = pixels.shape[0]
+        count = -(-side // PUBLISHED_KEPT)
+        image = np.pad(pixels, [(margin, count * PUBLISHED_KEPT - side + margin)] * 2, "symmetric")
+        starts = [(i * PUBLISHED_KEPT, j * PUBLISHED_KEPT) for i in range(count) for j in range(count)]
+        out = np.zeros((count * PUBLISHED_KEPT,) * 2, np.float32)
+
+        def predict(noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
+            return network((tf.constant(noisy), tf.constant(variance)), training=False).numpy()
+
+        for first in range(0, len(starts), PUBLISHED_BATCH):
+            part = starts[first : first + PUBLISHED_BATCH]
+            tiles = np.stack([
+                image[i : i + PUBLISHED_TILE, j : j + PUBLISHED_TILE] for i, j in part
+            ])[..., None]  # fmt: skip
+            *_, clean = denoise_steps(tiles, predict, STEPS, CosineSchedule(0.01, 0.98))
+            for (i, j), tile in zip(part, clean, strict=True):
+                kept = tile[margin:-margin, margin:-margin, 0]
+                out[i : i + PUBLISHED_KEPT, j : j + PUBLISHED_KEPT] = kept
+    finally:
+        SymmetricPadding.call = ours
+    return out[:side, :side]
+
+
+def our_way(model: object, pixels: np.ndarray) -> np.ndarray:
+    from bgrem.denoise import denoise
+
+    return denoise(pixels, model=model, steps=STEPS, clip=False).result.pixels[..., 0]
+
+
+def peak_memory(side: int, name: str) -> float:
+    """Return the peak of resident memory in MB of a process that denoises one frame."""
+    code = (
+        "import sys, resource; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np; from benchmarks.speed import frame, our_way\n"
+        "from bgrem.denoise import load_for; from bgrem.config import DenoiseConfig\n"
+        "model = load_for(DenoiseConfig(model=sys.argv[3]))\n"
+        "our_way(model, frame(512))\n"
+        "our_way(model, frame(int(sys.argv[2])))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT), str(side), name], capture_output=True, text=True,
+        check=True, cwd=ROOT,
+    )  # fmt: skip
+    return float(ended.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", type=int, default=2048, help="of the frame in pixels")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each, in turns")
+    parser.add_argument("--model", default="optical")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    from bgrem.config import DenoiseConfig
+    from bgrem.denoise import automatic_precision, load_for
+    from bgrem.models import load_model
+
+    pixels = frame(args.side)
+    model = load_for(DenoiseConfig(model=args.model))
+    plain = load_model(args.model).network
+    our_way(model, frame(1024))  # compiles
+    seconds: dict[str, list[float]] = {"ours": [], "published": []}
+    for _ in range(args.repeat):
+        for name, run in (
+            ("ours", lambda: our_way(model, pixels)), ("published", lambda: published_way(plain, pixels)),
+        ):  # fmt: skip
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    ours, published = median(seconds["ours"]), median(seconds["published"])
+    ratios = [b / a for a, b in zip(seconds["ours"], seconds["published"], strict=True)]
+    memory = {side: peak_memory(side, args.model) for side in (1024, 2048, 4096)}
+    result = {
+        "side": args.side, "precision": automatic_precision(), "seconds": seconds,
+        "ratio": median(ratios), "megapixels_per_second": args.side**2 / 1e6 / ours,
+        "peak_memory_mb": memory,
+    }  # fmt: skip
+    print(f"six steps over {args.side} x {args.side} px, {result['precision']}: {ours:.1f} s, "
+          f"{result['megapixels_per_second']:.2f} Mpx/s")  # fmt: skip
+    print(f"the same network as published: {published:.1f} s; ratio {result['ratio']:.1f} "
+          f"(runs: {', '.join(f'{r:.1f}' for r in ratios)})")  # fmt: skip
+    for side, peak in memory.items():
+        arrays = side**2 * 4 / 2**20
+        print(f"peak memory, {side} x {side} px: {peak:.0f} MB (one plane {arrays:.0f} MB)")
+    if args.json:
+        args.json.write_text(json.dumps(result), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
