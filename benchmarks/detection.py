@@ -101,34 +101,26 @@ def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return one row per kind, engine and share of false positives."""
     rows = []
     for kind, fields in results.items():
-        names = fields[0]["true"].keys()
-        tuned = [n for n in names if n.startswith(("sep mesh", "sep default"))
-                 and "deblending" not in n]  # fmt: skip
-        deblended = [*tuned, *(n for n in names if "deblending" in n)]
-        for engine, ours, default in (
-            ("sep", "ours, sep", "sep default"),
-            ("SExtractor", "ours, SExtractor", "SExtractor default"),
-        ):
-            if ours not in names:
+        names = list(fields[0]["true"])
+        tuned = [n for n in names if n.startswith("sep ") and "deblending" not in n]
+        deblended = [n for n in names if n.startswith("sep ")]
+        for engine in ("sep", "SExtractor"):
+            if f"ours, {engine}" not in names:
                 continue
             for share in metrics.FALSE_SHARES:
-                def values(name: str) -> np.ndarray:
-                    return np.array([one["true"][name][str(share)] for one in fields])
-
-                best, best_deblended = (  # chosen on each field
-                    np.max([values(name) for name in some], axis=0) for some in (tuned, deblended)
-                )
-                rows.append({
-                    "kind": kind, "engine": engine, "share": share,
-                    "listed": int(sum(one["listed"] for one in fields)),
-                    "ours": float(values(ours).sum()),
-                    "default": metrics.bootstrap_ratio(values(ours), values(default)),
-                    "tuned": metrics.bootstrap_ratio(values(ours), best),
-                    "deblended": metrics.bootstrap_ratio(values(ours), best_deblended),
-                    "matched": metrics.bootstrap_ratio(values(ours), values("matched filter")),
-                    "matched to default": metrics.bootstrap_ratio(
-                        values("matched filter"), values(default)),
-                })  # fmt: skip
+                true = {n: np.array([one["true"][n][str(share)] for one in fields]) for n in names}
+                ours, matched = true[f"ours, {engine}"], true["matched filter"]
+                default = true[f"{engine} default"]
+                ratios = {
+                    "default": (ours, default),
+                    "tuned": (ours, np.max([true[n] for n in tuned], axis=0)),  # on each field
+                    "deblended": (ours, np.max([true[n] for n in deblended], axis=0)),
+                    "matched": (ours, matched),
+                    "matched to default": (matched, default),
+                }
+                row = {"kind": kind, "engine": engine, "share": share, "ours": ours.sum()}
+                row["listed"] = sum(one["listed"] for one in fields)
+                rows.append(row | {n: metrics.bootstrap_ratio(*r) for n, r in ratios.items()})
     return rows
 
 
@@ -156,7 +148,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all curves and the table")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoise import denoise, load_for
+    from bgrem.denoising import denoise, load_for
 
     settings = {"model": args.model} | ({"steps": args.steps} if args.steps else {})
     config = DenoiseConfig(**settings)
@@ -190,7 +182,7 @@ def main() -> None:
     rows = table(results)
     print_table(rows)
     if args.json:
-        args.json.write_text(json.dumps({"table": rows, "fields": results}), "utf-8")
+        args.json.write_text(json.dumps({"table": rows, "fields": results}, default=float))
 
 
 if __name__ == "__main__":

@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all tables")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoise import denoise, load_for
+    from bgrem.denoising import denoise, load_for
 
     config = DenoiseConfig(model=args.model, precision=args.precision)
     model = load_for(config)

@@ -51,7 +51,9 @@ def published_way(network: object, pixels: np.ndarray) -> np.ndarray:
         side = pixels.shape[0]
         count = -(-side // PUBLISHED_KEPT)
         image = np.pad(pixels, [(margin, count * PUBLISHED_KEPT - side + margin)] * 2, "symmetric")
-        starts = [(i * PUBLISHED_KEPT, j * PUBLISHED_KEPT) for i in range(count) for j in range(count)]
+        starts = [
+            (i * PUBLISHED_KEPT, j * PUBLISHED_KEPT) for i in range(count) for j in range(count)
+        ]
         out = np.zeros((count * PUBLISHED_KEPT,) * 2, np.float32)
 
         def predict(noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ def published_way(network: object, pixels: np.ndarray) -> np.ndarray:
 
 
 def our_way(model: object, pixels: np.ndarray) -> np.ndarray:
-    from bgrem.denoise import denoise
+    from bgrem.denoising import denoise
 
     return denoise(pixels, model=model, steps=STEPS, clip=False).result.pixels[..., 0]
 
@@ -82,7 +84,7 @@ def peak_memory(side: int, name: str) -> float:
     code = (
         "import sys, resource; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np; from benchmarks.speed import frame, our_way\n"
-        "from bgrem.denoise import load_for; from bgrem.config import DenoiseConfig\n"
+        "from bgrem.denoising import load_for; from bgrem.config import DenoiseConfig\n"
         "model = load_for(DenoiseConfig(model=sys.argv[3]))\n"
         "our_way(model, frame(512))\n"
         "our_way(model, frame(int(sys.argv[2])))\n"
@@ -103,7 +105,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoise import automatic_precision, load_for
+    from bgrem.denoising import automatic_precision, load_for
     from bgrem.models import load_model
 
     pixels = frame(args.side)
@@ -113,8 +115,9 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"ours": [], "published": []}
     for _ in range(args.repeat):
         for name, run in (
-            ("ours", lambda: our_way(model, pixels)), ("published", lambda: published_way(plain, pixels)),
-        ):  # fmt: skip
+            ("ours", lambda: our_way(model, pixels)),
+            ("published", lambda: published_way(plain, pixels)),
+        ):
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

@@ -77,55 +77,36 @@ def _run(argv: list[str]) -> int:
     args.verify = args.verify is not False
     config = cli.config_from_args(args, BackgroundConfig, replayed)
 
-    from common.batch import expand_inputs, run_batch
+    from common.batch import run_files
 
-    paths = expand_inputs(inputs)
-    if len(paths) == 1:
-        _report(args, _process(paths[0], args, config))
-        return cli.DONE
-    if args.output is not None and _is_image_name(args.output):
-        raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
-    single = [n for n in ("before_after", "animation", "preview_png") if getattr(args, n)]
-    if single:
-        raise ValueError(f"--{single[0].replace('_', '-')} names one file, {len(paths)} inputs.")
-    with cli.Progress(len(paths), TOOL, quiet=args.quiet or args.json) as bar:
-
-        def done(path: Path, failure: Exception | None) -> None:
-            bar.update()
-            if failure is not None:
-                print(f"{TOOL}: error: {cli.describe_error(failure)[1]}", file=sys.stderr)
-
-        batch = run_batch(
-            paths, lambda path: _report(args, _process(path, args, config)), progress=done
-        )
-    return batch.exit_code
+    single = ("before_after", "animation", "preview_png")
+    return run_files(
+        TOOL, inputs, args, lambda path: _report(args, _process(path, args, config)), single
+    )
 
 
 def _inputs_and_output(args: argparse.Namespace) -> list[str]:
     """Split the positionals: the original's second one is the output folder."""
+    from common.batch import is_image_name
+
     inputs = list(args.inputs)
-    if args.output is None and len(inputs) == 2 and not _is_image_name(Path(inputs[1])):
+    if args.output is None and len(inputs) == 2 and not is_image_name(Path(inputs[1])):
         args.output = Path(inputs.pop())
     elif args.output is None and len(inputs) > 1:
         raise ValueError("several inputs: name the folder for the outputs with -o DIR.")
     return inputs
 
 
-def _is_image_name(path: Path) -> bool:
-    from common.io import FORMATS
-
-    return path.name.lower().endswith(tuple(FORMATS)) and not path.is_dir()
-
-
 def _outputs(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> dict[str, Path]:
     """All files of a run; `result` may carry a name of the user's."""
+    from common.batch import is_image_name
     from common.io import split_suffix
 
     stem, suffix = split_suffix(path)
     folder, name = args.output or Path("."), stem.name
     verb = "Divided" if config.operation == "divide" else "Subtracted"
     result = None
-    if args.output is not None and _is_image_name(args.output):
+    if args.output is not None and is_image_name(args.output):
         result = args.output
         base, suffix = split_suffix(args.output)
         folder, name = base.parent, base.name
@@ -159,18 +140,15 @@ def _read_mask(path: Path) -> Any:
 def _process(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> dict[str, Any]:
     """Read, fit, correct and write one file; nothing is written before all could be."""
     start = time.perf_counter()
-    from common.io import check_writable, read_image
+    from common.batch import prepare_outputs
+    from common.io import read_image
 
     image = read_image(
         path, hdu=args.hdu, channels=args.channels, zeros=args.zeros, verify=args.verify
     )
     mask = None if args.mask is None else _read_mask(args.mask)
     files = _outputs(path, args, config)
-    _check_folder(args, files)
-    for file in files.values():
-        if file.resolve() == path.resolve():
-            raise ValueError(f"{file}: would replace the input. Choose another output.")
-        check_writable(file, args.overwrite)
+    prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
     if "preview" in files:
         from bgoptimizer import pictures
         from bgoptimizer.fitting import prepare_mask
@@ -195,19 +173,6 @@ def _process(path: Path, args: argparse.Namespace, config: BackgroundConfig) -> 
         "objects": model.objects.mean((0, 1)),
         "seconds": round(time.perf_counter() - start, 3),
     }
-
-
-def _check_folder(args: argparse.Namespace, files: dict[str, Path]) -> None:
-    """Make the output folder if only it is missing."""
-    folder = next(iter(files.values())).parent
-    if args.output is None or folder.exists():
-        return
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ValueError(
-            f"{folder}: cannot be made ({error.strerror}). Choose another -o."
-        ) from None
 
 
 def _write(image, model, correction, files, args) -> None:

@@ -3,82 +3,43 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from bgoptimizer.cells import automatic_factor, block_reduce
+from bgoptimizer.cells import automatic_factor
 from bgoptimizer.model import BackgroundModel, enlarge_cells
 from common.atomic import atomic_write
 from common.image import AstroImage
-from common.stretch import Stf, apply_stf, auto_stf
+from common.pictures import PANEL, caption, display, save_picture, shrink, write_side_by_side
+from common.stretch import auto_stf
 
-PANEL = 900  # longest side of a panel in pixels
-CAPTION = 24
 OBJECT_COLOUR = np.array([230, 90, 40], float)
-
-
-def _shrink(pixels: np.ndarray) -> np.ndarray:
-    """Block means that fit a panel; NaN where nothing was measured."""
-    factor = -(-max(pixels.shape[:2]) // PANEL)
-    if factor == 1:
-        return pixels.astype(np.float64)
-    return np.stack(
-        [block_reduce(pixels[..., c], factor, "mean") for c in range(pixels.shape[-1])], -1
-    )
-
-
-def _display(pixels: np.ndarray, stf: Stf) -> np.ndarray:
-    """Stretched pixels as uint8 RGB; missing ones are black."""
-    shown = np.nan_to_num(apply_stf(pixels, stf))
-    shown = np.broadcast_to(shown, (*shown.shape[:2], 3))
-    return (255 * np.clip(shown, 0, 1) + 0.5).astype(np.uint8)
-
-
-def _caption(panel: np.ndarray, text: str) -> np.ndarray:
-    canvas = Image.new("RGB", (panel.shape[1], panel.shape[0] + CAPTION), (24, 24, 24))
-    canvas.paste(Image.fromarray(panel), (0, CAPTION))
-    ImageDraw.Draw(canvas).text((8, 6), text, fill=(220, 220, 220))
-    return np.asarray(canvas)
-
-
-def _beside(panels: list[np.ndarray]) -> np.ndarray:
-    gap = np.full((panels[0].shape[0], 6, 3), 24, np.uint8)
-    parts = [part for panel in panels for part in (gap, panel)]
-    return np.concatenate(parts[1:], axis=1)
-
-
-def _save(picture: np.ndarray, path: Path, overwrite: bool) -> None:
-    with atomic_write(path, overwrite) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def before_after(
     image: AstroImage, model: AstroImage, result: AstroImage, path: Path, *, overwrite: bool = False
 ) -> None:
     """Write the input, its model and the result side by side, all in the input's stretch."""
-    before, background, after = (_shrink(one.pixels) for one in (image, model, result))
+    before, background, after = (shrink(one.pixels) for one in (image, model, result))
     level = np.nanmedian(before, axis=(0, 1)) - np.nanmedian(after, axis=(0, 1))
     stf = auto_stf(before, linked=False)
-    panels = [
-        _caption(_display(before, stf), "before"),
-        _caption(_display(background, stf), "background model"),
-        _caption(_display(after + level, stf), "after"),
-    ]
-    _save(_beside(panels), path, overwrite)
+    panels = [("before", before), ("background model", background), ("after", after + level)]
+    write_side_by_side(panels, stf, path, overwrite=overwrite)
 
 
 def object_map(
     image: AstroImage, model: BackgroundModel, path: Path, *, overwrite: bool = False
 ) -> None:
     """Write the stretched input with what was left out of the fit tinted in orange."""
-    small = _shrink(image.pixels)
+    small = shrink(image.pixels)
     left_out = model.objects.any(-1, keepdims=True).astype(float)
     scale = image.shape[0] / small.shape[0]
     factor = model.cell_factor * (1 if len(model.planes) == 1 else 2)
     tint = 0.45 * enlarge_cells(left_out, factor / scale, small.shape[:2])
-    picture = _display(small, auto_stf(small, linked=False))
+    picture = display(small, auto_stf(small, linked=False))
     mixed = picture * (1 - tint) + OBJECT_COLOUR * tint
     share = 100 * float(model.objects.any(-1).mean())
-    _save(_caption(mixed.astype(np.uint8), f"left out of the fit: {share:.0f} %"), path, overwrite)
+    labelled = caption(mixed.astype(np.uint8), f"left out of the fit: {share:.0f} %")
+    save_picture(labelled, path, overwrite=overwrite)
 
 
 def animation(
@@ -97,13 +58,13 @@ def animation(
     zoom = max(1, round(PANEL / 1.5 / max(cells.shape[:2])))
     pictures = []
     for number, ((objects, _), frame) in enumerate(zip(model.rounds, frames, strict=True)):
-        panel = _display(frame, stf).astype(float)
+        panel = display(frame, stf).astype(float)
         if objects is not None:
             edge = objects ^ _eroded(objects)
             panel[edge] = OBJECT_COLOUR
         panel = panel.astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
         text = f"round {number + 1} of {len(frames)}"
-        pictures.append(Image.fromarray(_caption(panel, text)))
+        pictures.append(Image.fromarray(caption(panel, text)))
     with atomic_write(path, overwrite) as temporary:
         pictures[0].save(
             temporary, format="GIF", save_all=True, append_images=pictures[1:] + pictures[-1:] * 4,
@@ -124,11 +85,11 @@ def preview(
     image: AstroImage, weights: np.ndarray | None, path: Path, *, overwrite: bool = False
 ) -> None:
     """Write the stretch and the user's mask before any fit (masked pixels in orange)."""
-    small = _shrink(image.pixels)
-    picture = _display(small, auto_stf(small, linked=False)).astype(float)
+    small = shrink(image.pixels)
+    picture = display(small, auto_stf(small, linked=False)).astype(float)
     if weights is not None:
-        tint = 0.5 * (1 - _shrink(weights).mean(-1, keepdims=True))
+        tint = 0.5 * (1 - shrink(weights).mean(-1, keepdims=True))
         picture = picture * (1 - tint) + OBJECT_COLOUR * tint
     rows = automatic_factor(*image.shape[:2])
     text = f"{image.shape[1]} x {image.shape[0]} px, blocks of {rows} px"
-    _save(_caption(picture.astype(np.uint8), text), path, overwrite)
+    save_picture(caption(picture.astype(np.uint8), text), path, overwrite=overwrite)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bgrem.denoise import Denoised, restore_pixels
+from bgrem.denoising import Denoised, restore_pixels
 from common.atomic import atomic_write
 from common.image import AstroImage
 from common.io import read_image, split_suffix, write_image

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bgrem import __version__
 from bgrem.config import DenoiseConfig, SimulateConfig
@@ -59,7 +58,7 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
     add("--background", type=Path, metavar="FILE", help="write the smooth background")
     add("--residual", type=Path, metavar="FILE", help="write what was taken off beside it")
     add("--bundle", type=Path, metavar="FITS",
-        help="write SCI, BKG and RESIDUAL in one file, from which `bgrem restore` gives the input")  # fmt: skip
+        help="write SCI, BKG and RESIDUAL, from which `bgrem restore` gives the input")  # fmt: skip
     add("--before-after", type=Path, metavar="PNG", help="write before, removed and after")
     cli.add_config_flags(parser.add_argument_group("method"), DenoiseConfig)  # type: ignore[arg-type]
 

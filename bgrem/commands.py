@@ -77,7 +77,7 @@ def _denoise_file(
     files = _denoise_outputs(path, args)
     prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
     with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
-        from bgrem.denoise import denoise, load_for
+        from bgrem.denoising import denoise, load_for
 
         if not loaded:
             loaded.append(load_for(config))

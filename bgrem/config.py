@@ -31,9 +31,7 @@ class SimulateConfig:
     stars: float | None = _option(None, "stars above 5 sigma", unit="per megapixel")
     star_slope: float = _option(0.3, "d log10 N(<m) / dm of the stars' power law")
     galaxies: float | None = _option(None, "galaxies above 5 sigma", unit="per megapixel")
-    faint_structures: float = _option(
-        2.0, "low-surface-brightness patches", unit="per megapixel"
-    )
+    faint_structures: float = _option(2.0, "low-surface-brightness patches", unit="per megapixel")
     sky: float | None = _option(None, "level of the sky", unit="electrons")
     gradient: float = _option(0.03, "of the sky across the field, as a part of its level")
     waves: float = _option(0.005, "rms of smooth sky variations, as a part of its level")
@@ -172,17 +170,13 @@ class DenoiseConfig:
     tile: int = _option(512, "side of a tile", unit="px")
     overlap: int = _option(64, "of neighbouring tiles", unit="px")
     batch_size: int = _option(2, "tiles at once")
-    precision: str = _option(
-        "auto", "of the network", choices=("auto", "float32", "bfloat16")
-    )
+    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
     seed: int = _option(0, "of the noise that fills missing pixels for the network")
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch_size", 1), ("mesh", 16)):
             if getattr(self, name) < least:
-                raise ValueError(
-                    f"{name} must be {least} or more. Received: {getattr(self, name)}"
-                )
+                raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
         if self.normalisation is not None and not self.normalisation > 0:
             raise ValueError(f"normalisation must be positive. Received: {self.normalisation}")
         if not 0 <= self.strength <= 1:

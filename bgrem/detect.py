@@ -165,9 +165,7 @@ def detect_peaks(significance: np.ndarray, threshold: float) -> Detections:
     for axis, place in ((0, y), (1, x)):
         last = significance.shape[axis] - 1
         steps = [np.clip(place + step, 0, last) for step in (-1, 0, 1)]
-        low, middle, high = (
-            significance[(step, x) if axis == 0 else (y, step)] for step in steps
-        )
+        low, middle, high = (significance[(step, x) if axis == 0 else (y, step)] for step in steps)
         curve = low - 2 * middle + high
         shift = np.where(curve < 0, 0.5 * (low - high) / np.where(curve < 0, curve, 1), 0)
         position.append(place + np.clip(shift, -0.5, 0.5))

@@ -1,5 +1,6 @@
 """BGRem's diffusion: background is mixed onto the clean image, and taken off step by step."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -46,7 +47,7 @@ def denoise_steps(
         raise ValueError(f"steps must be 1 or more. Received: {steps}")
     noisy = np.asarray(observed, np.float32)
     _, noise_rates = schedule.rates(1 - np.arange(steps + 1) / steps)
-    for rate, next_rate in zip(noise_rates[:-1], noise_rates[1:], strict=True):
+    for rate, next_rate in itertools.pairwise(noise_rates):
         variance = np.full((len(noisy), 1, 1, 1), rate**2, np.float32)
         clean, noisy = step_back(noisy, predict(noisy, variance), rate, next_rate)
         yield clean

@@ -1,5 +1,6 @@
 """Figures of merit: detections against a truth list, curves at equal false positives."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -101,7 +102,7 @@ def roc_curve(
         most = max(true for _, true, _ in rows)
         if rows[-1][2] > 2 * FALSE_SHARES[-1] * number or rows[-1][1] < 0.8 * most:
             break
-    for upper, lower in zip(rows[:-1], rows[1:], strict=True):
+    for upper, lower in itertools.pairwise(rows):
         if any(upper[2] <= share * number < lower[2] for share in FALSE_SHARES):
             rows += [row(t) for t in np.geomspace(upper[0], lower[0], fine + 2)[1:-1]]
     return np.array(sorted(rows, reverse=True))

@@ -133,7 +133,7 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
         raise ValueError(f"{folder}: a weight does not fit float16: training has diverged.")
     with atomic_write(folder / ARRAYS, overwrite=True) as path:
         with open(path, "wb") as file:
-            np.savez_compressed(file, **halves)
+            np.savez_compressed(file, allow_pickle=False, **halves)
     sha256 = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
     text = json.dumps(description | {"sha256": sha256}, indent=2, ensure_ascii=False) + "\n"
     with atomic_write(folder / DESCRIPTION, overwrite=True) as path:

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 MESH = 64  # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
 TREND_DEGREE = 3  # of the polynomial that takes strong gradients off before a mesh is laid
+POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
 MASK_SIGMA = 2.0  # smoothed pixels above this belong to sources
 SMOOTHING = (1.5, 5.0)  # px; scales on which sources are looked for
 SMALLEST_MESH = 16
@@ -124,16 +125,9 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
     # the darker half of a block knows more of the sky where stars are dense
     levels[enough] = np.nanpercentile(blocks[enough], 40, axis=-1)
 
-    def terms(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        powers = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
-        return np.stack([y**i * x**j for i, j in powers], -1)
-
-    y, x = np.meshgrid(
-        2 * (np.arange(rows) + 0.5) * side / height - 1,
-        2 * (np.arange(columns) + 0.5) * side / width - 1, indexing="ij",
-    )  # fmt: skip
-    design, values = terms(y[enough], x[enough]), levels[enough]
-    weights = np.ones(len(values))
+    y, x = _from_minus_one(rows, side, height), _from_minus_one(columns, side, width)
+    design = np.stack([np.outer(y**i, x**j)[enough] for i, j in POWERS], -1)
+    values, weights = levels[enough], np.ones(int(enough.sum()))
     for _ in range(5):
         root = np.sqrt(weights)
         solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
@@ -141,15 +135,16 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
         scale = 1.4826 * np.median(np.abs(residual)) or 1.0
         # bright blocks hold objects: they count less than dark ones
         weights = 1 / (1 + (np.where(residual > 0, residual, 0.3 * residual) / (1.5 * scale)) ** 2)
+    y, x = _from_minus_one(height, 1, height), _from_minus_one(width, 1, width)
     trend = np.zeros(flat.shape)
-    y, x = 2 * (np.arange(height) + 0.5) / height - 1, 2 * (np.arange(width) + 0.5) / width - 1
-    for coefficient, (i, j) in zip(
-        solution,
-        [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)],
-        strict=True,
-    ):
+    for coefficient, (i, j) in zip(solution, POWERS, strict=True):
         trend += coefficient * np.outer(y**i, x**j)
     return trend
+
+
+def _from_minus_one(count: int, side: int, length: int) -> np.ndarray:
+    """Return the centres of `count` blocks along an axis that runs from -1 to 1."""
+    return 2 * (np.arange(count) + 0.5) * side / length - 1
 
 
 def _sources(flat: np.ndarray, missing: np.ndarray, noise: float) -> np.ndarray:
@@ -161,7 +156,7 @@ def _sources(flat: np.ndarray, missing: np.ndarray, noise: float) -> np.ndarray:
         level = noise * max(MASK_SIGMA / (2 * np.sqrt(np.pi) * scale), FAINTEST)
         bright = smooth - np.median(smooth[~missing]) > level
         bright = ndimage.binary_opening(bright)  # single pixels are noise
-        found |= ndimage.binary_dilation(bright, iterations=int(round(scale)))
+        found |= ndimage.binary_dilation(bright, iterations=round(scale))
     # where nearly everything is masked nothing would be left to measure: keep the darkest half
     if found[~missing].mean() > 0.8:
         found &= filled > np.median(filled[~missing])

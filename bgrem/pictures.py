@@ -4,22 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bgrem.denoise import Denoised
+from bgrem.denoising import Denoised
 from common.image import AstroImage
 from common.pictures import shrink, write_side_by_side
 from common.stretch import auto_stf
 
 
-def before_after(
-    image: AstroImage, done: Denoised, path: Path, *, overwrite: bool = False
-) -> None:
+def before_after(image: AstroImage, done: Denoised, path: Path, *, overwrite: bool = False) -> None:
     """Write the input, the denoised image and what was taken off, all in the input's stretch.
 
     The denoised image and the noise stand on the input's median sky, which the stretch expects.
     """
-    before, after, noise = (
-        shrink(one.pixels) for one in (image, done.result, done.residual)
-    )
+    before, after, noise = (shrink(one.pixels) for one in (image, done.result, done.residual))
     level = np.nanmedian(before, axis=(0, 1))
     panels = [
         ("before", before),

@@ -39,9 +39,7 @@ class TilePlan:
     @property
     def sides(self) -> tuple[int, int]:
         """Rows and columns of a tile."""
-        height, width = (
-            min(self.tile, -(-length // MULTIPLE) * MULTIPLE) for length in self.shape
-        )
+        height, width = (min(self.tile, -(-length // MULTIPLE) * MULTIPLE) for length in self.shape)
         return height, width
 
     def starts(self) -> list[tuple[int, int]]:

@@ -315,7 +315,8 @@ class _Keeper(keras.callbacks.Callback):
             arrays[f"optimizer:{number}"] = keras.ops.convert_to_numpy(variable)
         with atomic_write(self.folder / CHECKPOINT, overwrite=True) as path:
             with open(path, "wb") as file:
-                np.savez(file, state=json.dumps(asdict(self.state)), **arrays)
+                arrays["state"] = np.array(json.dumps(asdict(self.state)))
+                np.savez(file, allow_pickle=False, **arrays)
 
 
 def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -44,8 +43,10 @@ class TrainingField:
 
     def save(self, path: Path) -> None:
         """Write the field as .npz."""
-        values = {"clean": self.clean, "background": self.background, "photons": self.photons}
-        np.savez(path, electrons=self.electrons or 0.0, **values)
+        np.savez(
+            path, clean=self.clean, background=self.background, photons=self.photons,
+            electrons=self.electrons or 0.0,
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> "TrainingField":

@@ -81,12 +81,12 @@ def test_help_and_version_load_no_heavy_library(package, flag):
     assert done.stderr == ""
 
 
-def test_a_tool_that_bgrem_does_not_have_yet_is_one_line_and_exit_code_2():
+def test_a_missing_file_is_one_line_and_exit_code_2():
     done = subprocess.run(
         [sys.executable, "-m", "bgrem.cli", "denoise", "night.fits", "-s", "6"],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("bgrem: error: denoise: ")
+    assert done.stderr.startswith("bgrem: error: night.fits: ")
     assert len(done.stderr.splitlines()) == 1

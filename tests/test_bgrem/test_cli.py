@@ -73,7 +73,9 @@ def test_restore_refuses_what_is_no_bundle(frame, tmp_path, capsys):
 
 
 def test_a_parameter_file_replays_the_run(frame, quick, tmp_path):
-    main(["denoise", str(frame), "-o", str(tmp_path / "a"), *quick, "--no-clip", "--strength", "0.7"])
+    main(
+        ["denoise", str(frame), "-o", str(tmp_path / "a"), *quick, "--no-clip", "--strength", "0.7"]
+    )
     params = tmp_path / "a" / "night3_denoisedParams.json"
     assert main(["denoise", str(frame), "-o", str(tmp_path / "b"), "--params", str(params)]) == 0
     first, second = (tmp_path / run / "night3_denoised.fits" for run in "ab")
@@ -84,7 +86,18 @@ def test_files_of_parts_and_a_picture_are_written_on_request(frame, quick, tmp_p
     files = {n: tmp_path / f"{n}.fits" for n in ("background", "residual")}
     arguments = [part for n, f in files.items() for part in (f"--{n}", str(f))]
     picture = tmp_path / "ba.png"
-    main(["denoise", str(frame), "-o", str(tmp_path), *quick, *arguments, "--before-after", str(picture)])
+    main(
+        [
+            "denoise",
+            str(frame),
+            "-o",
+            str(tmp_path),
+            *quick,
+            *arguments,
+            "--before-after",
+            str(picture),
+        ]
+    )
     result = fits.getdata(tmp_path / "night3_denoised.fits").astype(float)
     total = result + sum(fits.getdata(f) for f in files.values())
     assert total == pytest.approx(fits.getdata(frame).astype(float), abs=1e-3)
@@ -96,7 +109,8 @@ def test_pixels_that_the_quality_plane_marks_stay_missing(starfield, quick, tmp_
     quality[70:75, 60] = 4
     path = tmp_path / "mef.fits"
     fits.HDUList([
-        fits.PrimaryHDU(), fits.ImageHDU(starfield[0], name="SCI"), fits.ImageHDU(quality, name="DQ")
+        fits.PrimaryHDU(), fits.ImageHDU(starfield[0], name="SCI"),
+        fits.ImageHDU(quality, name="DQ"),
     ]).writeto(path)  # fmt: skip
     out = tmp_path / "out.fits"
     assert main(["denoise", str(path), "-i", "SCI", "--dq", "DQ", "-o", str(out), *quick]) == 0

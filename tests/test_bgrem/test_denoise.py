@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bgrem.config import DenoiseConfig
-from bgrem.denoise import denoise, fill_missing, residual_of, restore_pixels
+from bgrem.denoising import denoise, fill_missing, residual_of, restore_pixels
 from bgrem.models import load_model
 from common.image import AstroImage
 
@@ -115,7 +115,7 @@ def test_pixels_under_the_minimum_are_lifted(starfield, tiny):
 
 
 def test_when_memory_runs_out_batches_then_tiles_get_smaller(starfield, tiny, monkeypatch):
-    from bgrem import denoise as module
+    from bgrem import denoising as module
 
     seen = []
 
@@ -135,7 +135,11 @@ def test_when_memory_runs_out_batches_then_tiles_get_smaller(starfield, tiny, mo
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"steps": 0}, "steps"), ({"strength": 1.5}, "strength"), ({"normalisation": -1.0}, "positive")],
+    [
+        ({"steps": 0}, "steps"),
+        ({"strength": 1.5}, "strength"),
+        ({"normalisation": -1.0}, "positive"),
+    ],
 )
 def test_bad_settings_are_refused_in_one_line(settings, message):
     with pytest.raises(ValueError, match=message):

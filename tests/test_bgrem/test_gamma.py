@@ -122,7 +122,7 @@ def test_the_config_trains_on_simulated_counts(tmp_path):
 
 
 def test_the_packaged_model_denoises_maps_larger_than_its_tile():
-    from bgrem.denoise import denoise
+    from bgrem.denoising import denoise
     from bgrem.models import load_model
 
     model = load_model("gamma")

@@ -39,7 +39,7 @@ def test_a_changed_file_is_refused(tiny_model, tmp_path):
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="no such model.*optical"):
+    with pytest.raises(ValueError, match=r"no such model.*optical"):
         load_model("nothing")
 
 

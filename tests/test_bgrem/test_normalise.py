@@ -61,7 +61,9 @@ def test_small_images_have_statistics_too(shape):
     assert found.sigma.min() > 0
 
 
-@pytest.mark.parametrize(("value", "message"), [(np.nan, "no pixel is measured"), (3.0, "constant")])
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "no pixel is measured"), (3.0, "constant")]
+)
 def test_images_without_noise_are_refused(value, message):
     with pytest.raises(ValueError, match=message):
         whole_image_statistics(np.full((50, 50), value))

@@ -112,9 +112,7 @@ def _denoise_plane(
     def network_steps(noisy: np.ndarray) -> np.ndarray:
         if tile_median:
             noisy = noisy - np.median(noisy, axis=(1, 2, 3), keepdims=True)
-        clean = noisy
-        for clean in denoise_steps(noisy, predictor(model), config.steps, model.schedule):
-            pass
+        *_, clean = denoise_steps(noisy, predictor(model), config.steps, model.schedule)
         return clean
 
     tiled = _with_tile(config, model, scaled.shape)
@@ -206,9 +204,7 @@ def residual_of(pixels: np.ndarray, result: np.ndarray, background: np.ndarray) 
     return exact
 
 
-def restore_pixels(
-    result: np.ndarray, background: np.ndarray, residual: np.ndarray
-) -> np.ndarray:
+def restore_pixels(result: np.ndarray, background: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """Return the input of `denoise` from its three parts, in the result's dtype."""
     total = result.astype(np.float64) + background + residual
     return total.astype(result.dtype)
@@ -249,5 +245,3 @@ def predictor(model: Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return np.asarray(model.network.predict_on_batch((noisy, variance)), np.float32)
 
     return predict
-
-
