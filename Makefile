@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: help demo test test-oldest lint format benchmark clean
 
 help:
-	@echo "make demo         fit a simulated scene; pictures and a table in demo/"
+	@echo "make demo         fit and denoise simulated images; pictures and tables in demo/"
 	@echo "make test         lint, then all tests with coverage, on the newest releases"
 	@echo "make test-oldest  all tests on the oldest supported TensorFlow and Keras"
 	@echo "make lint         ruff, ruff format, mypy"
@@ -42,6 +42,7 @@ $(OLDEST)/.installed: $(METADATA)
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m bgoptimizer.demo demo
+	$(VENV)/bin/python -m bgrem.demo demo/denoise
 
 test: lint
 	$(VENV)/bin/python -m pytest --cov=common --cov=bgoptimizer --cov=bgrem \

@@ -1,0 +1,67 @@
+"""What the tests of both notebooks share: a clean kernel with a stand-in of google.colab."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = """
+from pathlib import Path
+from types import SimpleNamespace
+
+def download(name):
+    with open("downloads.txt", "a") as log:
+        log.write(f"{Path(name).resolve(strict=True).name}\\n")
+
+def mount(folder):
+    Path("mounted.txt").write_text(folder)
+
+files = SimpleNamespace(upload=lambda: {"night.fits": b""}, download=download)
+drive = SimpleNamespace(mount=mount)
+"""
+
+
+def load_notebook(name, parameters):
+    """The notebook with form fields set."""
+    import nbformat
+
+    notebook = nbformat.read(ROOT / "colab" / name, as_version=4)
+    for field, value in parameters.items():
+        count = 0
+        for cell in notebook.cells:
+            lines = cell.source.split("\n")
+            for i, line in enumerate(lines):
+                if line.startswith(f"{field} = ") and "# @param" in line:
+                    lines[i] = f"{field} = {value!r}"
+                    count += 1
+            cell.source = "\n".join(lines)
+        assert count == 1, f"expected one form field {field}"
+    return notebook
+
+
+@pytest.fixture
+def run_notebook(tmp_path, monkeypatch):
+    """Run a notebook in a new kernel in tmp_path; raises if a cell does.
+
+    The result has `printed`, one string, and `pictures`, their number.
+    """
+    from nbclient import NotebookClient
+
+    module = tmp_path / "stand_in" / "google" / "colab" / "__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", f"{module.parents[2]}:{ROOT}")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # the install cell has to see that nothing is missing
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+
+    def run(name, **parameters):
+        resources = {"metadata": {"path": str(tmp_path)}}
+        notebook = load_notebook(name, parameters)
+        done = NotebookClient(notebook, timeout=300, resources=resources).execute()
+        outputs = [output for cell in done.cells for output in cell.get("outputs", ())]
+        texts = (one for one in outputs if one.output_type == "stream" and one.name == "stdout")
+        pictures = [one for one in outputs if "image/png" in one.get("data", {})]
+        return SimpleNamespace(printed="".join(one.text for one in texts), pictures=len(pictures))
+
+    return run
