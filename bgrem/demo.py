@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allowed = f"{share * number:.1f} ({100 * share:g} %)"
         ratio = f"{new / old:.2f}" if old else "-"
         lines.append(_row(allowed, f"{old:.0f}", f"{new:.0f}", ratio))
-    lines += ["", f"positives; {number} sources have {metrics.LISTED:g} sigma or more."]
+    lines += ["", f"Numbers of detections; {number} sources have {metrics.LISTED:g} sigma or more."]
     lines += ["before: default settings of SExtractor (the library sep), the threshold lowered"]
     lines += ["until so many are false; after: the same on the denoised image, without filter and"]
     lines += [f"with finer deblending. {seconds:.0f} s for the command, with TensorFlow's start."]
