@@ -223,8 +223,9 @@ def load_for(config: DenoiseConfig) -> Model:
 def automatic_precision() -> str:
     """Return "bfloat16" where the processor or GPU computes in it, else "float32"."""
     try:
-        flags = open("/proc/cpuinfo", encoding="ascii", errors="ignore").read(8192).split()
-    except OSError:
+        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as file:
+            flags = file.read(8192).split()
+    except OSError:  # not Linux
         flags = []
     if {"amx_bf16", "avx512_bf16"} & set(flags):
         return "bfloat16"
