@@ -128,7 +128,8 @@ def set_named_weights(network: Any, arrays: dict[str, np.ndarray]) -> None:
 def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[str, Any]) -> None:
     """Write weights.npz (float16) and model.json with its SHA-256 into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    halves = {name: array.astype(np.float16) for name, array in weights.items()}
+    with np.errstate(over="ignore"):  # seen in the next line
+        halves = {name: array.astype(np.float16) for name, array in weights.items()}
     if not all(np.isfinite(array).all() for array in halves.values()):
         raise ValueError(f"{folder}: a weight does not fit float16: training has diverged.")
     with atomic_write(folder / ARRAYS, overwrite=True) as path:

@@ -283,7 +283,7 @@ class _Keeper(keras.callbacks.Callback):
         state.epoch = epoch + 1
         state.history.append({
             "epoch": epoch + 1, "loss": float(logs["loss"]), "validation_loss": loss,
-            "learning_rate": float(keras.ops.convert_to_numpy(network.optimizer.learning_rate)),
+            "learning_rate": float(network.optimizer.learning_rate),
             "seconds": round(time.perf_counter() - self._started, 1),
         })  # fmt: skip
         if not np.isfinite(loss):
@@ -312,7 +312,7 @@ class _Keeper(keras.callbacks.Callback):
         optimizer = self.network.optimizer
         arrays = {f"weight:{n}": a for n, a in models.named_weights(self.network).items()}
         for number, variable in enumerate(optimizer.variables):
-            arrays[f"optimizer:{number}"] = keras.ops.convert_to_numpy(variable)
+            arrays[f"optimizer:{number}"] = variable.numpy()
         with atomic_write(self.folder / CHECKPOINT, overwrite=True) as path:
             with open(path, "wb") as file:
                 arrays["state"] = np.array(json.dumps(asdict(self.state)))
