@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from detection import KINDS, SHAPE  # noqa: E402
 
-from bgrem import detect  # noqa: E402
+from bgrem import detect, metrics  # noqa: E402
 from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
 
 FIRST_SEED = 75_000
@@ -30,7 +30,7 @@ STEPS = tuple(range(1, 16))
 APERTURE = 1.5  # FWHM; radius for stars
 BRIGHT_GALAXY = 20.0  # signal-to-noise ratio
 CROWDING = 0.1  # others' share of an aperture's light above which a source is left out
-NOISE_THRESHOLDS = {"SExtractor default": (1.5, 2.0, 3.0), "denoised": (0.3, 0.5, 1.0)}
+NOISE_THRESHOLDS = {"SExtractor default": (1.0, 1.2, 1.5), "denoised": (0.7, 1.0, 1.3)}
 Denoiser = Any
 
 
@@ -99,26 +99,38 @@ def star_bias(fields: list[SimulatedField], results: list[np.ndarray]) -> list[d
     return rows
 
 
-def noise_only(denoiser: Denoiser, number: int) -> dict[str, list[float]]:
-    """Return detections per megapixel on frames of nothing but sky, per threshold."""
+def noise_only(denoiser: Denoiser, number: int, stars: SimulatedField) -> list[dict[str, Any]]:
+    """Return false detections per megapixel of nothing but sky, and true ones in `stars`."""
     import sep
 
-    counts: dict[str, list[float]] = {name: [0.0] * 3 for name in NOISE_THRESHOLDS}
-    for k in range(number):
-        field = simulate_field(
+    megapixel = SHAPE[0] * SHAPE[1] / 1e6
+    empty = [
+        simulate_field(
             shape=SHAPE, seed=FIRST_SEED + 900 + k, stars=1e-3, galaxies=0.0, faint_structures=0.0
         )
+        for k in range(number)
+    ]
+    rows = [{"detector": name, "threshold": t, "false": 0.0, "true": 0.0}
+            for name, thresholds in NOISE_THRESHOLDS.items() for t in thresholds]  # fmt: skip
+    for field in (*empty, stars):
         pixels = field.observed.astype(float)
         sky = sep.Background(pixels, bw=64, bh=64)
         result, sigma = denoiser(field.observed)
-        for i, threshold in enumerate(NOISE_THRESHOLDS["SExtractor default"]):
-            found = detect.detect_with_sep(pixels - sky.back(), threshold, noise=sky.rms())
-            counts["SExtractor default"][i] += len(found)
-        for i, threshold in enumerate(NOISE_THRESHOLDS["denoised"]):
-            found = detect.detect_with_sep(result, threshold, noise=sigma, **detect.DENOISED)
-            counts["denoised"][i] += len(found)
-    megapixels = number * SHAPE[0] * SHAPE[1] / 1e6
-    return {name: [value / megapixels for value in values] for name, values in counts.items()}
+        for row in rows:
+            if row["detector"] == "denoised":
+                found = detect.detect_with_sep(
+                    result, row["threshold"], noise=sigma, **detect.DENOISED
+                )
+            else:
+                found = detect.detect_with_sep(
+                    pixels - sky.back(), row["threshold"], noise=sky.rms()
+                )
+            if field is stars:
+                true = metrics.score(found, stars.catalogue, stars.fwhm).true
+                row["true"] = true / megapixel
+            else:
+                row["false"] += len(found) / number / megapixel
+    return rows
 
 
 def draw(field: SimulatedField, result: np.ndarray, sigma: float, path: Path) -> None:
@@ -191,11 +203,11 @@ def main() -> None:
         for row in rows:
             print(f"  mag {row['magnitude']:.1f} (S/N {row['snr']:.0f}, {row['stars']} stars): "
                   f"median {row['median ratio']:.3f}, sums {row['ratio of sums']:.3f}")  # fmt: skip
-    false = noise_only(denoiser, args.fields)
-    print("detections per megapixel without any source:")
-    for name, values in false.items():
-        pairs = zip(NOISE_THRESHOLDS[name], values, strict=True)
-        print(f"  {name}: " + ", ".join(f"{v:.1f} above {t:g} sigma" for t, v in pairs))
+    false = noise_only(denoiser, args.fields, fields["survey"][0])
+    print("detections per megapixel without any source (true ones in a survey field):")
+    for row in false:
+        print(f"  {row['detector']} above {row['threshold']:g} sigma: {row['false']:.1f} "
+              f"({row['true']:.0f})")  # fmt: skip
     plain = load_model(args.model)
     first = fields["survey"][0].observed
     sigma = denoiser(first)[1]

@@ -340,6 +340,7 @@ def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
             "epoch": state.best_epoch,
             "validation_loss": round(state.best_loss, 6),
             "tiles": state.best_epoch * config.steps_per_epoch * config.batch_size,
+            "software": f"keras {keras.__version__} on {keras.config.backend()}",
         },
     }
 
