@@ -167,7 +167,7 @@ class DenoiseConfig:
     clip: bool = _option(True, "set negative results to 0 (faint fluxes gain a bias)")
     strength: float = _option(1.0, "part of the background and noise that is removed, 0 to 1")
     mesh: int = _option(64, "of the smooth background", unit="px")
-    tile: int = _option(512, "side of a tile", unit="px")
+    tile: int = _option(576, "largest side of a tile", unit="px")
     overlap: int = _option(64, "of neighbouring tiles", unit="px")
     batch_size: int = _option(2, "tiles at once")
     precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))

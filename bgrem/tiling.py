@@ -17,14 +17,14 @@ class TilePlan:
     shape : tuple of int
         (H, W) of the image.
     tile : int
-        Side of a tile: a multiple of 16. Smaller images get one smaller tile.
+        Largest side of a tile: a multiple of 16. Tiles are as small as their number allows.
     overlap : int
         Pixels that neighbours share: their outer quarter is dropped, over the rest one tile fades
         into the next.
     """
 
     shape: tuple[int, int]
-    tile: int = 512
+    tile: int = 576
     overlap: int = 64
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class TilePlan:
     @property
     def sides(self) -> tuple[int, int]:
         """Rows and columns of a tile."""
-        height, width = (min(self.tile, -(-length // MULTIPLE) * MULTIPLE) for length in self.shape)
+        height, width = (_side(length, self.tile, self.overlap) for length in self.shape)
         return height, width
 
     def starts(self) -> list[tuple[int, int]]:
@@ -55,6 +55,13 @@ class TilePlan:
         starts = self.starts()
         for first in range(0, len(starts), size):
             yield starts[first : first + size]
+
+
+def _side(length: int, tile: int, overlap: int) -> int:
+    """Return the smallest side with which as few tiles reach from end to end as with `tile`."""
+    number = max(1, -(-(length - overlap) // (tile - overlap)))
+    needed = -(-(length + (number - 1) * overlap) // number)
+    return min(tile, -(-needed // MULTIPLE) * MULTIPLE)
 
 
 def _starts(length: int, side: int, overlap: int) -> list[int]:
