@@ -43,11 +43,9 @@ def _run(argv: list[str]) -> int:
     return COMMANDS[args.command][1](args)
 
 
-def _denoise_flags(parser: argparse.ArgumentParser) -> None:
+def _input_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what decides on the pixels that are read: `bgrem.commands.INPUT_FLAGS`."""
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
-    add("-o", "--output", type=Path, help="folder for the outputs, or the result's file name")
-    add("-p", "--prefix", default="", help="put before the names of the outputs")
     add("-i", "--hdu", help="HDU number or EXTNAME (FITS), image number (XISF)")
     add("--channels", type=_numbers, metavar="0,1,2", help="planes of an image with others too")
     add("--zeros", choices=("border", "all", "data"),
@@ -55,6 +53,14 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
     add("--dq", metavar="HDU", help="HDU of a data quality plane: pixels not 0 are missing")
     add("--no-verify", dest="verify", action="store_const", const=False,
         help="read despite wrong checksums")  # fmt: skip
+
+
+def _denoise_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
+    add("-o", "--output", type=Path, help="folder for the outputs, or the result's file name")
+    add("-p", "--prefix", default="", help="put before the names of the outputs")
+    _input_flags(parser)
     add("--background", type=Path, metavar="FILE", help="write the smooth background")
     add("--residual", type=Path, metavar="FILE", help="write what was taken off beside it")
     add("--bundle", type=Path, metavar="FITS",

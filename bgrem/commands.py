@@ -17,19 +17,7 @@ INPUT_FLAGS = ("hdu", "channels", "zeros", "verify", "dq")
 
 def denoise_files(args: argparse.Namespace) -> int:
     """`bgrem denoise`: the model is loaded once, then one file after the other."""
-    replayed: dict[str, Any] = {}
-    if args.params:
-        from common.provenance import read_params
-
-        known = [*INPUT_FLAGS, *(one.name for one in dataclasses.fields(DenoiseConfig))]
-        replayed = read_params(args.params, f"{TOOL} denoise", known=known)
-    for name in INPUT_FLAGS:
-        value = replayed.pop(name, None)
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    args.zeros = args.zeros or "border"
-    args.verify = args.verify is not False
-    config = cli.config_from_args(args, DenoiseConfig, replayed)
+    config: DenoiseConfig = read_settings(args, f"{TOOL} denoise", DenoiseConfig)[0]
     from bgrem.models import find_model
     from common.batch import run_files
 
@@ -37,10 +25,40 @@ def denoise_files(args: argparse.Namespace) -> int:
     loaded: list[Any] = []
 
     def work(path: Path) -> None:
-        _report(args, _denoise_file(path, args, config, loaded))
+        report_outputs(args, _denoise_file(path, args, config, loaded))
 
     single = ("background", "residual", "bundle", "before_after")
     return run_files(TOOL, args.inputs, args, work, single)
+
+
+def read_settings(args: argparse.Namespace, tool: str, *configs: type) -> list[Any]:
+    """Return the configs from flags and `--params`; fill in the `INPUT_FLAGS` of `args`."""
+    replayed: dict[str, Any] = {}
+    names = [{one.name for one in dataclasses.fields(config)} for config in configs]
+    if args.params:
+        from common.provenance import read_params
+
+        replayed = read_params(args.params, tool, known=set(INPUT_FLAGS).union(*names))
+    for name in INPUT_FLAGS:
+        value = replayed.pop(name, None)
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    args.zeros = args.zeros or "border"
+    args.verify = args.verify is not False
+    return [
+        cli.config_from_args(args, config, {n: v for n, v in replayed.items() if n in mine})
+        for config, mine in zip(configs, names, strict=True)
+    ]
+
+
+def read_input(path: Path, args: argparse.Namespace) -> Any:
+    """Return the `AstroImage` of a file as the `INPUT_FLAGS` say."""
+    from common.io import read_image
+
+    image = read_image(
+        path, hdu=args.hdu, channels=args.channels, zeros=args.zeros, verify=args.verify
+    )
+    return image if args.dq is None else _without_bad_pixels(image, path, args.dq)
 
 
 def _denoise_outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
@@ -67,13 +85,8 @@ def _denoise_file(
     """Read, denoise and write one file; nothing is written before all could be."""
     start = time.perf_counter()
     from common.batch import prepare_outputs
-    from common.io import read_image
 
-    image = read_image(
-        path, hdu=args.hdu, channels=args.channels, zeros=args.zeros, verify=args.verify
-    )
-    if args.dq is not None:
-        image = _without_bad_pixels(image, path, args.dq)
+    image = read_input(path, args)
     files = _denoise_outputs(path, args)
     prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
     with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
@@ -149,7 +162,7 @@ def restore_file(args: argparse.Namespace) -> int:
         args.input, {"result": args.output}, make_folder=False, overwrite=args.overwrite
     )
     write_image(args.output, restore(args.input), overwrite=args.overwrite)
-    _report(args, {"input": args.input, "outputs": {"result": args.output}})
+    report_outputs(args, {"input": args.input, "outputs": {"result": args.output}})
     return cli.DONE
 
 
@@ -174,7 +187,7 @@ def simulate_files(args: argparse.Namespace) -> int:
 
         check_writable(path, args.overwrite)
         write_field(path, simulate_field(one), overwrite=args.overwrite)
-        _report(args, {"input": one.preset, "outputs": {"field": path}})
+        report_outputs(args, {"input": one.preset, "outputs": {"field": path}})
     return cli.DONE
 
 
@@ -194,7 +207,7 @@ def train_model(args: argparse.Namespace) -> int:
     with cli.silenced_stderr():
         from bgrem.training import train
     folder = train(config, args.output, report=report)
-    _report(args, {"input": source, "outputs": {"model": folder}})
+    report_outputs(args, {"input": source, "outputs": {"model": folder}})
     return cli.DONE
 
 
@@ -217,7 +230,8 @@ def show_models(args: argparse.Namespace) -> int:
     return cli.DONE
 
 
-def _report(args: argparse.Namespace, outcome: dict[str, Any]) -> None:
+def report_outputs(args: argparse.Namespace, outcome: dict[str, Any]) -> None:
+    """Say what was written, as `--json` and `--quiet` want it."""
     if args.json:
         cli.emit_json(outcome)
     elif not args.quiet:
