@@ -66,6 +66,7 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
     add("--bundle", type=Path, metavar="FITS",
         help="write SCI, BKG and RESIDUAL, from which `bgrem restore` gives the input")  # fmt: skip
     add("--before-after", type=Path, metavar="PNG", help="write before, removed and after")
+    add("--strict", action="store_true", help="refuse frames outside the model's training domain")
     cli.add_config_flags(parser.add_argument_group("method"), DenoiseConfig)  # type: ignore[arg-type]
 
 

@@ -61,6 +61,25 @@ def read_input(path: Path, args: argparse.Namespace) -> Any:
     return image if args.dq is None else _without_bad_pixels(image, path, args.dq)
 
 
+def guard_image(image: Any, model: str, args: argparse.Namespace) -> tuple[Any, list[str]]:
+    """Return the image with the keyword BGDOMAIN, and what lies outside the model's domain.
+
+    A frame outside is a line on stderr each, or refused with `--strict`.
+    """
+    import sys
+
+    from bgrem.domain import domain_card, guard_domain
+    from bgrem.models import read_description
+
+    lines = guard_domain(image, read_description(model), strict=args.strict)
+    if lines is None:
+        return image, []
+    if not args.quiet:
+        for line in lines:
+            print(f"{TOOL}: warning: {image.name}: {line}", file=sys.stderr)
+    return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
+
+
 def _denoise_outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
     from common.batch import is_image_name
     from common.io import split_suffix
@@ -87,6 +106,7 @@ def _denoise_file(
     from common.batch import prepare_outputs
 
     image = read_input(path, args)
+    image, outside = guard_image(image, config.model, args)
     files = _denoise_outputs(path, args)
     prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
     with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
@@ -100,6 +120,7 @@ def _denoise_file(
         "input": path,
         "outputs": files,
         "model": loaded[0].name,
+        "outside_domain": outside,
         "sha256": loaded[0].sha256,
         "seconds": round(time.perf_counter() - start, 3),
     }

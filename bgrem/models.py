@@ -68,6 +68,21 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     )
 
 
+def read_description(name: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a model's card (model.json) without loading Keras or the weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or its card is damaged.
+    """
+    folder = find_model(name)
+    try:
+        return json.loads((folder / DESCRIPTION).read_text("utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder}: not a readable model ({error}).") from None
+
+
 def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float32") -> Model:
     """Return a model, its weights checked against the SHA-256 of its description.
 
@@ -87,11 +102,10 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
 
     from bgrem.networks import NETWORKS
 
-    folder = find_model(name)
+    folder, description = find_model(name), read_description(name)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
         content = (folder / ARRAYS).read_bytes()
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
         raise ValueError(f"{folder}: not a readable model ({error}).") from None
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != description["sha256"]:

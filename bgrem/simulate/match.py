@@ -14,6 +14,7 @@ from bgrem.simulate.presets import PRESETS, Instrument
 # EGAIN first: where it stands, GAIN is a camera's setting
 GAIN_KEYWORDS = ("EGAIN", "GAIN", "CCDGAIN", "ATODGAIN", "GAINA")
 READ_NOISE_KEYWORDS = ("RDNOISE", "READNOIS", "READNOISE", "RON", "ENOISE", "RDNOISEA")
+SATURATION_KEYWORDS = ("SATURATE", "SATURAT", "SATLEVEL", "SATUR", "MAXLIN")
 GALAXIES = 0.3  # of the sources, as at magnitude 20 to 21 away from the Milky Way
 ROUNDS = 2  # corrections of width and density; the first is good to some ten per cent
 RADIUS_TO_FWHM = 1 / 0.6  # of a Moffat profile with exponent 3.5
@@ -102,13 +103,14 @@ def _match_detector(
     """Return the instrument, the sky in electrons, and the noise that the header predicts."""
     instrument = PRESETS[config.preset]
     dark = instrument.dark_current * instrument.exposure
-    gain, read_noise = _number(header, GAIN_KEYWORDS), _number(header, READ_NOISE_KEYWORDS)
+    gain = header_number(header, GAIN_KEYWORDS)
+    read_noise = header_number(header, READ_NOISE_KEYWORDS)
     level, noise, expected = measured.level, measured.noise, float("nan")
     if read_noise is None:
         read_noise = instrument.read_noise
         notes.append(f"no read noise in the header: {read_noise:g} electrons, the preset's")
     if gain is not None:
-        light = level - (_number(header, ("BIASLVL",)) or 0.0)
+        light = level - (header_number(header, ("BIASLVL",)) or 0.0)
         expected = np.sqrt(max(light, 0) * gain + read_noise**2) / gain
     elif level > SUBTRACTED * noise:
         # level * gain + read_noise^2 = (noise * gain)^2, solved for the gain
@@ -130,8 +132,8 @@ def _match_detector(
     return matched, float(sky), float(expected)
 
 
-def _number(header: Mapping[str, Any], keywords: tuple[str, ...]) -> float | None:
-    """Return the first of the keywords that is a positive number."""
+def header_number(header: Mapping[str, Any], keywords: tuple[str, ...]) -> float | None:
+    """Return the first of a header's keywords that is a positive number, or None."""
     for keyword in keywords:
         value = header.get(keyword)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
