@@ -269,3 +269,20 @@ def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:
                 raise ValueError(f"{plain.name}: became shorter while it was read. Run again.")
             start += len(chunk)
             yield chunk
+
+
+def summed_bytes(plain: Path, one: Hdu) -> Iterator[bytes]:
+    """Give an HDU as it is, with DATASUM and CHECKSUM put in if it has not both."""
+    sums = ("DATASUM", "CHECKSUM")
+    known = [str(_value(one.cards, name, "")).strip() for name in sums]
+    fill = b"\0" * (-(one.end - one.start) % fits_cards.BLOCK)
+    if known[0] and known[1].strip("0"):  # zeros mean: not computed
+        yield from copy_bytes(plain, one.start, one.end)
+    else:
+        data_sum = 0
+        for chunk in copy_bytes(plain, one.data, one.end):
+            data_sum = fits_cards.ones_sum(chunk, data_sum)
+        cards = [card for card in one.cards if fits_cards.keyword_of(card) not in sums]
+        yield fits_cards.close_header(cards, data_sum)
+        yield from copy_bytes(plain, one.data, one.end)
+    yield fill

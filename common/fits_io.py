@@ -27,6 +27,7 @@ from common.fits_hdus import (
     scan,
     select,
     stored_array,
+    summed_bytes,
     verify_sums,
 )
 from common.image import AstroImage
@@ -260,8 +261,7 @@ def _spliced(
     with plain_file(carrier.path) as plain:
         for one in (hdus := scan(plain, carrier.path.name)):
             if one.index not in carrier.hdus:
-                yield from copy_bytes(plain, one.start, one.end)
-                yield b"\0" * (-(one.end - one.start) % fits_cards.BLOCK)
+                yield from summed_bytes(plain, one)
                 continue
             place = carrier.hdus.index(one.index)
             source = _Source(carrier, plain, one, place if several else None)
