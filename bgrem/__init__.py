@@ -6,12 +6,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Catalog": "bgrem.cataloguing",
+    "CatalogConfig": "bgrem.config",
     "DenoiseConfig": "bgrem.config",
     "Denoised": "bgrem.denoising",
     "Model": "bgrem.models",
     "SimulateConfig": "bgrem.config",
     "SimulatedField": "bgrem.simulate.optical",
     "TrainConfig": "bgrem.config",
+    "catalog": "bgrem.cataloguing",
     "denoise": "bgrem.denoising",
     "list_models": "bgrem.models",
     "load_model": "bgrem.models",
@@ -19,12 +22,15 @@ _PUBLIC = {
     "train": "bgrem.training",
 }
 __all__ = [
+    "Catalog",
+    "CatalogConfig",
     "DenoiseConfig",
     "Denoised",
     "Model",
     "SimulateConfig",
     "SimulatedField",
     "TrainConfig",
+    "catalog",
     "denoise",
     "list_models",
     "load_model",

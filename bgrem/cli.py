@@ -64,7 +64,12 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
     add("--background", type=Path, metavar="FILE", help="write the smooth background")
     add("--residual", type=Path, metavar="FILE", help="write what was taken off beside it")
     add("--bundle", type=Path, metavar="FITS",
-        help="write SCI, BKG and RESIDUAL, from which `bgrem restore` gives the input")  # fmt: skip
+        help="write SCI, BKG, RESIDUAL and DQ; `bgrem restore` gives the input back")  # fmt: skip
+    add("--uncertainty", type=Path, metavar="FILE",
+        help="write SIGMA68 and SIGMA95, the half-widths of errors; twice the time")  # fmt: skip
+    add("--calibration", type=Path, metavar="JSON",
+        help="of `bgrem calibrate`, in place of the model's own")  # fmt: skip
+    add("--quality", type=Path, metavar="FITS", help="write the quality plane")
     add("--before-after", type=Path, metavar="PNG", help="write before, removed and after")
     add("--strict", action="store_true", help="refuse frames outside the model's training domain")
     cli.add_config_flags(parser.add_argument_group("method"), DenoiseConfig)  # type: ignore[arg-type]
@@ -76,6 +81,34 @@ def _denoise(args: argparse.Namespace) -> int:
     return denoise_files(args)
 
 
+def _calibrate_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="PAIR",
+        help="own fields with truth, as `bgrem train --files` takes them")  # fmt: skip
+    add("--simulate", type=int, metavar="N", help="fields of the training's domain instead")
+    add("-o", "--output", type=Path, required=True, metavar="JSON", help="the calibration")
+    cli.add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)  # type: ignore[arg-type]
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from bgrem.calibration_command import calibrate_model
+
+    return calibrate_model(args)
+
+
+def _reproduce_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="an output of `bgrem denoise`")
+    add("--input", type=Path, help="its input (default: that name beside FILE, or in this folder)")
+    add("--print", dest="only_print", action="store_true", help="the command line; run nothing")
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    from bgrem.reproduce import reproduce_file
+
+    return reproduce_file(args)
+
+
 def _restore_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="BUNDLE", help="of `bgrem denoise --bundle`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="file name")
@@ -85,6 +118,27 @@ def _restore(args: argparse.Namespace) -> int:
     from bgrem.commands import restore_file
 
     return restore_file(args)
+
+
+def _validate_flags(parser: argparse.ArgumentParser) -> None:
+    from bgrem.config import ValidateConfig
+
+    add = parser.add_argument
+    add("input", type=Path, metavar="INPUT", help="image of one channel")
+    add("-o", "--output", type=Path, required=True, metavar="REPORT_DIR",
+        help="folder for report.html, report.json and pictures")  # fmt: skip
+    add("--truth", type=Path, metavar="FITS",
+        help="of a simulated input: the file of `bgrem simulate`")  # fmt: skip
+    add("--strict", action="store_true", help="refuse a frame outside the model's training domain")
+    _input_flags(parser)
+    cli.add_config_flags(parser.add_argument_group("examination"), ValidateConfig)  # type: ignore[arg-type]
+    cli.add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)  # type: ignore[arg-type]
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from bgrem.validate_command import validate_file
+
+    return validate_file(args)
 
 
 def _simulate_flags(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +187,31 @@ def _models(args: argparse.Namespace) -> int:
     return show_models(args)
 
 
+def _catalog_flags(parser: argparse.ArgumentParser) -> None:
+    from bgrem.config import CatalogConfig
+
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
+    add("-o", "--output", type=Path,
+        help="catalogue, or folder for <stem>_catalog<format> (default: this folder)")  # fmt: skip
+    add("--format", default=".fits", metavar="SUFFIX",
+        help="of catalogues in a folder: .fits, .ldac or .cat (FITS-LDAC), .vot or .xml (VOTable), "
+        ".ecsv, .csv, .reg (DS9 regions) (default: .fits)")  # fmt: skip
+    add("--segmentation", type=Path, metavar="FITS", help="write the segmentation map")
+    add("--denoised", type=Path, metavar="FILE",
+        help="detect on this denoised image or bundle; no network runs")  # fmt: skip
+    add("--strict", action="store_true", help="refuse frames outside the model's training domain")
+    _input_flags(parser)
+    cli.add_config_flags(parser.add_argument_group("catalogue"), CatalogConfig)  # type: ignore[arg-type]
+    cli.add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)  # type: ignore[arg-type]
+
+
+def _catalog(args: argparse.Namespace) -> int:
+    from bgrem.catalog_command import catalog_files
+
+    return catalog_files(args)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
@@ -142,6 +221,14 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
     "denoise": (_denoise_flags, _denoise,
         "Take background and noise off survey images. Writes <prefix><stem>_denoised and "
         "<stem>_denoisedParams.json; sources keep their place and units."),
+    "validate": (_validate_flags, _validate,
+        "Prove a model on your own frame. Injects stars, galaxies and halos, compares with "
+        "SExtractor, measures noise; writes a folder with report.html, report.json and pictures."),
+    "calibrate": (_calibrate_flags, _calibrate,
+        "Fit the uncertainty of a model to fields with truth. One half of them gives the "
+        "calibration, the other the coverage that is printed."),
+    "reproduce": (_reproduce_flags, _reproduce,
+        "Run again what made a file, and compare the pixels. Exit code 0: identical, 1: not."),
     "restore": (_restore_flags, _restore, "Give back the input of a bundle, pixel for pixel."),
     "simulate": (_simulate_flags, _simulate,
         "Simulate fields with truth. Writes <preset>_<seed>.fits with the extensions OBSERVED, "
@@ -149,6 +236,9 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
     "train": (_train_flags, _train,
         "Train or fine-tune a model on simulations or on own fields. The folder gets weights, "
         "history, checkpoint and card."),
+    "catalog": (_catalog_flags, _catalog,
+        "Find sources on the denoised image and measure them on the original. Writes a catalogue "
+        "with SExtractor's columns, and its settings as JSON."),
     "models": (_models_flags, _models, "List the models of the package."),
 }  # fmt: skip
 

@@ -166,6 +166,10 @@ class DenoiseConfig:
     )
     clip: bool = _option(True, "set negative results to 0 (faint fluxes gain a bias)")
     strength: float = _option(1.0, "part of the background and noise that is removed, 0 to 1")
+    max_sigma: float | None = _option(
+        None, "where more noise than this would be removed the input stays (default: no cap)",
+        unit="noise",
+    )  # fmt: skip
     mesh: int = _option(64, "of the smooth background", unit="px")
     tile: int = _option(576, "largest side of a tile", unit="px")
     overlap: int = _option(64, "of neighbouring tiles", unit="px")
@@ -179,5 +183,82 @@ class DenoiseConfig:
                 raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
         if self.normalisation is not None and not self.normalisation > 0:
             raise ValueError(f"normalisation must be positive. Received: {self.normalisation}")
+        if self.max_sigma is not None and not self.max_sigma > 0:
+            raise ValueError(f"max_sigma must be positive. Received: {self.max_sigma}")
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength must be from 0 to 1. Received: {self.strength}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogConfig:
+    """Settings of `bgrem.catalog`: what is a source, and how it is measured."""
+
+    engine: str = _option("sep", "what detects and measures", choices=("sep", "sextractor"))
+    threshold: float = _option(1.0, "on the denoised image", unit="sigma of the original's noise")
+    minimum_area: int = _option(5, "of a source above the threshold", unit="px")
+    deblend_contrast: float = _option(5e-5, "SExtractor's DEBLEND_MINCONT")
+    apertures: tuple[float, ...] = _option(
+        (5.0, 10.0, 20.0), "diameters for FLUX_APER; SExtractor's default is the first", unit="px"
+    )
+    kron_factor: float = _option(2.5, "of FLUX_AUTO, as SExtractor's PHOT_AUTOPARAMS")
+    kron_minimum: float = _option(3.5, "smallest KRON_RADIUS, as SExtractor's PHOT_AUTOPARAMS")
+    disagreement: float = _option(
+        5.0, "of the original's and the denoised flux, from which DENOISED_FLAG is set",
+        unit="FLUXERR_AUTO",
+    )  # fmt: skip
+    gain: float | None = _option(
+        None, "default: the header's; without it fluxes' errors have no photon noise of the source",
+        unit="electrons per pixel value",
+    )  # fmt: skip
+    saturate: float | None = _option(
+        None, "level of a full pixel; default: the header's", unit="pixel values"
+    )
+    zero_point: float | None = _option(
+        None, "of magnitudes; default: the header's, else 0", unit="mag"
+    )
+    vignet: int = _option(0, "side of the stamps for PSFEx (VIGNET); 0: none", unit="px")
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "kron_factor", "kron_minimum", "disagreement", "gain"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive. Received: {value}")
+        if self.minimum_area < 1:
+            raise ValueError(f"minimum_area must be 1 or more. Received: {self.minimum_area}")
+        if not 0 <= self.deblend_contrast <= 1:
+            raise ValueError(
+                f"deblend_contrast must be from 0 to 1. Received: {self.deblend_contrast}"
+            )
+        if not self.apertures or not all(one > 0 for one in self.apertures):
+            raise ValueError(f"apertures must be positive diameters. Received: {self.apertures}")
+        if self.vignet < 0 or (self.vignet and self.vignet % 2 == 0):
+            raise ValueError(f"vignet must be odd, or 0 for none. Received: {self.vignet}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateConfig:
+    """Settings of `bgrem.validate`: what is put into a frame, and how much of it is examined."""
+
+    repeats: int = _option(3, "frames with injected sources")
+    injections: int | None = _option(None, "sources in each; default: one in 2000 pixels")
+    side: int = _option(1024, "largest side of the middle part that is examined", unit="px")
+    full: bool = _option(False, "examine the whole frame, whatever its size")
+    halos: bool = _option(True, "inject halos of low surface brightness")
+    fwhm: float | None = _option(None, "of the stars; default: measured on the frame", unit="px")
+    gain: float | None = _option(
+        None, "default: the header's; without it injected sources have no photon noise",
+        unit="electrons per pixel value",
+    )  # fmt: skip
+    saturate: float | None = _option(
+        None, "level of a full pixel; default: the header's", unit="pixel values"
+    )
+    largest_change: float = _option(
+        5.0, "of a pixel beside the background; more is counted as suspicious", unit="sigma"
+    )
+
+    def __post_init__(self) -> None:
+        for name, least in (("repeats", 1), ("injections", 10), ("side", 128), ("fwhm", 1),
+                            ("gain", 0), ("largest_change", 0)):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and (value < least or value <= 0):
+                raise ValueError(f"{name} must be {least} or more. Received: {value}")

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,23 @@ def detect_with_sep(
 ) -> Detections:
     """Return what the `sep` library finds in background-subtracted pixels, shape (H, W).
 
+    The parameters are those of `extract_with_sep`.
+    """
+    found, _ = extract_with_sep(pixels, threshold, noise=noise, kernel=kernel, contrast=contrast)
+    return Detections(found["x"], found["y"], found["flux"])
+
+
+def extract_with_sep(
+    pixels: np.ndarray,
+    threshold: float,
+    *,
+    noise: np.ndarray | float | None = None,
+    kernel: np.ndarray | None = DEFAULT_KERNEL,
+    contrast: float = DEFAULT_CONTRAST,
+    minimum_area: int = MINIMUM_AREA,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `sep` library's records, shape (N,), and its segmentation map, shape (H, W).
+
     Parameters
     ----------
     threshold : float
@@ -60,6 +78,8 @@ def detect_with_sep(
         Convolution mask; None for none.
     contrast : float
         DEBLEND_MINCONT.
+    minimum_area : int
+        DETECT_MINAREA, in pixels.
     """
     import sep
 
@@ -67,11 +87,11 @@ def detect_with_sep(
     sep.set_extract_pixstack(max(1_000_000, 2 * data.size))
     sep.set_sub_object_limit(65536)
     options = {} if noise is None else {"err": noise}
-    found = sep.extract(
-        data, threshold, minarea=MINIMUM_AREA, filter_kernel=kernel, filter_type="conv",
-        deblend_nthresh=DEBLEND_LEVELS, deblend_cont=contrast, **options,
+    found: tuple[np.ndarray, np.ndarray] = sep.extract(
+        data, threshold, minarea=minimum_area, filter_kernel=kernel, filter_type="conv",
+        deblend_nthresh=DEBLEND_LEVELS, deblend_cont=contrast, segmentation_map=True, **options,
     )  # fmt: skip
-    return Detections(found["x"], found["y"], found["flux"])
+    return found
 
 
 def find_sextractor() -> str | None:
@@ -105,38 +125,85 @@ def detect_with_sextractor(
     FileNotFoundError
         If SExtractor is not installed.
     """
+    options = {
+        "THRESH_TYPE": "RELATIVE" if relative else "ABSOLUTE",
+        "DETECT_THRESH": f"{threshold:.6g}",
+        "BACK_SIZE": str(mesh),
+        "BACK_TYPE": "AUTO" if background else "MANUAL",
+        "DEBLEND_MINCONT": str(contrast),
+    }
+    with tempfile.TemporaryDirectory() as name:
+        table = run_sextractor(
+            Path(name), [pixels], ["X_IMAGE", "Y_IMAGE", "FLUX_ISO"], options, kernel=kernel
+        )
+    x, y, flux = (np.array(table[n], float) for n in ("X_IMAGE", "Y_IMAGE", "FLUX_ISO"))
+    return Detections(x - 1, y - 1, flux)
+
+
+def run_sextractor(
+    folder: Path,
+    images: Sequence[np.ndarray],
+    columns: Sequence[str],
+    options: Mapping[str, str],
+    *,
+    kernel: np.ndarray | None = None,
+) -> np.ndarray:
+    """Run SExtractor in an empty folder and return its catalogue, one record per source.
+
+    Parameters
+    ----------
+    folder : path
+        Gets the images, SExtractor's files, and the check images that `options` ask for.
+    images : sequence of array, shape (H, W)
+        One; or two: detection image, measurement image.
+    columns : sequence of str
+        Of the catalogue.
+    options : mapping of str
+        SExtractor's keywords, besides those that all runs share.
+    kernel : array, optional
+        Convolution mask; None for none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If SExtractor is not installed.
+    ValueError
+        If it fails.
+    """
     from astropy.io import fits
 
     command = find_sextractor()
     if command is None:
         raise FileNotFoundError(f"SExtractor is not installed: {INSTALL_SEXTRACTOR}")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        fits.writeto(folder / "image.fits", np.asarray(pixels, np.float32))
-        (folder / "columns").write_text("X_IMAGE\nY_IMAGE\nFLUX_ISO\n")
-        filters = ["-FILTER", "N"]
-        if kernel is not None:
-            rows = "\n".join(" ".join(f"{value:.6g}" for value in row) for row in kernel)
-            (folder / "filter").write_text(f"CONV NORM\n{rows}\n")
-            filters = ["-FILTER", "Y", "-FILTER_NAME", str(folder / "filter")]
-        (folder / "empty.sex").write_text("")
-        level = ["-BACK_TYPE", "AUTO"] if background else ["-BACK_TYPE", "MANUAL"]
-        ended = subprocess.run(
-            [command, str(folder / "image.fits"), "-c", str(folder / "empty.sex"),
-             "-CATALOG_NAME", str(folder / "found.fits"), "-CATALOG_TYPE", "FITS_1.0",
-             "-PARAMETERS_NAME", str(folder / "columns"), "-VERBOSE_TYPE", "QUIET",
-             "-THRESH_TYPE", "RELATIVE" if relative else "ABSOLUTE",
-             "-DETECT_THRESH", f"{threshold:.6g}", "-ANALYSIS_THRESH", f"{threshold:.6g}",
-             "-DETECT_MINAREA", str(MINIMUM_AREA), "-BACK_SIZE", str(mesh), *level, *filters,
-             "-DEBLEND_NTHRESH", str(DEBLEND_LEVELS), "-DEBLEND_MINCONT", str(contrast),
-             "-MEMORY_OBJSTACK", "65000", "-MEMORY_PIXSTACK", "5000000"],
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        if ended.returncode:
-            raise ValueError(f"SExtractor failed: {ended.stderr.strip().splitlines()[-1]}")
-        table = fits.getdata(folder / "found.fits", 1)
-        x, y, flux = (np.array(table[n], float) for n in ("X_IMAGE", "Y_IMAGE", "FLUX_ISO"))
-    return Detections(x - 1, y - 1, flux)
+    names = [str(folder / f"image{number}.fits") for number in range(len(images))]
+    for path, pixels in zip(names, images, strict=True):
+        fits.writeto(path, np.asarray(pixels, np.float32))
+    (folder / "columns").write_text("\n".join(columns) + "\n")
+    (folder / "empty.sex").write_text("")
+    everywhere = {
+        "CATALOG_NAME": str(folder / "found.fits"), "CATALOG_TYPE": "FITS_1.0",
+        "PARAMETERS_NAME": str(folder / "columns"), "VERBOSE_TYPE": "QUIET",
+        "ANALYSIS_THRESH": options["DETECT_THRESH"], "DETECT_MINAREA": str(MINIMUM_AREA),
+        "DEBLEND_NTHRESH": str(DEBLEND_LEVELS), "FILTER": "N",
+        "MEMORY_OBJSTACK": "65000", "MEMORY_PIXSTACK": "5000000",
+    }  # fmt: skip
+    if kernel is not None:
+        rows = "\n".join(" ".join(f"{value:.6g}" for value in row) for row in kernel)
+        (folder / "filter").write_text(f"CONV NORM\n{rows}\n")
+        everywhere |= {"FILTER": "Y", "FILTER_NAME": str(folder / "filter")}
+    settings = {**everywhere, **options}
+    flags = [part for name in settings for part in (f"-{name}", settings[name])]
+    ended = subprocess.run(
+        [command, ",".join(names), "-c", str(folder / "empty.sex"), *flags],
+        capture_output=True, text=True,
+        timeout=300 + images[0].size / 1e5,  # seconds; ten times what a crowded frame takes
+    )  # fmt: skip
+    if ended.returncode:
+        reason = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ValueError(f"SExtractor failed: {reason}")
+    with fits.open(folder / "found.fits", memmap=False) as hdus:
+        table: np.ndarray = np.array(hdus[1].data)
+    return table
 
 
 def matched_filter(

@@ -1,0 +1,121 @@
+"""What header and user say of an exposure: gain, saturation, zero point, place on the sky."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bgrem.config import CatalogConfig
+from bgrem.simulate.match import (
+    GAIN_KEYWORDS,
+    READ_NOISE_KEYWORDS,
+    SATURATION_KEYWORDS,
+    header_number,
+)
+from common.image import AstroImage
+
+ZERO_POINT_KEYWORDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOINT", "ZP")
+COUNTS = ("", "adu", "dn", "ct", "cts", "count", "counts")  # BUNIT whose gain the header gives
+ELECTRONS = ("electron", "electrons", "e", "e-")
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """None means unknown; `origin` says where each known value is from, `notes` what is missing.
+
+    Attributes
+    ----------
+    gain : float or None
+        Electrons per pixel value.
+    read_noise : float or None
+        Electrons. Only recorded: the noise is measured.
+    saturate : float or None
+        Pixel value, before any background is taken off.
+    zero_point : float or None
+        Magnitudes.
+    unit : str
+        BUNIT of the pixels.
+    """
+
+    gain: float | None
+    read_noise: float | None
+    saturate: float | None
+    zero_point: float | None
+    unit: str
+    origin: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def find_exposure(header: Mapping[str, Any], config: CatalogConfig) -> Exposure:
+    """Return what the config's values, else the header's keywords say; nothing is guessed."""
+    unit = str(header.get("BUNIT", "")).strip()
+    origin: dict[str, str] = {}
+
+    def known(name: str, keywords: tuple[str, ...]) -> float | None:
+        given = getattr(config, name, None)
+        if given is not None:
+            origin[name] = f"--{name.replace('_', '-')}"
+            return float(given)
+        for keyword in keywords:
+            value = header_number(header, (keyword,))
+            if value is not None:
+                origin[name] = keyword
+                return float(value)
+        return None
+
+    gain, gain_note = known("gain", GAIN_KEYWORDS), ""
+    if config.gain is None and unit.lower() in ELECTRONS:
+        gain, origin["gain"] = 1.0, f"BUNIT {unit}"
+    elif config.gain is None and gain is not None and unit.lower() not in COUNTS:
+        gain_note = f"{origin.pop('gain')} is not used, as BUNIT is {unit}"
+        gain = None
+    values = {
+        "gain": gain,
+        "read_noise": known("read_noise", READ_NOISE_KEYWORDS),
+        "saturate": known("saturate", SATURATION_KEYWORDS),
+        "zero_point": known("zero_point", ZERO_POINT_KEYWORDS),
+    }
+    notes = [
+        note for name, note in (
+            ("gain", (gain_note or "no gain") + ": errors are without the sources' photon noise"),
+            ("saturate", "no saturation level: saturated sources have no flag"),
+            ("zero_point", "no zero point: magnitudes are -2.5 log10(flux)"),
+        ) if values[name] is None
+    ]  # fmt: skip
+    return Exposure(**values, unit=unit, origin=origin, notes=tuple(notes))
+
+
+def header_of(image: AstroImage) -> Any:
+    """Return the FITS header of an image from a file, the primary one's keywords where it has none.
+
+    That of an array is empty.
+    """
+    from astropy.io import fits
+
+    from common.fits_io import FitsCarrier
+    from common.xisf_io import XisfCarrier
+
+    if isinstance(image.carrier, XisfCarrier):
+        from common.convert import fits_cards_from_xisf
+
+        return fits_cards_from_xisf(image.carrier)
+    if not isinstance(image.carrier, FitsCarrier):
+        return fits.Header()
+    header = image.carrier.header.copy()
+    if 0 not in image.carrier.hdus:
+        primary = fits.getheader(image.carrier.path, 0)
+        header.extend(primary, unique=True, strip=True)
+    return header
+
+
+def celestial_wcs(header: Any) -> Any:
+    """Return the WCS of a header, or None where it has no celestial one."""
+    from astropy.wcs import WCS
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old keywords that it repairs
+        try:
+            wcs = WCS(header).celestial
+        except Exception:  # astropy raises many kinds for damaged keywords: no sky positions then
+            return None
+    return wcs if wcs.has_celestial else None
