@@ -1,4 +1,4 @@
-"""SCI, BKG and RESIDUAL in one FITS file, from which the input comes back exactly."""
+"""SCI, BKG, RESIDUAL and DQ in one FITS file, from which the input comes back exactly."""
 
 import os
 from pathlib import Path
@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bgrem.denoising import Denoised, restore_pixels
+from bgrem.exposure import header_of
+from bgrem.quality import quality_cards
 from common.atomic import atomic_write
+from common.fits_planes import append_plane, require_plain_fits
 from common.image import AstroImage
-from common.io import read_image, split_suffix, write_image
+from common.io import read_image, write_image
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
 PARTS = ("BKG", "RESIDUAL")
+QUALITY = "DQ"
 
 
-def write_bundle(path: Path, done: Denoised, result: AstroImage, *, overwrite: bool) -> None:
+def write_bundle(
+    path: Path, done: Denoised, result: AstroImage, quality: np.ndarray, *, overwrite: bool
+) -> None:
     """Write a bundle.
 
     Parameters
@@ -28,20 +34,16 @@ def write_bundle(path: Path, done: Denoised, result: AstroImage, *, overwrite: b
         Background and residual are taken from here.
     result : AstroImage
         The denoised image with the cards that its file is to have.
+    quality : array, shape (H, W, C), uint8
+        Of `bgrem.quality.quality_plane`.
     """
-    from astropy.io import fits
-
-    if split_suffix(path)[1].lower() not in (".fits", ".fit", ".fts"):
-        raise ValueError(f"{path}: a bundle is a plain FITS file. Name it *.fits.")
+    header = header_of(result)
     science = result.with_pixels(result.pixels, cards=[("EXTNAME", "SCI", "denoised image")])
-    with atomic_write(path, overwrite) as temporary:
+    with atomic_write(require_plain_fits(path, "a bundle"), overwrite) as temporary:
         write_image(temporary, science, overwrite=True)
         for name, part in zip(PARTS, (done.background, done.residual), strict=True):
-            planes = np.moveaxis(part.pixels, -1, 0)
-            planes = planes[0] if len(planes) == 1 else planes
-            hdu = fits.ImageHDU(np.ascontiguousarray(planes), name=name)
-            hdu.add_checksum(when="")
-            fits.append(os.fspath(temporary), hdu.data, hdu.header, checksum=True)
+            append_plane(temporary, name, part.pixels, header)
+        append_plane(temporary, QUALITY, quality, header, quality_cards())
 
 
 def restore(path: str | os.PathLike[str]) -> AstroImage:

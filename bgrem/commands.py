@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bgrem import __version__
 from bgrem.config import DenoiseConfig, TrainConfig
 from common import cli
 
 TOOL = "bgrem"
+DENOISE_FILES = ("background", "residual", "bundle", "uncertainty", "quality", "before_after")
 # flags beside the config that change the pixels: recorded and replayed with it
 INPUT_FLAGS = ("hdu", "channels", "zeros", "verify", "dq")
 
@@ -22,13 +22,27 @@ def denoise_files(args: argparse.Namespace) -> int:
     from common.batch import run_files
 
     find_model(config.model)
+    calibration = _find_calibration(args, config)
     loaded: list[Any] = []
 
     def work(path: Path) -> None:
-        report_outputs(args, _denoise_file(path, args, config, loaded))
+        report_outputs(args, _denoise_file(path, args, config, calibration, loaded))
 
-    single = ("background", "residual", "bundle", "before_after")
-    return run_files(TOOL, args.inputs, args, work, single)
+    return run_files(TOOL, args.inputs, args, work, DENOISE_FILES)
+
+
+def _find_calibration(args: argparse.Namespace, config: DenoiseConfig) -> Any:
+    """Return the calibration for `--uncertainty`, None without."""
+    if args.uncertainty is None:
+        if args.calibration is not None:
+            raise ValueError(f"--calibration {args.calibration}: add --uncertainty FILE.")
+        return None
+    if config.strength != 1:
+        raise ValueError(f"--uncertainty: only with --strength 1. Received: {config.strength}")
+    from bgrem.models import read_description
+    from bgrem.uncertainty import load_calibration
+
+    return load_calibration(config, read_description(config.model), args.calibration)
 
 
 def read_settings(args: argparse.Namespace, tool: str, *configs: type) -> list[Any]:
@@ -92,14 +106,18 @@ def _denoise_outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
         base, _ = split_suffix(result)
         folder, name = base.parent, base.name
     files = {"result": result, "parameters": folder / f"{name}_denoisedParams.json"}
-    for option in ("background", "residual", "bundle", "before_after"):
+    for option in DENOISE_FILES:
         if getattr(args, option):
             files[option] = getattr(args, option)
     return files
 
 
 def _denoise_file(
-    path: Path, args: argparse.Namespace, config: DenoiseConfig, loaded: list[Any]
+    path: Path,
+    args: argparse.Namespace,
+    config: DenoiseConfig,
+    calibration: Any,
+    loaded: list[Any],
 ) -> dict[str, Any]:
     """Read, denoise and write one file; nothing is written before all could be."""
     start = time.perf_counter()
@@ -110,12 +128,16 @@ def _denoise_file(
     files = _denoise_outputs(path, args)
     prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
     with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+        from bgrem.denoise_outputs import write_denoised
         from bgrem.denoising import denoise, load_for
 
         if not loaded:
             loaded.append(load_for(config))
-        done = denoise(image, config, model=loaded[0])
-    _write_denoised(path, image, done, files, args, config, loaded[0])
+        done = denoise(image, config, model=loaded[0], twin=calibration is not None)
+    write_denoised(
+        path, image, done, files, args, config, loaded[0],
+        outside=bool(outside), calibration=calibration,
+    )  # fmt: skip
     return {
         "input": path,
         "outputs": files,
@@ -136,41 +158,6 @@ def _without_bad_pixels(image: Any, path: Path, dq: str) -> Any:
     if quality.shape[:2] != image.shape[:2]:
         raise ValueError(f"{path}[{dq}]: shape {quality.shape[:2]}, the image {image.shape[:2]}.")
     return image.with_pixels(np.where(quality != 0, np.nan, image.pixels))
-
-
-def _write_denoised(path, image, done, files, args, config, model) -> None:
-    from common.io import write_image
-    from common.provenance import history_lines, provenance_cards, write_params
-
-    parameters = dataclasses.asdict(config) | {name: getattr(args, name) for name in INPUT_FLAGS}
-    history = history_lines(TOOL, __version__, path, parameters)
-    cards = provenance_cards(
-        TOOL, __version__, path, pixels=image.pixels, model_sha256=model.sha256, seed=config.seed
-    )
-
-    def carried(part: Any, what: str) -> Any:
-        return part.with_pixels(part.pixels, cards=cards, history=[*history, f"{TOOL}: {what}"])
-
-    result = carried(done.result, "this is the input without background and noise")
-    write_image(files["result"], result, overwrite=args.overwrite)
-    if "background" in files:
-        part = carried(done.background, "this is the smooth background")
-        write_image(files["background"], part, overwrite=args.overwrite)
-    if "residual" in files:
-        part = carried(done.residual, "this is the noise that was taken off")
-        write_image(files["residual"], part, overwrite=args.overwrite)
-    if "bundle" in files:
-        from bgrem.bundle import write_bundle
-
-        write_bundle(files["bundle"], done, result, overwrite=args.overwrite)
-    if "before_after" in files:
-        from bgrem.pictures import before_after
-
-        before_after(image, done, files["before_after"], overwrite=args.overwrite)
-    write_params(
-        files["parameters"], f"{TOOL} denoise", __version__, path, parameters,
-        overwrite=args.overwrite,
-    )  # fmt: skip
 
 
 def restore_file(args: argparse.Namespace) -> int:

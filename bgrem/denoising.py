@@ -32,12 +32,19 @@ class Denoised:
         What was taken off beside it: noise.
     sigma : array, shape (H, W, C)
         Standard deviation of the image's noise.
+    capped : bool array, shape (H, W, C)
+        Where the network would have changed more than `max_sigma`: there the input stays, without
+        the background. None without a cap.
+    twin : array, shape (H, W, C)
+        The result of the mirrored image, mirrored back, if it was asked for.
     """
 
     result: AstroImage
     background: AstroImage
     residual: AstroImage
     sigma: np.ndarray
+    capped: np.ndarray | None = None
+    twin: np.ndarray | None = None
 
 
 def denoise(
@@ -46,6 +53,7 @@ def denoise(
     *,
     model: Model | None = None,
     progress: Progress | None = None,
+    twin: bool = False,
     **settings: Any,
 ) -> Denoised:
     """Take background and noise off an image.
@@ -60,11 +68,13 @@ def denoise(
         A loaded model (`bgrem.models.load_model`); default: the one that `config.model` names.
     progress : callable, optional
         Called with the number of tiles that are done.
+    twin : bool
+        Denoise the mirrored image too, as `bgrem.uncertainty` needs it: twice the time.
 
     Returns
     -------
     Denoised
-        Its result is never below 0 unless `clip` is off.
+        Its result is never below 0 unless `clip` is off, but where `max_sigma` has left the input.
 
     Raises
     ------
@@ -78,10 +88,14 @@ def denoise(
         image = AstroImage(np.asarray(image))
     model = model or load_for(config)
     planes = [
-        _denoise_plane(image.pixels[..., channel], image.name, config, model, progress)
+        _denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
         for channel in range(image.shape[-1])
     ]
-    result, background, sigma = (np.stack(part, -1) for part in zip(*planes, strict=True))
+    always, optional = ([plane[:3] for plane in planes], [plane[3:] for plane in planes])
+    result, background, sigma = (np.stack(part, -1) for part in zip(*always, strict=True))
+    capped, mirrored = (
+        None if part[0] is None else np.stack(part, -1) for part in zip(*optional, strict=True)
+    )
     pixels = image.pixels
     if config.strength < 1:
         removed = pixels - result
@@ -92,14 +106,20 @@ def denoise(
     background = background.astype(dtype)
     residual = residual_of(pixels, result, background)
     return Denoised(
-        image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual), sigma
-    )
+        image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual),
+        sigma, capped, mirrored,
+    )  # fmt: skip
 
 
 def _denoise_plane(
-    pixels: np.ndarray, name: str, config: DenoiseConfig, model: Model, progress: Progress | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return sources, smooth background and noise of one channel, each (H, W)."""
+    pixels: np.ndarray,
+    name: str,
+    config: DenoiseConfig,
+    model: Model,
+    progress: Progress | None,
+    twin: bool,
+) -> tuple[Any, ...]:
+    """Return sources, smooth background, noise, `capped` and twin of one channel, each (H, W)."""
     missing = ~np.isfinite(pixels)
     lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
     try:
@@ -116,10 +136,17 @@ def _denoise_plane(
         return clean
 
     tiled = _with_tile(config, model, scaled.shape)
-    clean = _with_less_memory(scaled, tiled, network_steps, progress)
-    if config.clip:
-        clean = np.maximum(clean, 0)
-    return statistics.inverse(clean), statistics.background, statistics.sigma
+
+    def cleaned(image: np.ndarray) -> np.ndarray:
+        clean = _with_less_memory(image, tiled, network_steps, progress)
+        return np.maximum(clean, 0) if config.clip else clean
+
+    clean, capped = cleaned(scaled), None
+    mirrored = statistics.inverse(cleaned(scaled[::-1, ::-1])[::-1, ::-1]) if twin else None
+    if config.max_sigma is not None:
+        capped = (np.abs(scaled - clean) > config.max_sigma) & ~missing
+        clean = np.where(capped, scaled, clean)
+    return statistics.inverse(clean), statistics.background, statistics.sigma, capped, mirrored
 
 
 def _statistics(

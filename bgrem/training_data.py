@@ -216,7 +216,7 @@ def draw_background(
     else:
         white = rng.standard_normal(clean.shape, np.float32)
         if correlated:
-            white = _correlate(rng, white)
+            white = correlate_noise(rng, white)
         noise = white * np.sqrt(1 + light / electrons)
     if vary:
         noise *= rng.uniform(0.9, 1.1)
@@ -232,7 +232,7 @@ def draw_background(
     return clean.astype(np.float32), (noise + left).astype(np.float32)
 
 
-def _correlate(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
+def correlate_noise(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
     """Return noise as resampling leaves it: smoothed a little, standard deviation 1 again."""
     if rng.uniform() < 0.5:
         shift = rng.uniform(0, 0.5, 2)

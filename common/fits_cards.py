@@ -129,13 +129,13 @@ def value_card(keyword: str, value: object, comment: str) -> bytes:
     return f"{keyword:<8}= {text} / {comment}"[:CARD].ljust(CARD).encode("ascii")
 
 
-def array_cards(shape: tuple[int, ...], itemsize: int, *, primary: bool) -> list[bytes]:
-    """Return the leading cards of an image HDU that holds a float array of `shape`."""
+def array_cards(shape: tuple[int, ...], bitpix: int, *, primary: bool) -> list[bytes]:
+    """Return the leading cards of an image HDU that holds an array of `shape` and type BITPIX."""
     cards = [
         value_card("SIMPLE", True, "conforms to FITS standard")
         if primary
         else value_card("XTENSION", "IMAGE", "Image extension"),
-        value_card("BITPIX", -8 * itemsize if shape else 8, "array data type"),
+        value_card("BITPIX", bitpix, "array data type"),
         value_card("NAXIS", len(shape), "number of array dimensions"),
     ]
     for axis, length in enumerate(reversed(shape), start=1):

@@ -290,13 +290,13 @@ def _image_hdu(
     if tiled:
         if index == 0:
             extend = fits_cards.value_card("EXTEND", True, "extensions follow")
-            empty = [*fits_cards.array_cards((), 1, primary=True), extend]
+            empty = [*fits_cards.array_cards((), 8, primary=True), extend]
             yield fits_cards.close_header(empty, 0)
         structure, data = _compressed(planes)
         yield fits_cards.close_header([*structure, *cards], fits_cards.ones_sum(data))
         yield fits_cards.pad(data)
         return
-    structure = fits_cards.array_cards(planes.shape, planes.dtype.itemsize, primary=primary)
+    structure = fits_cards.array_cards(planes.shape, -8 * planes.dtype.itemsize, primary=primary)
     data_sum = size = 0
     for block in planes.blocks():
         data_sum = fits_cards.ones_sum(block.data, data_sum)

@@ -12,6 +12,7 @@ from common.image import Card
 if TYPE_CHECKING:
     import numpy as np
 
+HISTORY_WIDTH = 72  # characters of a HISTORY card
 _KEYS = ("tool", "version", "input", "parameters")
 
 
@@ -43,8 +44,10 @@ def provenance_cards(
     pixels: "np.ndarray | None" = None,
     model_sha256: str | None = None,
     seed: int | None = None,
+    device: str | None = None,
+    engine: str | None = None,
 ) -> tuple[Card, ...]:
-    """Return the keywords of one run: BGTOOL, BGVERS, BGINPUT, BGDATSUM, BGMODEL and BGSEED.
+    """Return the keywords of one run: BGTOOL, BGVERS, BGINPUT, and those below that are given.
 
     Parameters
     ----------
@@ -53,11 +56,13 @@ def provenance_cards(
     input : path
         The input; only its name is kept.
     pixels : array, shape (H, W, C), optional
-        The input's pixels, for `datasum`.
+        The input's pixels, for `datasum`: BGDATSUM.
     model_sha256 : str, optional
-        Hash of the weights.
+        Hash of the weights: BGMODEL.
     seed : int, optional
-        Seed of the random numbers.
+        Seed of the random numbers: BGSEED.
+    device, engine : str, optional
+        Processor or GPU with its precision, and the software that computes: BGDEVICE, BGENGINE.
     """
     cards: list[Card] = [
         ("BGTOOL", tool, "program that made this image"),
@@ -70,7 +75,48 @@ def provenance_cards(
         cards.append(("BGMODEL", model_sha256, "SHA-256 of the weights"))
     if seed is not None:
         cards.append(("BGSEED", int(seed), "seed of the random numbers"))
+    if device is not None:
+        cards.append(("BGDEVICE", device, ""))
+    if engine is not None:
+        cards.append(("BGENGINE", engine, ""))
     return tuple(cards)
+
+
+def parse_history(lines: Iterable[str], tool: str) -> tuple[str, str, dict[str, str]]:
+    """Return version, input and parameters of the last run of a tool, from `history_lines`.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        Values of HISTORY cards in order; lines longer than a card are put together again.
+    tool : str
+
+    Raises
+    ------
+    ValueError
+        If no run of this tool is among them.
+    """
+    whole: list[str] = []
+    width = 0  # of the last card
+    for line in lines:
+        # a blank at the end of a card is lost
+        if width >= HISTORY_WIDTH - 1 and not line.startswith((f"{tool}: ", f"{tool} ")):
+            whole[-1] += " " * (HISTORY_WIDTH - width) + line
+        else:
+            whole.append(line)
+        width = len(line)
+    starts = [k for k, line in enumerate(whole) if line.startswith(f"{tool} ") and " on " in line]
+    if not starts:
+        raise ValueError(f"no HISTORY of {tool} that says how the file was made.")
+    version, _, name = whole[starts[-1]].removeprefix(f"{tool} ").partition(" on ")
+    parameters = {}
+    for line in whole[starts[-1] + 1 :]:
+        if not line.startswith(f"{tool}: "):
+            break
+        key, found, value = line.removeprefix(f"{tool}: ").partition(" = ")
+        if found and key.isidentifier():
+            parameters[key] = value
+    return version, name, parameters
 
 
 def datasum(pixels: "np.ndarray") -> int:

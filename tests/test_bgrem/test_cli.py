@@ -30,7 +30,7 @@ def test_denoise_writes_the_image_with_its_header_and_what_was_done(frame, quick
         header = hdus[0].header
         assert header["OBJECT"] == "M13"
         assert header["CRVAL1"] == 250.4
-        assert header["BGTOOL"] == "bgrem"
+        assert header["BGTOOL"] == "bgrem denoise"
         assert len(header["BGMODEL"]) == 64
         assert any("steps = 1" in line for line in header["HISTORY"])
         assert hdus[0].data.shape == (150, 130)
@@ -48,7 +48,7 @@ def test_a_bundle_gives_the_input_back_pixel_for_pixel(frame, quick, tmp_path):
     bundle, again = tmp_path / "bundle.fits", tmp_path / "again.fits"
     main(["denoise", str(frame), "-o", str(tmp_path), *quick, "--bundle", str(bundle)])
     with fits.open(bundle, checksum=True) as hdus:
-        assert [hdu.name for hdu in hdus] == ["SCI", "BKG", "RESIDUAL"]
+        assert [hdu.name for hdu in hdus] == ["SCI", "BKG", "RESIDUAL", "DQ"]
     assert main(["restore", str(bundle), "-o", str(again)]) == 0
     assert np.array_equal(fits.getdata(again), fits.getdata(frame))
     assert fits.getheader(again)["OBJECT"] == "M13"

@@ -1,0 +1,70 @@
+"""How often the uncertainty of a denoised pixel holds, on fields that it was not calibrated on.
+
+    python benchmarks/coverage.py [--fields N] [--kinds survey,crowded] [--calibration JSON]
+
+Share of pixels whose |truth - result| is within SIGMA68 and SIGMA95, of all pixels and by the
+brightest signal within 5x5 px. 68.27 and 95.45 % are right.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from detection import KINDS  # noqa: E402
+
+from bgrem.calibration import (  # noqa: E402
+    coverage_table,
+    print_coverage,
+    sample_pair,
+    saturated_truth,
+)
+from bgrem.config import DenoiseConfig  # noqa: E402
+from bgrem.denoising import load_for  # noqa: E402
+from bgrem.models import read_description  # noqa: E402
+from bgrem.simulate.optical import simulate_field  # noqa: E402
+from bgrem.uncertainty import load_calibration  # noqa: E402
+
+FIRST_SEED = 79_000  # calibration: 62,000 up; training: 1,000,000 up
+SHAPE = (512, 512)
+PIXELS = 10_000  # of each field and range of signal
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fields", type=int, default=4, help="of each kind")
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--model", default="optical")
+    parser.add_argument("--calibration", type=Path, help="default: the model's own")
+    parser.add_argument("--json", type=Path, help="write the tables")
+    args = parser.parse_args()
+    config = DenoiseConfig(model=args.model)
+    model = load_for(config)
+    calibration = load_calibration(config, read_description(args.model), args.calibration)
+    tables, everything = {}, []
+    for kind in args.kinds.split(","):
+        samples = []
+        for number in range(args.fields):
+            seed = args.first_seed + 100 * list(KINDS).index(kind) + number
+            field = simulate_field(shape=SHAPE, seed=seed, **KINDS[kind])
+            pair = (field.observed, saturated_truth(field))
+            samples.append(sample_pair(pair, config, model, number=PIXELS, seed=seed))
+        tables[kind] = coverage_table(samples, calibration)
+        everything += samples
+        print_coverage(tables[kind], title=f"{kind}: signal")
+        print(flush=True)
+    tables["together"] = coverage_table(everything, calibration)
+    print_coverage(tables["together"], title="all kinds: signal")
+    if args.json:
+        args.json.write_text(json.dumps(tables, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""What `bgrem denoise` writes: the result, and on request its parts; each says what made it."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bgrem import __version__
+from bgrem.bundle import write_bundle
+from bgrem.commands import INPUT_FLAGS
+from bgrem.config import DenoiseConfig
+from bgrem.denoising import Denoised
+from bgrem.device import describe_device, describe_engine
+from bgrem.exposure import header_of
+from bgrem.models import Model
+from bgrem.quality import quality_plane, write_quality
+from bgrem.simulate.match import SATURATION_KEYWORDS, header_number
+from bgrem.uncertainty import Calibration, denoised_uncertainty, write_uncertainty
+from common.image import AstroImage, Card
+from common.io import write_image
+from common.provenance import history_lines, provenance_cards, write_params
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+COMMAND = "bgrem denoise"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One denoised image and what its files are made from.
+
+    Attributes
+    ----------
+    image, done
+        Input and result.
+    files : dict of path
+        Option -> file.
+    outside : bool
+        Whether the frame lies outside of the model's domain.
+    calibration, calibration_name
+        For the half-widths; the name is empty where it is the model's own.
+    cards, history
+        What made the files.
+    header : astropy.io.fits.Header
+        Of the input.
+    """
+
+    image: AstroImage
+    done: Denoised
+    files: dict[str, Path]
+    outside: bool
+    calibration: Calibration | None
+    calibration_name: str
+    cards: tuple[Card, ...]
+    history: list[str]
+    header: "fits.Header"
+    overwrite: bool
+
+    def carried(self, option: str, part: AstroImage) -> AstroImage:
+        """Return a part with the cards and the history of its file."""
+        what = ("BGPART", option, "which of the run's files this is")
+        notes = [*self.history, f"{COMMAND}: {PARTS[option][0]}"]
+        return part.with_pixels(part.pixels, cards=[*self.cards, what], history=notes)
+
+    def quality(self) -> np.ndarray:
+        """Return the quality plane."""
+        saturation = header_number(self.header, SATURATION_KEYWORDS)
+        return quality_plane(self.image, self.done, saturation=saturation, outside=self.outside)
+
+
+def write_denoised(
+    path: Path,
+    image: AstroImage,
+    done: Denoised,
+    files: dict[str, Path],
+    args: argparse.Namespace,
+    config: DenoiseConfig,
+    model: Model,
+    *,
+    outside: bool,
+    calibration: Calibration | None,
+) -> None:
+    """Write all files of one input and its parameters; `Run` says what the arguments are."""
+    parameters = dataclasses.asdict(config) | {name: getattr(args, name) for name in INPUT_FLAGS}
+    cards = provenance_cards(
+        COMMAND, __version__, path, pixels=image.pixels, model_sha256=model.sha256,
+        seed=config.seed, device=describe_device(model), engine=describe_engine(),
+    )  # fmt: skip
+    run = Run(
+        image=image, done=done, files=files, outside=outside, calibration=calibration,
+        calibration_name=args.calibration.name if args.calibration else "",
+        cards=cards, history=history_lines(COMMAND, __version__, path, parameters),
+        header=header_of(image), overwrite=args.overwrite,
+    )  # fmt: skip
+    for option, (_, write) in PARTS.items():
+        if option in files:
+            write(run, files[option])
+    if "before_after" in files:
+        from bgrem.pictures import before_after
+
+        before_after(image, done, files["before_after"], overwrite=args.overwrite)
+    write_params(
+        files["parameters"], COMMAND, __version__, path, parameters, overwrite=args.overwrite
+    )
+
+
+def _write_result(run: Run, file: Path) -> None:
+    write_image(file, run.carried("result", run.done.result), overwrite=run.overwrite)
+
+
+def _write_background(run: Run, file: Path) -> None:
+    write_image(file, run.carried("background", run.done.background), overwrite=run.overwrite)
+
+
+def _write_residual(run: Run, file: Path) -> None:
+    write_image(file, run.carried("residual", run.done.residual), overwrite=run.overwrite)
+
+
+def _write_bundle(run: Run, file: Path) -> None:
+    result = run.carried("bundle", run.done.result)
+    write_bundle(file, run.done, result, run.quality(), overwrite=run.overwrite)
+
+
+def _write_uncertainty(run: Run, file: Path) -> None:
+    if run.calibration is None:
+        raise ValueError(f"{file}: half-widths need a calibration.")
+    widths = denoised_uncertainty(run.done, run.calibration)
+    narrow = run.carried("uncertainty", run.image.with_pixels(widths[0]))
+    if run.calibration_name:
+        name = ("BGCALIB", run.calibration_name, "calibration of the half-widths")
+        narrow = narrow.with_pixels(narrow.pixels, cards=[name])
+    write_uncertainty(file, narrow, widths[1], run.header, overwrite=run.overwrite)
+
+
+def _write_quality(run: Run, file: Path) -> None:
+    image = run.carried("quality", run.image)
+    write_quality(file, image, run.quality(), run.header, overwrite=run.overwrite)
+
+
+# option, also the file's BGPART: what the file says of itself, how it is written
+PARTS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
+    "result": ("this is the input without background and noise", _write_result),
+    "background": ("this is the smooth background", _write_background),
+    "residual": ("this is the noise that was taken off", _write_residual),
+    "bundle": ("this is the denoised image with what was taken off", _write_bundle),
+    "uncertainty": ("half-widths that hold 68 and 95 % of the errors", _write_uncertainty),
+    "quality": ("these are the bits of the quality plane", _write_quality),
+}
