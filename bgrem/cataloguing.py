@@ -10,7 +10,7 @@ from bgrem.config import CatalogConfig, DenoiseConfig
 from bgrem.denoising import Denoised, denoise
 from bgrem.detect import extract_with_sep
 from bgrem.exposure import Exposure, celestial_wcs, find_exposure, header_of
-from bgrem.light import Frame
+from bgrem.light import Frame, number_anew
 from bgrem.models import Model
 from bgrem.photometry import SATURATED, Columns, cut_vignets, measure_sources
 from bgrem.sextractor import measure_with_sextractor
@@ -111,9 +111,11 @@ def _measure_with_sep(
         frame.denoised / frame.sigma, config.threshold, kernel=None,
         contrast=config.deblend_contrast, minimum_area=config.minimum_area,
     )  # fmt: skip
+    kept, segmentation = number_anew(segmentation, len(found))
     columns = measure_sources(frame, segmentation, config)
     if columns:
-        columns["FLAGS"] = columns["FLAGS"] | BLENDED * (found["flag"] & sep.OBJ_MERGED > 0)
+        blended = found["flag"][kept] & sep.OBJ_MERGED > 0
+        columns["FLAGS"] = columns["FLAGS"] | BLENDED * blended
     return columns, segmentation
 
 

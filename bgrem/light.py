@@ -105,6 +105,16 @@ def segment_moments(
     return Moments(flux, x, y, a, b, 0.5 * np.arctan2(2 * xy, x2 - y2))
 
 
+def number_anew(segmentation: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the sources 1 to N have pixels, shape (N,), and the map numbered by those.
+
+    Of blended sources one may have lost all of its pixels to others.
+    """
+    kept = np.bincount(segmentation.ravel(), minlength=number + 1)[1:] > 0
+    numbers = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
+    return kept, numbers[segmentation]
+
+
 class SharedLight:
     """The light of a frame, shared between the sources of a segmentation map.
 
@@ -119,13 +129,13 @@ class SharedLight:
     Attributes
     ----------
     shape : Moments
-        Of the denoised segments.
+        Of each source's share of its denoised segment.
     """
 
     def __init__(self, frame: Frame, segmentation: np.ndarray, reach: float = 0.0) -> None:
         self.frame, self.segmentation = frame, segmentation
         number = int(segmentation.max())
-        self.shape = shape = segment_moments(frame.denoised, segmentation, number)
+        whole = segment_moments(frame.denoised, segmentation, number)
         peak = np.zeros(number + 1)
         np.maximum.at(peak, segmentation, frame.denoised)
         self.peak = peak[1:]
@@ -134,13 +144,18 @@ class SharedLight:
         above_half = frame.denoised > peak[segmentation] / 2
         area = np.bincount(segmentation[above_half], minlength=number + 1)[1:]
         self.core_fwhm = 2 * np.sqrt(np.maximum(area, 1) / np.pi)
-        self.ratio = np.clip(shape.b / shape.a, FLATTEST, 1)
-        half = np.maximum(WINDOW * shape.a, CORE_WINDOW * self.core_fwhm)
+        self.ratio, self.theta = np.clip(whole.b / whole.a, FLATTEST, 1), whole.theta
+        half = np.maximum(WINDOW * whole.a, CORE_WINDOW * self.core_fwhm)
         half = np.minimum(np.ceil(np.maximum(half, reach)) + 1, LARGEST_WINDOW).astype(int)
         self.half = np.maximum(half, self._extent())
         self.total = np.zeros(segmentation.shape)
+        own = np.zeros(segmentation.shape)
         for k in range(number):
-            self.total[self.window(k)] += self.profile(k)
+            window, profile = self.window(k), self.profile(k)
+            self.total[window] += profile
+            own[window] += np.where(segmentation[window] == k + 1, profile, 0)
+        share = np.divide(own, self.total, out=own, where=self.total > 0)
+        self.shape = segment_moments(frame.denoised * share, segmentation, number)
 
     def __len__(self) -> int:
         """Return N."""
@@ -167,7 +182,7 @@ class SharedLight:
         rows, columns = self.window(k)
         dy = np.arange(rows.start, rows.stop)[:, None] - self.core_y[k]
         dx = np.arange(columns.start, columns.stop) - self.core_x[k]
-        cosine, sine = np.cos(self.shape.theta[k]), np.sin(self.shape.theta[k])
+        cosine, sine = np.cos(self.theta[k]), np.sin(self.theta[k])
         along, across = cosine * dx + sine * dy, cosine * dy - sine * dx
         # the ellipse of the core's area
         square = along**2 * self.ratio[k] + across**2 / self.ratio[k]

@@ -19,6 +19,7 @@ NEIGHBOURS_AREA = 0.1  # of the Kron ellipse, as in SExtractor
 SMALLEST_AXIS = np.sqrt(1 / 12)  # px; of one pixel
 ROUNDS, ENOUGH = 20, 1e-3  # of the width's iteration; relative
 NO_PIXEL = -1e30  # as SExtractor's VIGNET has it
+CORE = 0.5  # variance of the width's window to the source's: wings count less than in its own
 WIDEST = 3.0  # times the denoised width: beyond it noise is measured
 
 Columns = dict[str, np.ndarray]
@@ -155,7 +156,8 @@ class _Source:
 
         kron = self.kron
         if kron is None:
-            (first,), _ = sep.kron_radius(self.denoised, *self.centre, *self.ellipse, 6.0)
+            mine = np.where(self.foreign, 0, self.denoised)
+            (first,), _ = sep.kron_radius(mine, *self.centre, *self.ellipse, 6.0)
             kron = max(config.kron_factor * np.nan_to_num(first), config.kron_minimum)
         automatic = (*self.centre, *self.ellipse, kron)
         (flux,), (error,), _ = sep.sum_ellipse(self.pixels, *automatic, var=self.variance)
@@ -212,17 +214,18 @@ class _Source:
         }  # fmt: skip
 
     def _fwhm(self, start: float) -> float:
-        """Return the width of the Gaussian whose own window sees it at half its variance.
+        """Return the width of the Gaussian that has the core's moment under a Gaussian window.
 
         Adaptive moments (Bernstein & Jarvis 2002) of a circle; 0 where noise leaves no width.
         """
         square = (self.dx - self.x) ** 2 + (self.dy - self.y) ** 2
         variance = (start / TO_FWHM) ** 2
         for _ in range(ROUNDS):
-            weighted = np.exp(-square / (2 * variance)) * self.pixels
+            weighted = np.exp(-square / (2 * CORE * variance)) * self.pixels
             total = weighted.sum()
-            # per axis half of the radial moment; a Gaussian under its own window has half of that
-            new = (weighted * square).sum() / total if total > 0 else 0.0
+            # per axis half of the radial moment; the window makes it smaller: 1/m = 1/v + 1/(c v)
+            moment = (weighted * square).sum() / total / 2 if total > 0 else 0.0
+            new = moment * (1 + CORE) / CORE
             if not 0 < new < (WIDEST * start / TO_FWHM) ** 2:
                 return 0.0
             done = abs(new - variance) < ENOUGH * variance

@@ -7,7 +7,7 @@ import numpy as np
 
 from bgrem.config import CatalogConfig
 from bgrem.detect import run_sextractor
-from bgrem.light import Frame
+from bgrem.light import Frame, number_anew
 from bgrem.photometry import Columns, Ellipses, measure_sources
 
 # what SExtractor measures on the measurement image
@@ -17,7 +17,7 @@ MEASURED = (
     "ERRTHETAWIN_IMAGE", "SNR_WIN", "FLAGS",
 )  # fmt: skip
 # what it measures on the detection image, whatever the measurement image is
-DETECTED = ("NUMBER", "X_IMAGE", "Y_IMAGE", "A_IMAGE", "B_IMAGE", "THETA_IMAGE")
+DETECTED = ("X_IMAGE", "Y_IMAGE", "A_IMAGE", "B_IMAGE", "THETA_IMAGE")
 ANGLES = ("THETA_IMAGE", "ERRTHETAWIN_IMAGE")
 NEVER = 1e20  # noise of a missing pixel, and no saturation
 
@@ -58,8 +58,10 @@ def measure_with_sextractor(
         }  # fmt: skip
         images = [frame.denoised / frame.sigma, frame.signal]
         table = run_sextractor(folder, images, columns, options)
-        segmentation = _read_segmentation(folder / "segmentation.fits")
-    return _columns(table, frame, segmentation, config), segmentation
+        kept, segmentation = number_anew(
+            _read_segmentation(folder / "segmentation.fits"), len(table)
+        )
+    return _columns(table[kept], frame, segmentation, config), segmentation
 
 
 def _columns(

@@ -10,7 +10,7 @@ from bgrem import CatalogConfig, Denoised, catalog, detect
 from bgrem.catalog_columns import COLUMNS
 from bgrem.cataloguing import ENGINES
 from bgrem.exposure import find_exposure
-from bgrem.light import BETA, Frame, SharedLight
+from bgrem.light import BETA, Frame, SharedLight, number_anew
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import magnitude_zero_point
 from common.image import AstroImage
@@ -138,6 +138,13 @@ def test_all_denoised_light_is_shared_and_none_twice(field, perfect):
         total[window] += share
     inside = segmentation > 0
     assert total[inside] == pytest.approx(frame.denoised[inside], rel=1e-6)
+
+
+def test_a_source_without_pixels_of_its_own_is_left_out_and_the_rest_numbered_anew():
+    segmentation = np.array([[0, 1, 1], [3, 3, 4]])
+    kept, anew = number_anew(segmentation, 5)
+    assert kept.tolist() == [True, False, True, True, False]
+    assert anew.tolist() == [[0, 1, 1], [2, 2, 3]]
 
 
 def test_saturated_cut_off_and_missing_sources_have_their_bits():
