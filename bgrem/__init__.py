@@ -14,6 +14,7 @@ _PUBLIC = {
     "SimulateConfig": "bgrem.config",
     "SimulatedField": "bgrem.simulate.optical",
     "TrainConfig": "bgrem.config",
+    "ValidateConfig": "bgrem.config",
     "catalog": "bgrem.cataloguing",
     "denoise": "bgrem.denoising",
     "denoised_uncertainty": "bgrem.uncertainty",
@@ -22,6 +23,7 @@ _PUBLIC = {
     "load_model": "bgrem.models",
     "simulate_field": "bgrem.simulate.optical",
     "train": "bgrem.training",
+    "validate": "bgrem.validation",
 }
 __all__ = [
     "Catalog",
@@ -32,6 +34,7 @@ __all__ = [
     "SimulateConfig",
     "SimulatedField",
     "TrainConfig",
+    "ValidateConfig",
     "catalog",
     "denoise",
     "denoised_uncertainty",
@@ -40,6 +43,7 @@ __all__ = [
     "load_model",
     "simulate_field",
     "train",
+    "validate",
 ]
 
 

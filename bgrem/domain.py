@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from bgrem.config import CatalogConfig
 from bgrem.point_spread import measure_point_spread
 from common.image import AstroImage, Card
 
@@ -72,51 +73,32 @@ def measure_frame(image: AstroImage) -> FrameProperties:
     image : AstroImage
         Linear pixels. Gain, read noise and saturation are taken from its header, if there.
     """
-    from bgrem.simulate.match import READ_NOISE_KEYWORDS, SATURATION_KEYWORDS, header_number
+    from bgrem.exposure import find_exposure, header_of
 
-    header = header_of(image)
-    saturation = header_number(header, SATURATION_KEYWORDS)
+    exposure = find_exposure(header_of(image), CatalogConfig())
     plane = image.pixels[..., image.shape[-1] // 2]
     windows = _windows(plane)
-    parts = [_measure_window(one, saturation, STARS // len(windows)) for one in windows]
+    parts = [_measure_window(one, exposure.saturate, STARS // len(windows)) for one in windows]
     found = {
         name: _median([getattr(part, name) for part in parts])
         for name in ("level", "noise", "fwhm", "noise_correlation")
     }
     stars, area = (np.nansum([getattr(p, n) for p in parts]) for n in ("stars", "megapixels"))
-    brightest, gain = UNKNOWN, header_gain(header)
+    brightest, sky = UNKNOWN, UNKNOWN
     if found["noise"] > 0:
         bright = np.concatenate([part[np.isfinite(part)] for part in windows])
         top = float(np.quantile(bright, 1 - BRIGHT_SHARE))
         brightest = (top - found["level"]) / found["noise"]
-    sky = UNKNOWN
-    if gain is not None:
-        read_noise = header_number(header, READ_NOISE_KEYWORDS) or 0.0
-        sky = max((found["noise"] * gain) ** 2 - read_noise**2, 0.0)
-    share = UNKNOWN if saturation is None else float(np.mean(plane >= saturation))
+    if exposure.gain is not None:
+        read_noise = exposure.read_noise or 0.0
+        sky = max((found["noise"] * exposure.gain) ** 2 - read_noise**2, 0.0)
+    share = UNKNOWN
+    if exposure.saturate is not None:
+        share = float(np.mean(plane >= exposure.saturate))
     return FrameProperties(
         stars=float(stars), megapixels=float(area), brightest=brightest, sky_electrons=sky,
         saturated_share=share, **found,
     )  # fmt: skip
-
-
-def header_of(image: AstroImage) -> Mapping[str, Any]:
-    """Return the FITS header that an image carries, or an empty mapping."""
-    header = getattr(image.carrier, "header", None)
-    return {} if header is None else header
-
-
-def header_gain(header: Mapping[str, Any]) -> float | None:
-    """Return electrons per unit of the pixels, or None where the header does not tell.
-
-    A gain is for counts of the converter: in other units (BUNIT) it says nothing of the pixels.
-    """
-    from bgrem.simulate.match import GAIN_KEYWORDS, header_number
-
-    unit = str(header.get("BUNIT", "adu")).strip().lower().rstrip("s")
-    if unit in ("e", "e-", "electron"):
-        return 1.0
-    return header_number(header, GAIN_KEYWORDS) if unit in ("adu", "dn", "count", "ct") else None
 
 
 def _median(values: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""Figures of merit: detections against a truth list, curves at equal false positives."""
+"""Figures of merit: detections against a truth list, curves at equal false positives, pixels."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -17,11 +17,16 @@ FALSE_SHARES = (0.005, 0.02, 0.05)  # of the truth list
 
 @dataclass(frozen=True)
 class Score:
-    """Numbers of true and false positives, and which truth each detection has (-1: none)."""
+    """Numbers of true and false positives.
+
+    `partner` is the truth that each detection has (-1: none), `wrong` whether it is a false one;
+    both of shape (N,).
+    """
 
     true: int
     false: int
     partner: np.ndarray
+    wrong: np.ndarray
 
 
 def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Score:
@@ -41,7 +46,7 @@ def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Sc
     partner = np.full(len(found), -1)
     visible = np.flatnonzero(truth["snr"] >= IGNORED)
     if not len(found) or not len(visible):
-        return Score(0, len(found), partner)
+        return Score(0, len(found), partner, partner < 0)
     radius = np.maximum(max(RADIUS * fwhm, 2.0), 0.5 * truth["half_light_radius"][visible])
     places = np.column_stack([truth["x"][visible], truth["y"][visible]])
     listed = truth["snr"][visible] >= LISTED
@@ -57,8 +62,8 @@ def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Sc
         if listed[source[k]] and not taken[source[k]] and partner[detection[k]] < 0:
             taken[source[k]] = True
             partner[detection[k]] = visible[source[k]]
-    false = int(((partner < 0) & ~excused).sum())
-    return Score(int((partner >= 0).sum()), false, partner)
+    wrong = (partner < 0) & ~excused
+    return Score(int((partner >= 0).sum()), int(wrong.sum()), partner, wrong)
 
 
 def listed_number(truth: Mapping[str, np.ndarray]) -> int:
@@ -122,6 +127,12 @@ def true_at_false(curve: np.ndarray, allowed: float) -> float:
     return float(max(best, true[k - 1] + share * (true[k] - true[k - 1])))
 
 
+def threshold_at_false(curve: np.ndarray, allowed: float) -> float:
+    """Return the threshold where the false positives of a curve reach `allowed`."""
+    false = np.maximum.accumulate(curve[:, 2])
+    return float(np.exp(np.interp(allowed, false, np.log(curve[:, 0]))))
+
+
 def bootstrap_ratio(
     ours: np.ndarray, theirs: np.ndarray, *, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
@@ -130,3 +141,47 @@ def bootstrap_ratio(
     index = np.random.default_rng(seed).integers(0, len(ours), (draws, len(ours)))
     drawn = ours[index].sum(1) / np.maximum(theirs[index].sum(1), 1e-9)
     return float(ours.sum() / max(theirs.sum(), 1e-9)), float(drawn.std())
+
+
+def peak_signal_to_noise(truth: np.ndarray, image: np.ndarray) -> float:
+    """Return the PSNR of an image in dB (Astro U-net, equations 12 and 13)."""
+    error = float(np.mean((truth - image) ** 2))
+    return float(10 * np.log10(float(truth.max()) ** 2 / error)) if error else float("inf")
+
+
+def structural_similarity(truth: np.ndarray, image: np.ndarray, dynamic_range: float) -> float:
+    """Return the SSIM (Wang et al. 2004; Astro U-net, equation 21)."""
+    from skimage.metrics import structural_similarity as ssim
+
+    return float(ssim(truth, image, data_range=dynamic_range))
+
+
+def histogram_divergence(
+    truth: np.ndarray, image: np.ndarray, *, low: float, high: float, bins: int = 200
+) -> float:
+    """Return the Kullback-Leibler divergence of the pixel histograms (Astro U-net, equation 9).
+
+    In bins of equal width from `low` to `high`, pixels beyond in the outermost. Half a pixel is
+    added to each bin: the divergence is finite where the image leaves one empty.
+    """
+    edges = np.linspace(low, high, bins + 1)
+    p, q = (np.histogram(np.clip(one, low, high), edges)[0] + 0.5 for one in (truth, image))
+    p, q = p / p.sum(), q / q.sum()
+    return float((p * np.log(p / q)).sum())
+
+
+def f_measure(true: int, false: int, missed: int) -> float:
+    """Return the harmonic mean of precision and recall (Astro U-net, equation 24)."""
+    return 2 * true / (2 * true + false + missed) if true else 0.0
+
+
+def mean_signal_to_noise(flux: np.ndarray, error: np.ndarray, background: float) -> float:
+    """Return the mean signal-to-noise ratio of stars (Astro U-net, equation 26).
+
+    Parameters
+    ----------
+    flux, error : array, shape (N,)
+    background : float
+        Of the image that they were measured on.
+    """
+    return float(np.mean(flux / np.hypot(error, background)))

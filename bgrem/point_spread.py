@@ -1,5 +1,6 @@
 """The point-spread function of a frame, measured on its unsaturated, isolated stars."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,12 @@ from scipy import ndimage, optimize
 PEAK, FAINT_PEAK = 20.0, 8.0  # sigma; the width is good to some per cent, some ten per cent
 DETECTION_SIGMA = 4.0  # per pixel; with five pixels above it hardly a false detection
 SHARPEST = 0.4  # smoothed to unsmoothed peak: a single hot pixel has 0.25, stars of 1.5 px 0.42
-FEWEST, MOST = 4, 40  # stars; more do not make the median better than the model is
+FEWEST, MOST = 3, 40  # stars of one width; more do not make the median better than the model is
 MANY = 20  # bright ones: fainter are not needed, the brightest twentieth may be saturated
 CORE = 0.25  # of the peak; above it a star is nearly a Gaussian
 ALIKE = 0.15  # relative; stars differ by less in width, galaxies and blends by more
 SUBPIXEL = 3  # points per axis that stand for a pixel
+PLACES = 4  # per axis within a pixel
 USUAL_BETA = 3.5  # of ground-based stars, where only the width is given
 BETAS = (1.5, 12.0)  # steeper ones are Gaussians
 
@@ -54,12 +56,19 @@ class PointSpread:
         return drawn / drawn.sum()
 
     def light_inside(self, radius: float) -> float:
-        """Return the part of all light in a circle around the centre."""
+        """Return the part of all light in a circle around the centre.
+
+        Averaged over places of the centre within its pixel: they matter for narrow stars.
+        """
         import sep
 
-        side = 2 * int(np.ceil(max(10 * self.fwhm, radius + 2))) + 1
-        drawn = self.profile.drawImage(nx=side, ny=side, scale=1.0).array.astype(np.float64)
-        return float(sep.sum_circle(drawn, [side // 2], [side // 2], radius, subpix=0)[0][0])
+        half = int(np.ceil(radius + 2))
+        side, profile, inside = 2 * half + 1, self.profile, []
+        for dx, dy in itertools.product(np.arange(PLACES) / PLACES, repeat=2):
+            drawn = profile.drawImage(nx=side, ny=side, scale=1.0, offset=(dx, dy)).array
+            pixels = drawn.astype(np.float64)
+            inside.append(sep.sum_circle(pixels, [half + dx], [half + dy], radius, subpix=0)[0][0])
+        return float(np.mean(inside))
 
 
 @dataclass(frozen=True)

@@ -276,16 +276,17 @@ def silenced_stderr() -> Iterator[None]:
 
 def emit_json(content: Mapping[str, Any]) -> None:
     """Write a result as one line of JSON on stdout; NaN and infinity become null."""
-    print(json.dumps(_plain(content), allow_nan=False), flush=True)
+    print(json.dumps(plain(content), allow_nan=False), flush=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: lists for arrays, text for paths, null for NaN."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         value = value.tolist()
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, os.PathLike):

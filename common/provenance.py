@@ -155,6 +155,19 @@ def write_params(
     ValueError
         If a parameter is not a number, text, list, mapping or path.
     """
+    text = params_text(path, tool, version, input, parameters)
+    with atomic_write(path, overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def params_text(
+    path: str | os.PathLike[str],
+    tool: str,
+    version: str,
+    input: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+) -> str:
+    """Return what `write_params` writes; `path` is for its errors."""
     content = {
         "tool": tool,
         "version": version,
@@ -169,9 +182,7 @@ def write_params(
             return value.tolist()
         raise ValueError(f"{Path(path).name}: the parameter {value!r} cannot be written as JSON.")
 
-    text = json.dumps(content, indent=2, default=plain)
-    with atomic_write(path, overwrite) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    return json.dumps(content, indent=2, default=plain) + "\n"
 
 
 def read_params(

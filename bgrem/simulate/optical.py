@@ -232,7 +232,7 @@ def _render(catalogue: dict[str, np.ndarray], psf: PointSpread, shape) -> np.nda
         if catalogue["kind"][k] == "star":
             size = WIDE_STAMP if catalogue["snr"][k] > max(bright, 200) else STAMP
             row, column, stamp = psf.stamp(x, y, shape, size)
-            _add(canvas, row, column, flux * stamp)
+            add_stamp(canvas, row, column, flux * stamp)
             continue
         radius, sersic = catalogue["half_light_radius"][k], round(catalogue["sersic"][k], 1)
         galaxy = galsim.Sersic(sersic, half_light_radius=radius, flux=flux, trunc=5 * radius)
@@ -244,11 +244,11 @@ def _render(catalogue: dict[str, np.ndarray], psf: PointSpread, shape) -> np.nda
         image = galsim.Convolve(galaxy, psf.profile(x, y, shape)).drawImage(
             nx=size, ny=size, scale=1.0, offset=(x - column, y - row)
         )
-        _add(canvas, row - size // 2, column - size // 2, image.array)
+        add_stamp(canvas, row - size // 2, column - size // 2, image.array)
     return canvas
 
 
-def _add(canvas: np.ndarray, row: int, column: int, stamp: np.ndarray) -> None:
+def add_stamp(canvas: np.ndarray, row: int, column: int, stamp: np.ndarray) -> None:
     """Add the part of a stamp that lies on the canvas."""
     height, width = stamp.shape
     top, left = max(row, 0), max(column, 0)

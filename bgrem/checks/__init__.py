@@ -1,0 +1,1 @@
+"""The checks of a validation: each takes an `Examination` and returns a `CheckResult`."""

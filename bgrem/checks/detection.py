@@ -1,0 +1,282 @@
+"""Completeness and purity at equal false positives; what is found where there is only noise."""
+
+from typing import Any
+
+import numpy as np
+
+from bgrem import metrics
+from bgrem.checks.result import (
+    COLOURS,
+    DEFAULT,
+    MATCHED,
+    OURS,
+    TUNED,
+    CheckResult,
+    Measure,
+    at_least,
+    bin_edges,
+    log_ticks,
+    new_figure,
+    style_axes,
+)
+from bgrem.checks.sweeps import (
+    FALSE_RATES,
+    HEADLINE,
+    Sweep,
+    TruthSweep,
+    all_methods,
+    denoised_finder,
+    sep_finder,
+    significance,
+)
+from bgrem.detect import DEFAULT_KERNEL
+from bgrem.examination import Examination
+
+SNR_EDGES = np.asarray(bin_edges(1.5, 100, 11))
+# DETECT_THRESH of SExtractor, in sigma of the unfiltered frame
+DEFAULT_THRESHOLD = 1.5 * DEFAULT_KERNEL.sum() / np.sqrt((DEFAULT_KERNEL**2).sum())
+CATALOGUE_THRESHOLD = 1.0  # of `bgrem catalog`
+SHOWN_RATES = np.geomspace(1, 100, 25)  # false detections per megapixel
+SNR_TICKS = (2, 3, 5, 10, 20, 50, 100)
+FEWEST = 5  # sources in a bin
+
+
+def check_detection(exam: Examination) -> list[CheckResult]:
+    """Return completeness and purity, what is found in noise, and curves where truth is given."""
+    methods = all_methods(exam)
+    sweeps = {method.name: Sweep(exam, method) for method in methods}
+    results = [_completeness(exam, sweeps), _noise_only(exam, sweeps)]
+    if exam.truth is not None:
+        true_sweeps: dict[str, Sweep] = {m.name: TruthSweep(exam, m) for m in methods}
+        results.insert(1, _against_truth(true_sweeps))
+    return results
+
+
+def _completeness(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
+    """Compare what is found at equal false positives."""
+    measures = _ratios(sweeps)
+    complete = {name: _against_snr(exam, sweep) for name, sweep in sweeps.items()}
+    pure = {name: _purity(exam, sweep) for name, sweep in sweeps.items()}
+    measures += [
+        Measure(f"S/N at which half is found, {name}", _half(complete[name]))
+        for name in (OURS, DEFAULT, TUNED)
+    ]
+    noise = "noise drawn anew" if exam.counts else "the frame's own noise, its sign flipped"
+    return CheckResult(
+        "detection", "Completeness and purity",
+        f"{sum(len(one.truth['x']) for one, _ in exam.injected)} stars and galaxies were injected "
+        f"into {len(exam.injected)} copies of the frame ({sweeps[OURS].listed} of them at a "
+        f"signal-to-noise ratio of {metrics.LISTED:g} or more are the list). One counts as found "
+        "if a detection lies on it which the frame as it is does not have. False detections are "
+        f"counted on {noise}, and pieces of "
+        "injected sources too. All methods are compared where they have as many false detections "
+        f"per megapixel ({HEADLINE:g} in the summary). SExtractor is the library sep; tuned: the "
+        "best of three meshes and three filters, chosen with the truth. S/N is that of a matched "
+        "filter in the frame's own noise.",
+        measures, _draw(sweeps, complete, pure),
+        "Left: sources found against false detections; bands are 68 % of bootstrapped cells. "
+        f"Middle, right: at {HEADLINE:g} false detections per megapixel; bars are binomial. "
+        "Purity depends on how many sources were injected: compare the methods, not the values.",
+        [("part of the list that is found", _rows(sweeps))],
+        {"curves": {name: sweep.curve for name, sweep in sweeps.items()},
+         "completeness": complete, "purity": pure},
+    )  # fmt: skip
+
+
+def _ratios(sweeps: dict[str, Sweep]) -> list[Measure]:
+    """Return how many sources we find for each that another method finds."""
+    ours, measures = sweeps[OURS].drawn_at(HEADLINE), []
+    for name in (DEFAULT, TUNED, MATCHED):
+        theirs = sweeps[name].drawn_at(HEADLINE)
+        ratio = sweeps[OURS].share_at(HEADLINE) / max(sweeps[name].share_at(HEADLINE), 1e-9)
+        error = float((ours[theirs > 0] / theirs[theirs > 0]).std()) if theirs.any() else None
+        label = f"sources found, {OURS} : {name}"
+        # a matched filter with the true profile is the yardstick, not a goal
+        measures.append(Measure(label, ratio, error=error) if name == MATCHED
+                        else at_least(label, ratio, 1.0, error=error))  # fmt: skip
+    return measures
+
+
+def _rows(sweeps: dict[str, Sweep]) -> list[dict[str, Any]]:
+    return [
+        {"false per Mpx": f"{rate:g}"}
+        | {name: f"{sweep.share_at(rate):.3f} ± {sweep.drawn_at(rate).std():.3f}"
+           for name, sweep in sweeps.items()}
+        for rate in FALSE_RATES
+    ]  # fmt: skip
+
+
+def _against_truth(sweeps: dict[str, Sweep]) -> CheckResult:
+    """Compare what is found of a simulated frame's own sources."""
+    figure, axes = new_figure(1)
+    _draw_curves(axes, sweeps, "part of the field's list found")
+    return CheckResult(
+        "truth_detection", "Detections against the truth",
+        f"The {sweeps[OURS].listed} sources of the simulated frame with a signal-to-noise ratio of "
+        f"{metrics.LISTED:g} or more are the list; finding a fainter one is neither true nor "
+        "false, everything else is false. Settings are those of the injection test.",
+        _ratios(sweeps), figure, "Bands are 68 % of bootstrapped cells of the frame.",
+        [("part of the list that is found", _rows(sweeps))],
+        {"curves": {name: sweep.curve for name, sweep in sweeps.items()}},
+    )  # fmt: skip
+
+
+def _against_snr(exam: Examination, sweep: Sweep) -> dict[str, np.ndarray]:
+    """Return the completeness in bins of true S/N at the headline's false rate."""
+    threshold = sweep.threshold_at(HEADLINE)
+    found, snr = [], []
+    for k, (injection, _) in enumerate(exam.injected):
+        flags = np.zeros(len(injection.truth["snr"]), bool)
+        flags[sweep.matches(threshold, k)[0]] = True
+        # fainter than the list: a match may be of either neighbour, chance decides
+        found.append(flags)
+        snr.append(injection.truth["snr"])
+    return _shares(np.concatenate(snr), np.concatenate(found))
+
+
+def _purity(exam: Examination, sweep: Sweep) -> dict[str, np.ndarray]:
+    """Return the true part of the detections in bins of measured S/N, as `_against_snr`."""
+    threshold = sweep.threshold_at(HEADLINE)
+    noise = sweep.method.noise(threshold)
+    below = _at(significance(exam.noise[0], exam), noise.x, noise.y)
+    snr, true = [np.repeat(below, len(exam.injected))], []
+    true.append(np.zeros(len(snr[0]), bool))
+    for k, (injection, planes) in enumerate(exam.injected):
+        seen = significance(planes, exam)
+        index, pieces = sweep.matches(threshold, k)
+        for x, y, is_true in ((injection.truth["x"][index], injection.truth["y"][index], True),
+                              (*pieces, False)):  # fmt: skip
+            snr.append(_at(seen, x, y))
+            true.append(np.full(len(x), is_true))
+    return _shares(np.concatenate(snr), np.concatenate(true))
+
+
+def _at(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the pixels nearest to positions."""
+    row = np.clip(np.round(y).astype(int), 0, plane.shape[0] - 1)
+    column = np.clip(np.round(x).astype(int), 0, plane.shape[1] - 1)
+    return np.asarray(plane[row, column])
+
+
+def _shares(snr: np.ndarray, flags: np.ndarray) -> dict[str, np.ndarray]:
+    """Return bins of S/N with the share of flags, its binomial error and the number."""
+    index = np.digitize(snr, SNR_EDGES) - 1
+    inside = (index >= 0) & (index < len(SNR_EDGES) - 1)
+    number = np.bincount(index[inside], minlength=len(SNR_EDGES) - 1)
+    good = np.bincount(index[inside & flags], minlength=len(SNR_EDGES) - 1)
+    enough = number >= FEWEST
+    share = np.where(enough, good / np.maximum(number, 1), np.nan)
+    # Wilson's centre keeps the error above 0 where all or none are found
+    centre = (good + 0.5) / (number + 1)
+    error = np.where(enough, np.sqrt(centre * (1 - centre) / np.maximum(number, 1)), np.nan)
+    middle = np.sqrt(SNR_EDGES[1:] * SNR_EDGES[:-1])
+    return {"snr": middle, "share": share, "error": error, "number": number}
+
+
+def _half(bins: dict[str, np.ndarray]) -> float:
+    """Return the S/N where the completeness passes one half."""
+    share = bins["share"]
+    above = np.flatnonzero((share[1:] >= 0.5) & (share[:-1] < 0.5))
+    if not above.size:
+        return float("nan")
+    k = above[0]
+    part = (0.5 - share[k]) / (share[k + 1] - share[k])
+    low, high = np.log(bins["snr"][k : k + 2])
+    return float(np.exp(low + part * (high - low)))
+
+
+def _draw(sweeps: dict[str, Sweep], complete: dict, pure: dict) -> Any:
+    figure, axes = new_figure(3)
+    _draw_curves(axes[0], sweeps, "part of the injected list found")
+    for name in sweeps:
+        for k, bins in ((1, complete[name]), (2, pure[name])):
+            axes[k].errorbar(bins["snr"], bins["share"], bins["error"], color=COLOURS[name],
+                             marker="o", ms=3, lw=1.2, elinewidth=0.8)  # fmt: skip
+    style_axes(axes[1], "completeness", "true S/N (matched filter)", "part found",
+               xscale="log", ylim=(-0.03, 1.05), xlim=(1.5, 100))  # fmt: skip
+    log_ticks(axes[1], *SNR_TICKS)
+    style_axes(axes[2], "purity", "measured S/N (matched filter)", "true part of the detections",
+               xscale="log", ylim=(-0.03, 1.05), xlim=(1.5, 100))  # fmt: skip
+    log_ticks(axes[2], *SNR_TICKS)
+    return figure
+
+
+def _draw_curves(axes: Any, sweeps: dict[str, Sweep], label: str) -> None:
+    """Draw true against false detections with bootstrapped bands."""
+    for name, sweep in sweeps.items():
+        drawn = np.array([sweep.drawn_at(rate) for rate in SHOWN_RATES])
+        low, high = np.quantile(drawn, (0.16, 0.84), axis=1)
+        axes.fill_between(SHOWN_RATES, low, high, color=COLOURS[name], alpha=0.18, lw=0)
+        middle = [sweep.share_at(rate) for rate in SHOWN_RATES]
+        axes.plot(SHOWN_RATES, middle, color=COLOURS[name], label=name)
+    style_axes(axes, "true against false detections", "false detections per megapixel", label,
+               xscale="log", xlim=(1, 100))  # fmt: skip
+    log_ticks(axes, 1, 2, 5, 10, 20, 50, 100)
+    axes.legend(fontsize=9, loc="lower right")
+
+
+def _noise_only(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
+    """Count detections in noise at thresholds of equal completeness."""
+    default, ours = sweeps[DEFAULT], sweeps[OURS]
+    equal = ours.threshold_for(default.count(DEFAULT_THRESHOLD)[0].sum())
+    rows, rates = [], {}
+    for name, sweep, threshold in (
+        (f"{DEFAULT} (DETECT_THRESH 1.5)", default, DEFAULT_THRESHOLD),
+        (f"{OURS}, as complete as that", ours, equal),
+        (f"{OURS}, {CATALOGUE_THRESHOLD:g} sigma (as bgrem catalog)", ours, CATALOGUE_THRESHOLD),
+    ):
+        row: dict[str, Any] = {"detector": name, "threshold (sigma)": f"{threshold:.2f}"}
+        row["part of the list found"] = f"{sweep.count(threshold)[0].sum() / sweep.listed:.3f}"
+        rates[name] = _noise_rates(exam, name.startswith(OURS), threshold)
+        rows.append(row | {f"false per Mpx, {kind}": f"{rate:.1f} ± {error:.1f}"
+                           for kind, (rate, error) in rates[name].items()})  # fmt: skip
+    names = list(rates)
+    measures = []
+    for kind in rates[names[0]]:
+        (theirs, scatter), (mine, own) = rates[names[0]][kind], rates[names[1]][kind]
+        # Poisson errors of both counts
+        error = float(np.hypot(scatter, own))
+        measures.append(Measure(
+            f"false detections in noise, {kind}, as complete as {DEFAULT}", mine, "per Mpx", error,
+            f"≤ {theirs:.1f} per Mpx, SExtractor's", bool(mine - error <= theirs),
+        ))  # fmt: skip
+    return CheckResult(
+        "noise_only", "Nothing but noise",
+        "Detections where there is no source: on the frame's own noise with its sign flipped "
+        "(sources are replaced by noise of other places: no frame has dark stars), and on noise "
+        "drawn anew with its power spectrum, in which the frame's unseen faint sources are smeared "
+        "out. Wanted: not more than SExtractor's default finds "
+        "there, at the threshold at which as many injected sources are found.",
+        measures, _draw_rates(rates), "Bars are Poisson errors of the counts.",
+        [("false detections", rows)], {"rates": rates, "equal threshold": equal},
+    )  # fmt: skip
+
+
+def _noise_rates(
+    exam: Examination, denoised: bool, threshold: float
+) -> dict[str, tuple[float, float]]:
+    """Return false detections per megapixel with their Poisson error on frames of noise."""
+    found = {}
+    kinds = ("drawn anew",) if exam.counts else ("sign-flipped", "drawn anew")
+    for kind, planes in zip(kinds, exam.noise, strict=True):
+        finder = denoised_finder(planes) if denoised else sep_finder(planes, 64, DEFAULT_KERNEL)
+        number = len(finder(threshold))
+        found[kind] = (number / exam.megapixels, np.sqrt(max(number, 1)) / exam.megapixels)
+    return found
+
+
+def _draw_rates(rates: dict[str, dict[str, tuple[float, float]]]) -> Any:
+    figure, axes = new_figure(1, height=2.6)
+    colours = (COLOURS[DEFAULT], COLOURS[OURS], "#e59866")
+    for k, (name, kinds) in enumerate(rates.items()):
+        places = np.arange(len(kinds)) + 0.25 * (k - 1)
+        values, errors = np.array(list(kinds.values())).T
+        below = np.minimum(values, errors)  # no count is negative
+        axes.errorbar(values, places, xerr=[below, errors], color=colours[k], label=name,
+                      marker="o", lw=0, elinewidth=1.5, capsize=3)  # fmt: skip
+    axes.set_yticks(range(len(kinds)), [f"noise {kind}" for kind in kinds])
+    style_axes(axes, "detections where there is no source", "per megapixel", "")
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.05 * max(sum(rate) for kinds in rates.values() for rate in kinds.values()))
+    figure.legend(fontsize=9, loc="outside lower center", ncols=3)
+    return figure

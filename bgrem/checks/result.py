@@ -1,0 +1,119 @@
+"""What a check returns: figures of merit with what is wanted of them, tables, a picture."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OURS, DEFAULT, TUNED, MATCHED = (
+    "denoised",
+    "SExtractor default",
+    "SExtractor tuned",
+    "matched filter",
+)
+COLOURS = {OURS: "#c0392b", DEFAULT: "#2c6fbb", TUNED: "#2e8b57", MATCHED: "#555555"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of merit.
+
+    Attributes
+    ----------
+    name, unit : str
+    value : float
+        NaN: could not be measured.
+    error : float or None
+        Standard deviation.
+    wanted : str
+        In words; empty where there is no goal, and the figure is for information.
+    passed : bool or None
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    error: float | None = None
+    wanted: str = ""
+    passed: bool | None = None
+
+
+def at_least(name: str, value: float, goal: float, *, error: float | None = None) -> Measure:
+    """Return a measure that passes unless it is below its goal by more than its error."""
+    passed = None if value != value else bool(value + (error or 0.0) >= goal)
+    return Measure(name, value, "", error, f"≥ {goal:g}", passed)
+
+
+def at_most(
+    name: str, value: float, goal: float, *, unit: str = "", error: float | None = None
+) -> Measure:
+    """Return a measure that passes unless its size is above its goal by more than its error."""
+    passed = None if value != value else bool(abs(value) - (error or 0.0) <= goal)
+    return Measure(name, value, unit, error, f"≤ {goal:g}{unit and ' ' + unit}", passed)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckResult:
+    """What one check found.
+
+    Attributes
+    ----------
+    name : str
+        Of its files.
+    title, method : str
+        Headline; how it was measured, in a few sentences.
+    measures : list of Measure
+    picture : matplotlib.figure.Figure
+    caption : str
+    tables : list of (title, rows)
+        Rows are mappings of one set of keys.
+    data : dict
+        Curves, for machines only.
+    cards : list of (keyword, value, comment)
+        For headers.
+    """
+
+    name: str
+    title: str
+    method: str
+    measures: list[Measure]
+    picture: "Figure"
+    caption: str = ""
+    tables: list[tuple[str, list[dict[str, Any]]]] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    cards: list[tuple[str, Any, str]] = field(default_factory=list)
+
+
+def new_figure(columns: int, *, rows: int = 1, height: float = 4.0) -> tuple["Figure", Any]:
+    """Return an empty figure and its axes, as an array of shape (rows, columns) without ones."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def style_axes(axes: Any, title: str, x: str, y: str, **limits: Any) -> None:
+    """Give axes their labels and a quiet grid."""
+    # limits before scales: a scale would look for limits where nothing could be measured
+    axes.set(**{name: value for name, value in limits.items() if name.endswith("lim")})
+    if not axes.dataLim.minposy < float("inf"):  # nothing positive: no logarithm
+        limits.pop("yscale", None)
+    axes.set(xlabel=x, ylabel=y, **limits)
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+
+
+def log_ticks(axes: Any, *values: float) -> None:
+    """Label a logarithmic x axis with plain numbers at these places."""
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.minorticks_off()
+
+
+def bin_edges(low: float, high: float, number: int) -> Any:
+    """Return edges of bins of equal width in the logarithm."""
+    import numpy as np
+
+    return np.geomspace(low, high, number + 1)
