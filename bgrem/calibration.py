@@ -148,30 +148,36 @@ def _conformal_quantile(scores: np.ndarray, level: float) -> float:
 def coverage_table(samples: Iterable[Sample], calibration: Calibration) -> list[dict[str, Any]]:
     """Return rows for all pixels and each range: share of pixels, coverage at both `LEVELS`.
 
-    Shares and coverages are fractions of 1; ranges without a pixel are left out.
+    A field counts as one, however many pixels it has in a range: those of one field share its
+    undetected stars and the error of its background, so fields are what is drawn independently
+    (Dunn, Wasserman and Ramdas 2022). Beside the mean over fields is their standard deviation.
+    Fractions of 1; ranges that no field has `FILLED` pixels in are left out.
     """
-    samples = list(samples)
-    held, signal, weight = [], [], []
-    for one in samples:
-        widths = calibration.half_widths(one.features, one.signal)
-        held.append(one.error <= widths)
-        signal.append(one.signal)
-        weight.append(one.weight)
-    inside, brightness, count = (np.concatenate(part, -1) for part in (held, signal, weight))
-    ranges = np.digitize(brightness, EDGES)
+    ranges = [None, *range(len(EDGES) + 1)]
     bounds = [0.0, *EDGES, np.inf]
-    rows = []
-    for one in (None, *range(len(EDGES) + 1)):
-        chosen = ranges >= 0 if one is None else ranges == one
-        if not chosen.any():
-            continue
-        cover = (inside * count)[:, chosen].sum(1) / count[chosen].sum()
-        rows.append({
+    found: dict[int | None, list[np.ndarray]] = {one: [] for one in ranges}
+    pixels = dict.fromkeys(ranges, 0.0)
+    for sample in samples:
+        inside = sample.error <= calibration.half_widths(sample.features, sample.signal)
+        place = np.digitize(sample.signal, EDGES)
+        for one in ranges:
+            chosen = place >= 0 if one is None else place == one
+            weight = sample.weight[chosen]
+            pixels[one] += weight.sum()
+            if len(weight) >= FILLED:
+                found[one].append((inside[:, chosen] * weight).sum(1) / weight.sum())
+    return [
+        {
             "signal": "all" if one is None else f"{bounds[one]:g} to {bounds[one + 1]:g} sigma",
-            "share": round(float(count[chosen].sum() / count.sum()), 6),
-            "68": round(float(cover[0]), 4), "95": round(float(cover[1]), 4),
-        })  # fmt: skip
-    return rows
+            "share": round(float(pixels[one] / pixels[None]), 6),
+            "fields": len(covers),
+            **{name: round(float(value), 4) for name, value in zip(
+                ("68", "95", "68_std", "95_std"),
+                (*np.mean(covers, 0), *np.std(covers, 0)), strict=True,
+            )},
+        }
+        for one, covers in found.items() if covers
+    ]  # fmt: skip
 
 
 def calibrate(
@@ -214,9 +220,10 @@ def calibrate(
 
 
 def print_coverage(rows: list[dict[str, Any]], title: str = "signal") -> None:
-    """Print the rows of `coverage_table` in per cent."""
-    print(f"| {title} | pixels (%) | within SIGMA68 (%) | within SIGMA95 (%) |")
-    print("| --- | --- | --- | --- |")
+    """Print the rows of `coverage_table` in per cent: mean and standard deviation over fields."""
+    print(f"| {title} | pixels | fields | within SIGMA68 | within SIGMA95 |")
+    print("| --- | --- | --- | --- | --- |")
     for row in rows:
-        cells = (row["signal"], *(f"{100 * row[name]:.2f}" for name in ("share", "68", "95")))
+        both = (f"{100 * row[n]:.1f} ± {100 * row[f'{n}_std']:.1f}" for n in ("68", "95"))
+        cells = (row["signal"], f"{100 * row['share']:.2f} %", str(row["fields"]), *both)
         print(f"| {' | '.join(cells)} |")

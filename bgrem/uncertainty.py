@@ -107,7 +107,7 @@ def load_calibration(
     Raises
     ------
     ValueError
-        If there is none, or it holds for other settings.
+        If there is none, or it holds for other weights or settings.
     """
     where = str(path) if path else f"the card of {config.model}"
     values = description.get("uncertainty")
@@ -119,6 +119,8 @@ def load_calibration(
     if values is None:
         raise ValueError(f"{where}: has no calibration. Make one with `bgrem calibrate`.")
     found = Calibration.from_json(values, where)
+    if found.notes.get("sha256") != description.get("sha256"):
+        raise ValueError(f"{where}: the calibration is for other weights than {config.model}.")
     wanted = {name: getattr(config, name) for name in SETTINGS}
     if found.settings != wanted:
         raise ValueError(
