@@ -95,7 +95,10 @@ def photutils(pixels: np.ndarray, fwhm: float, gain: float) -> tuple[np.ndarray,
     from photutils.segmentation import SourceCatalog, SourceFinder
 
     missing = ~np.isfinite(pixels)
-    sky = Background2D(pixels, 64, mask=missing, bkg_estimator=SExtractorBackground())
+    # crowded and masked boxes count too: where all have few free pixels it would refuse
+    sky = Background2D(
+        pixels, 64, mask=missing, bkg_estimator=SExtractorBackground(), exclude_percentile=90
+    )
     flat = np.where(missing, 0, pixels - sky.background)
     smooth = convolve_fft(flat, detect.gaussian_kernel(fwhm), normalize_kernel=True)
     finder = SourceFinder(
@@ -241,14 +244,15 @@ def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[di
     return rows
 
 
-def print_real(rows: list[dict[str, Any]]) -> None:
+def print_real(rows: list[dict[str, Any]], *, title: bool) -> None:
     head = ("frame", "method", "found", "of the table", "on the negative, per Mpx",
             "flux scatter, brighter half", "s per Mpx")  # fmt: skip
-    print("\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
+    if title:
+        print("\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for row in rows:
         print(f"| {row['frame']} | {row['method']} | {row['found']} | {row['known']} of "
               f"{row['listed']} | {row['false']:.0f} | {100 * row['scatter']:.1f} % | "
-              f"{row['seconds']:.1f} |")  # fmt: skip
+              f"{row['seconds']:.1f} |", flush=True)  # fmt: skip
 
 
 def all_methods(model: str) -> dict[str, Method]:
@@ -302,11 +306,11 @@ def main() -> None:
     real: list[dict[str, Any]] = []
     for name in REAL if args.real else ():
         if (args.real / FRAMES[name].file).exists():
-            real += measure_real(name, args.real, methods)
+            rows = measure_real(name, args.real, methods)
+            print_real(rows, title=not real)
+            real += rows
         else:
             print(f"{args.real / FRAMES[name].file}: missing", file=sys.stderr)
-    if real:
-        print_real(real)
     if args.json:
         args.json.write_text(json.dumps({"simulated": simulated, "real": real}), "utf-8")
 
