@@ -84,7 +84,8 @@ def extract_with_sep(
     import sep
 
     data = np.ascontiguousarray(pixels, np.float32)
-    sep.set_extract_pixstack(max(1_000_000, 2 * data.size))
+    # the stack is filled anew at each call: no larger than can be needed
+    sep.set_extract_pixstack(max(100_000, 2 * data.size))
     sep.set_sub_object_limit(65536)
     options = {} if noise is None else {"err": noise}
     found: tuple[np.ndarray, np.ndarray] = sep.extract(

@@ -31,6 +31,8 @@ class FrameProperties:
     ----------
     level, noise : float
         Medians of background and of the noise's standard deviation, in the frame's units.
+    mean : float
+        Of all pixels, in the frame's units.
     fwhm : float
         Of the stars, in pixels.
     stars, megapixels : float
@@ -48,6 +50,7 @@ class FrameProperties:
 
     level: float = UNKNOWN
     noise: float = UNKNOWN
+    mean: float = UNKNOWN
     fwhm: float = UNKNOWN
     stars: float = UNKNOWN
     megapixels: float = UNKNOWN
@@ -81,7 +84,7 @@ def measure_frame(image: AstroImage) -> FrameProperties:
     parts = [_measure_window(one, exposure.saturate, STARS // len(windows)) for one in windows]
     found = {
         name: _median([getattr(part, name) for part in parts])
-        for name in ("level", "noise", "fwhm", "noise_correlation")
+        for name in ("level", "noise", "mean", "fwhm", "noise_correlation")
     }
     stars, area = (np.nansum([getattr(p, n) for p in parts]) for n in ("stars", "megapixels"))
     brightest, sky = UNKNOWN, UNKNOWN
@@ -134,15 +137,15 @@ def _measure_window(window: np.ndarray, saturation: float | None, stars: int) ->
     pixels = np.ascontiguousarray(np.where(missing, np.median(window[~missing]), window), float)
     side = max(8, min(MESH, min(window.shape) // 2))
     grid = sep.Background(pixels, mask=missing, bw=side, bh=side, fw=3, fh=3)
-    noise = float(np.median(grid.rms()))
+    noise, mean = float(np.median(grid.rms())), float(np.mean(window[~missing]))
     if not noise > 0:
-        return FrameProperties(level=float(np.mean(window[~missing])))
+        return FrameProperties(mean=mean)
     scaled = np.where(missing, 0, (pixels - grid.back()) / noise)
     full = None if saturation is None else np.nan_to_num(window) >= saturation
     spread = measure_point_spread(scaled, missing, full, most=stars)
     fwhm = UNKNOWN if spread is None else spread.fwhm
     return FrameProperties(
-        level=float(np.median(grid.back())), noise=noise, fwhm=fwhm,
+        level=float(np.median(grid.back())), noise=noise, mean=mean, fwhm=fwhm,
         stars=_count_stars(scaled, 3.0 if spread is None else fwhm),
         megapixels=float((~missing).sum() / 1e6),
         noise_correlation=_neighbour_correlation(scaled, missing),
@@ -198,7 +201,7 @@ def _value_and_error(key: str, found: FrameProperties) -> tuple[float, float]:
         "signal_to_noise_of_pixels": "brightest",
         "noise_correlation_of_neighbours": "noise_correlation",
         "saturated_share": "saturated_share",
-        "counts_per_pixel": "level",
+        "counts_per_pixel": "mean",
     }
     value = getattr(found, names[key])
     return value, 0.05 if key == "noise_correlation_of_neighbours" else 0.1 * abs(value)

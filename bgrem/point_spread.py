@@ -102,7 +102,7 @@ def find_stars(
     import sep
 
     data = np.ascontiguousarray(np.where(missing, 0, scaled), np.float32)
-    sep.set_extract_pixstack(max(1_000_000, data.size))
+    sep.set_extract_pixstack(max(100_000, 2 * data.size))
     sep.set_sub_object_limit(65536)
     found = sep.extract(data, DETECTION_SIGMA, mask=missing, minarea=5)
     clear = (found["flag"] == 0) & (found["peak"] > FAINT_PEAK)

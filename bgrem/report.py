@@ -21,7 +21,7 @@ from common.cli import plain
 
 PAGE, FIGURES = "report.html", "report.json"
 DPI = 110
-VERDICTS = {True: ("pass", "✓ pass"), False: ("fail", "✗ fail"), None: ("none", "—")}
+VERDICTS = {True: ("pass", "✓ pass"), False: ("fail", "✗ fail"), None: ("none", "? undecided")}
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto;
@@ -163,16 +163,17 @@ def _text(value: Any) -> str:
 
 
 def _verdict(done: Validation) -> str:
-    """Return one sentence: how many goals are met."""
-    judged = [one.passed for result in done.results for one in result.measures
-              if one.passed is not None]  # fmt: skip
-    failed = len(judged) - sum(judged)
-    word = f'<span class="pass">All {len(judged)} goals are met.</span>'
-    if failed:
-        word = f'<span class="fail">{failed} of {len(judged)} goals are missed.</span>'
+    """Return how many goals are met."""
+    goals = [one.passed for result in done.results for one in result.measures if one.wanted]
+    number = {passed: goals.count(passed) for passed in VERDICTS}
+    parts = [f'<span class="pass">{number[True]} of {len(goals)} goals are met</span>']
+    if number[False]:
+        parts.append(f'<span class="fail">{number[False]} missed</span>')
+    if number[None]:
+        parts.append(f"{number[None]} undecided")
     return (
-        f"<p><b>{word}</b> A figure fails if it misses its goal by more than its error; “—” is for "
-        "information.</p>"
+        f"<p><b>{', '.join(parts)}.</b> Undecided: missed by less than the error, or an error too "
+        "large to tell. Figures without a goal are for information.</p>"
     )
 
 
@@ -187,7 +188,7 @@ def _summary(done: Validation) -> str:
 
 
 def _measure_row(one: Measure) -> str:
-    kind, word = VERDICTS[one.passed]
+    kind, word = VERDICTS[one.passed] if one.wanted else ("none", "—")
     return (f'<tr><td>{_text(one.name)}</td><td class="number">{_text(shown(one))}</td>'
             f'<td>{_text(one.wanted or "—")}</td><td class="{kind}">{word}</td></tr>')  # fmt: skip
 

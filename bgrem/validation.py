@@ -162,7 +162,7 @@ def _examine(
     gain = 1.0 if counts else exposure.gain
     if gain is None:
         notes.append("no GAIN: injected sources have no photon noise of their own (--gain)")
-    if exposure.saturate is None:
+    if exposure.saturate is None and config.fwhm is None:
         notes.append("no SATURATE: the brightest twentieth of the stars is left out of the "
                      "point-spread function (--saturate)")  # fmt: skip
     spread = _point_spread(image.name, planes, exposure.saturate, config, notes)

@@ -15,6 +15,7 @@ from bgrem.checks.result import (
     Measure,
     at_least,
     bin_edges,
+    judge,
     log_ticks,
     new_figure,
     style_axes,
@@ -89,7 +90,7 @@ def _ratios(sweeps: dict[str, Sweep]) -> list[Measure]:
     for name in (DEFAULT, TUNED, MATCHED):
         theirs = sweeps[name].drawn_at(HEADLINE)
         ratio = sweeps[OURS].share_at(HEADLINE) / max(sweeps[name].share_at(HEADLINE), 1e-9)
-        error = float((ours[theirs > 0] / theirs[theirs > 0]).std()) if theirs.any() else None
+        error = float((ours[theirs > 0] / theirs[theirs > 0]).std()) if theirs.any() else 0.0
         label = f"sources found, {OURS} : {name}"
         # a matched filter with the true profile is the yardstick, not a goal
         measures.append(Measure(label, ratio, error=error) if name == MATCHED
@@ -238,7 +239,7 @@ def _noise_only(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
         error = float(np.hypot(scatter, own))
         measures.append(Measure(
             f"false detections in noise, {kind}, as complete as {DEFAULT}", mine, "per Mpx", error,
-            f"≤ {theirs:.1f} per Mpx, SExtractor's", bool(mine - error <= theirs),
+            f"≤ {theirs:.1f} per Mpx, SExtractor's", judge(mine - theirs, error),
         ))  # fmt: skip
     return CheckResult(
         "noise_only", "Nothing but noise",
@@ -276,7 +277,7 @@ def _draw_rates(rates: dict[str, dict[str, tuple[float, float]]]) -> Any:
                       marker="o", lw=0, elinewidth=1.5, capsize=3)  # fmt: skip
     axes.set_yticks(range(len(kinds)), [f"noise {kind}" for kind in kinds])
     style_axes(axes, "detections where there is no source", "per megapixel", "")
-    axes.invert_yaxis()
+    axes.set_ylim(len(kinds) - 0.5, -0.5)
     axes.set_xlim(0, 1.05 * max(sum(rate) for kinds in rates.values() for rate in kinds.values()))
     figure.legend(fontsize=9, loc="outside lower center", ncols=3)
     return figure

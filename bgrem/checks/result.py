@@ -29,6 +29,7 @@ class Measure:
     wanted : str
         In words; empty where there is no goal, and the figure is for information.
     passed : bool or None
+        None: no goal, or too close to it to tell.
     """
 
     name: str
@@ -39,18 +40,23 @@ class Measure:
     passed: bool | None = None
 
 
-def at_least(name: str, value: float, goal: float, *, error: float | None = None) -> Measure:
-    """Return a measure that passes unless it is below its goal by more than its error."""
-    passed = None if value != value else bool(value + (error or 0.0) >= goal)
-    return Measure(name, value, "", error, f"≥ {goal:g}", passed)
+def judge(excess: float, error: float) -> bool | None:
+    """Return whether a goal is met: None if it is missed by less than the error, or unknown."""
+    if excess <= 0:
+        return True
+    return False if excess > error else None
 
 
-def at_most(
-    name: str, value: float, goal: float, *, unit: str = "", error: float | None = None
-) -> Measure:
-    """Return a measure that passes unless its size is above its goal by more than its error."""
-    passed = None if value != value else bool(abs(value) - (error or 0.0) <= goal)
-    return Measure(name, value, unit, error, f"≤ {goal:g}{unit and ' ' + unit}", passed)
+def at_least(name: str, value: float, goal: float, *, error: float = 0.0) -> Measure:
+    """Return a measure whose goal is a lower limit."""
+    return Measure(name, value, "", error, f"≥ {goal:g}", judge(goal - value, error))
+
+
+def at_most(name: str, value: float, goal: float, *, unit: str, error: float = 0.0) -> Measure:
+    """Return a measure whose size has an upper limit; nothing is told where its error is larger."""
+    passed = judge(abs(value) - goal, error)
+    passed = None if passed and error > goal else passed
+    return Measure(name, value, unit, error, f"± {goal:g} {unit}", passed)
 
 
 @dataclass(frozen=True, eq=False)

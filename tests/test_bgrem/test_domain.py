@@ -45,7 +45,13 @@ def test_a_moffat_profile_gives_itself_back():
     assert found.fwhm == pytest.approx(3.4, rel=0.02)
     assert found.beta == pytest.approx(2.8, rel=0.1)
     assert found.shear == pytest.approx((0.05, -0.03), abs=0.01)
-    assert found.light_inside(1000.0) == pytest.approx(1, abs=0.06)  # wings of beta 2.8 are wide
+
+
+def test_the_light_inside_a_circle_is_moffats_integral():
+    spread = PointSpread(3.4, 2.8)
+    squared = (8 / (3.4 / 2)) ** 2 * (2 ** (1 / 2.8) - 1)
+    exact = 1 - (1 + squared) ** (1 - 2.8)
+    assert spread.light_inside(8.0) == pytest.approx(exact, abs=0.003)  # the pixels smear it
 
 
 def test_sky_in_electrons_comes_from_noise_gain_and_read_noise(tmp_path):
@@ -112,6 +118,15 @@ def test_what_cannot_be_measured_is_not_compared(pixels):
     assert guard_domain(image, {}) is None
 
 
+@pytest.mark.parametrize(("counts", "inside"), [(0.05, True), (0.005, False)])
+def test_counts_are_compared_by_their_mean_since_their_median_is_zero(counts, inside):
+    pixels = np.random.default_rng(63_051).poisson(counts, (300, 280))
+    lines = check_domain(
+        measure_frame(AstroImage(pixels)), {"domain": {"counts_per_pixel": [0.03, 500]}}
+    )
+    assert (lines == []) is inside
+
+
 def test_unknown_properties_raise_no_warning():
     assert check_domain(FrameProperties(), CARD) == []
 
@@ -151,9 +166,10 @@ def test_denoise_warns_in_a_line_and_in_the_header(wide_frame, guarded_model, tm
     assert fits.getheader(out)["BGDOMAIN"] == "outside: FWHM"
 
 
-def test_strict_refuses_and_writes_nothing(wide_frame, guarded_model, tmp_path, capsys):
+@pytest.mark.parametrize("command", ["denoise", "validate"])
+def test_strict_refuses_and_writes_nothing(wide_frame, guarded_model, tmp_path, capsys, command):
     out = tmp_path / "folder"
     arguments = ["--model", str(guarded_model), "--strict", "-s", "1"]
-    assert main(["denoise", str(wide_frame), "-o", str(out), *arguments]) == 2
+    assert main([command, str(wide_frame), "-o", str(out), *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not out.exists()

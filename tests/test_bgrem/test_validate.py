@@ -254,14 +254,17 @@ def test_halos_can_be_left_out(examination):
 @pytest.mark.parametrize(
     ("measure", "passed"),
     [
-        (at_least("a", 0.97, 1.0, error=0.05), True),
+        (at_least("a", 1.01, 1.0, error=0.05), True),
+        (at_least("a", 0.97, 1.0, error=0.05), None),
         (at_least("a", 0.9, 1.0, error=0.05), False),
         (at_least("a", float("nan"), 1.0), None),
-        (at_most("a", -1.2, 1.0, error=0.1), False),
-        (at_most("a", -1.2, 1.0, error=0.3), True),
+        (at_most("a", -0.7, 1.0, unit="%", error=0.1), True),
+        (at_most("a", -1.2, 1.0, unit="%", error=0.1), False),
+        (at_most("a", -1.2, 1.0, unit="%", error=0.3), None),
+        (at_most("a", 0.2, 1.0, unit="%", error=4.0), None),
     ],
 )
-def test_a_goal_is_missed_only_beyond_the_error(measure, passed):
+def test_what_lies_within_the_error_is_undecided(measure, passed):
     assert measure.passed is passed
 
 
