@@ -58,10 +58,11 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
 
     science = read_image(path, hdu="SCI", zeros="data")
     with fits.open(path, memmap=False, checksum=True) as hdus:
-        missing = [name for name in PARTS if name not in hdus]
+        found = {hdu.name: hdu for hdu in hdus}  # the last of a name: others are the input's
+        missing = [name for name in PARTS if name not in found]
         if missing:
             raise ValueError(f"{path}: not a bundle, {', '.join(missing)} missing.")
-        background, residual = (_planes(hdus[name]) for name in PARTS)
+        background, residual = (_planes(found[name]) for name in PARTS)
     if background.shape != science.shape or residual.shape != science.shape:
         raise ValueError(f"{path}: SCI, BKG and RESIDUAL differ in shape.")
     restored = restore_pixels(science.pixels, background, residual)

@@ -18,6 +18,7 @@ _REPEATED = {"COMMENT", "HISTORY", "", "CONTINUE"}
 _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM"
 )
+_PRIMARY_ONLY = ("EXTEND", "BLOCKED")
 # The table around a tile-compressed image; FITS standard 4.0, section 10.1.
 _TILE_STRUCTURE = re.compile(
     r"TFIELDS|THEAP|(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDIM|TDISP)\d+|ZIMAGE|ZSIMPLE|ZTENSION"
@@ -54,13 +55,13 @@ def image_cards(cards: list[bytes], *, primary: bool) -> list[bytes]:
     cards : list of bytes
         Cards of an image HDU or of the table HDU of a tile-compressed image.
     primary : bool
-        Whether they go to a primary HDU: only there EXTEND has a meaning.
+        Whether they go to a primary HDU: only there EXTEND and BLOCKED have a meaning.
     """
     tiled = any(keyword_of(card) == "ZIMAGE" for card in cards)
 
     def describes_storage(card: bytes) -> bool:
         keyword = keyword_of(card)
-        if _STRUCTURE.fullmatch(keyword) or (keyword == "EXTEND" and not primary):
+        if _STRUCTURE.fullmatch(keyword) or (keyword in _PRIMARY_ONLY and not primary):
             return True
         if not tiled:
             return False

@@ -1,6 +1,7 @@
 """Further planes of an image as FITS HDUs of their own: quality, uncertainty, parts of a bundle."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,11 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common import fits_cards
-from common.fits_hdus import cards_of
+from common.fits_hdus import cards_of, scan
 from common.image import Card
 
 if TYPE_CHECKING:
     from astropy.io import fits
+
+# Where the pixels lie on the sky (SIP, TPV, alternative axes too), when, of what, in which units.
+_KEPT = re.compile(
+    r"WCSAXES[A-Z]?|WCSNAME[A-Z]?|(CTYPE|CRVAL|CRPIX|CDELT|CROTA|CUNIT)\d[A-Z]?"
+    r"|(CD|PC|PV|PS|PP|A|B|AP|BP)_?\d+_\d+[A-Z]?|(A|B|AP|BP)_(ORDER|DMAX)"
+    r"|(RADESYS|EQUINOX|LONPOLE|LATPOLE)[A-Z]?|ROWORDER|DATE-OBS|MJD-OBS|OBJECT|BUNIT"
+)
+_RENAMED = {"EPOCH": "EQUINOX", "RADECSYS": "RADESYS"}  # the standard's names since 2002
 
 
 def is_plain_fits(path: str | os.PathLike[str]) -> bool:
@@ -37,19 +46,19 @@ def append_plane(
 ) -> None:
     """Append an image extension to a plain FITS file, with DATASUM and CHECKSUM.
 
-    An empty file gets it as its primary HDU. `common.atomic.atomic_write` makes the file appear
-    complete or not at all.
+    An empty file gets it as its primary HDU. Where the name is taken EXTVER counts on.
+    `common.atomic.atomic_write` makes the file appear complete or not at all.
 
     Parameters
     ----------
     path : path
-        The file, without compression.
+        The file, without compression; it exists.
     name : str
         EXTNAME.
     plane : array, shape (H, W) or (H, W, C)
         uint8, float32 or float64.
     header : astropy.io.fits.Header
-        Its WCS and other keywords go with the plane; those of storage, HISTORY and COMMENT do not.
+        Its WCS, OBJECT and time go with the plane, for floats its BUNIT too.
     cards : iterable of (keyword, value, comment), optional
         Put in beside them.
     history : iterable of str, optional
@@ -59,12 +68,19 @@ def append_plane(
     stored = stored[0] if stored.ndim == 3 and len(stored) == 1 else stored
     bitpix = (1 if plane.dtype.kind == "u" else -1) * 8 * plane.dtype.itemsize
     data = np.ascontiguousarray(stored, plane.dtype.newbyteorder(">")).data
+    names = [one.name for one in scan(Path(path), str(path))] if Path(path).stat().st_size else []
+    primary, version = not names, ("EXTVER", names.count(name) + 1, "")
     with open(path, "ab") as file:
-        primary = file.tell() == 0
-        kept = fits_cards.image_cards(cards_of(header), primary=primary)
-        kept = [one for one in kept if fits_cards.keyword_of(one) not in ("HISTORY", "COMMENT")]
-        kept = fits_cards.add_cards(kept, [("EXTNAME", name, ""), *cards], history)
+        kept = [one for one in cards_of(header) if _KEPT.fullmatch(fits_cards.keyword_of(one))]
+        if plane.dtype.kind == "u":
+            kept = [one for one in kept if fits_cards.keyword_of(one) != "BUNIT"]
+        renamed = [(new, header[old], "") for old, new in _RENAMED.items()
+                   if old in header and new not in header]  # fmt: skip
+        cards = [("EXTNAME", name, ""), version, *renamed, *cards]
+        kept = fits_cards.add_cards(kept, cards, history)
         structure = fits_cards.array_cards(stored.shape, bitpix, primary=primary)
+        if primary:
+            structure.append(fits_cards.value_card("EXTEND", True, "extensions may follow"))
         file.write(fits_cards.close_header([*structure, *kept], fits_cards.ones_sum(data)))
         file.write(data)
         file.write(b"\0" * (-data.nbytes % fits_cards.BLOCK))
