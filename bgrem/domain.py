@@ -19,6 +19,7 @@ SURE = 2.0  # standard deviations that a count may lie outside by chance
 WIDTH_ERROR = 0.08  # relative; widths vary by so much over a field
 BRIGHT_SHARE = 1e-4  # a single star is not a frame
 DARK = 0.25  # quantile of the smoothed frame: below it even crowded frames are nearly free of stars
+FAR = 5  # px; resampling correlates no noise at such a distance
 SIGNIFICANT = 5.0  # sigma of a matched filter: what the card counts
 UNKNOWN = float("nan")
 
@@ -165,28 +166,33 @@ def _neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
     """Return the correlation of horizontal and vertical neighbours away from sources."""
     smooth = ndimage.gaussian_filter(scaled, 4.0)  # hardly a choice among the pixels' own noise
     calm = ~missing & (smooth < np.quantile(smooth, DARK)) & (np.abs(scaled) < 4)
-    spread = np.var(scaled[calm])
-    if not spread > 0.1:  # counts of mostly equal pixels
+    if not np.var(scaled[calm]) > 0.1:  # counts of mostly equal pixels
         return UNKNOWN
     found = []
-    for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        both = calm[first] & calm[second]
-        if both.sum() < 1000:
-            return UNKNOWN
-        # what is smoother than noise of pixels is background: differences do not see it
-        step = np.var(scaled[first][both] - scaled[second][both])
-        found.append(1 - step / 2 / spread)
+    for turned, known in ((scaled, calm), (scaled.T, calm.T)):
+        # what is alike at some distance is sky and unseen stars: it is in neither difference
+        near, far = (_step_variance(turned, known, lag) for lag in (1, FAR))
+        found.append(1 - near / far if far > 0 else UNKNOWN)
     return float(np.mean(found))
+
+
+def _step_variance(scaled: np.ndarray, calm: np.ndarray, lag: int) -> float:
+    """Return the variance of differences of calm pixels in a row, NaN if there are few."""
+    both = calm[:, :-lag] & calm[:, lag:]
+    if both.sum() < 1000:
+        return UNKNOWN
+    return float(np.var(scaled[:, :-lag][both] - scaled[:, lag:][both]))
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """How one entry of a card is compared: the property, its error, words."""
+    """The words of one entry of a card; what helps where the frame has less, and where more."""
 
     short: str
     what: str
     unit: str
-    advice: str
+    if_less: str
+    if_more: str
 
 
 def _value_and_error(key: str, found: FrameProperties) -> tuple[float, float]:
@@ -207,24 +213,27 @@ def _value_and_error(key: str, found: FrameProperties) -> tuple[float, float]:
     return value, 0.05 if key == "noise_correlation_of_neighbours" else 0.1 * abs(value)
 
 
+COMPARE = "compare with the original (bgrem validate)"
 RULES = {
-    "fwhm_px": _Rule("FWHM", "stars have a FWHM of", "px", "bin or resample the frame"),
+    "fwhm_px": _Rule("FWHM", "stars have a FWHM of", "px", COMPARE, "bin the frame"),
     "stars_above_5_sigma_per_megapixel": _Rule(
-        "stars", "sources above 5 sigma are", "per megapixel",
-        "compare with the original (bgrem validate)"),
+        "stars", "sources above 5 sigma are", "per megapixel", COMPARE, COMPARE),
     "sky_electrons": _Rule(
         "sky", "the sky's noise stands for", "electrons per pixel",
-        "check GAIN, or compare with the original (bgrem validate)"),
+        f"check GAIN, or {COMPARE}", f"check GAIN, or {COMPARE}"),
     "signal_to_noise_of_pixels": _Rule(
         "brightness", "the brightest pixels have a signal-to-noise ratio of", "",
-        "mask the brightest stars (--dq)"),
+        COMPARE, "mask the brightest stars (--dq)"),
     "noise_correlation_of_neighbours": _Rule(
         "noise", "the noise of neighbouring pixels is correlated by", "",
-        "take the frame before resampling, smoothing or sharpening"),
+        "take the frame before sharpening or compression",
+        "take the frame before resampling or smoothing"),
     "saturated_share": _Rule(
-        "saturation", "the saturated part of the pixels is", "", "mask saturated stars (--dq)"),
+        "saturation", "the saturated part of the pixels is", "",
+        COMPARE, "mask saturated stars (--dq)"),
     "counts_per_pixel": _Rule(
-        "counts", "the mean level is", "counts per pixel", "choose another band or bin the map"),
+        "counts", "the mean level is", "counts per pixel",
+        "choose another band or bin the map", "choose another band"),
 }  # fmt: skip
 
 
@@ -249,7 +258,7 @@ def check_domain(found: FrameProperties, description: Mapping[str, Any]) -> list
             continue
         lines.append(
             f"{rule.short}: {rule.what} {value:.3g}{rule.unit and ' ' + rule.unit}, the model "
-            f"was trained for {low:g} to {high:g}; {rule.advice}"
+            f"was trained for {low:g} to {high:g}; {rule.if_less if value < low else rule.if_more}"
         )
     return lines
 
