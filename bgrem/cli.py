@@ -222,8 +222,9 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
         "Take background and noise off survey images. Writes <prefix><stem>_denoised and "
         "<stem>_denoisedParams.json; sources keep their place and units."),
     "validate": (_validate_flags, _validate,
-        "Prove a model on your own frame. Injects stars, galaxies and halos, compares with "
-        "SExtractor, measures noise; writes a folder with report.html, report.json and pictures."),
+        "Prove a model on your own frame. Injects stars, galaxies and halos (--seed draws them), "
+        "compares with SExtractor, measures noise; writes a folder with report.html, report.json "
+        "and pictures."),
     "calibrate": (_calibrate_flags, _calibrate,
         "Fit the uncertainty of a model to fields with truth. One half of them gives the "
         "calibration, the other the coverage that is printed."),
