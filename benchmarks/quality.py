@@ -215,8 +215,9 @@ def main() -> None:
     print(f"float32 minus this machine's precision (noise = 1): rms {apart.std():.4f}, "
           f"largest {np.abs(apart).max():.3f}")  # fmt: skip
     if args.picture:
-        draw(fields["galaxies"][0], results["galaxies"][0],
-             float(np.median(denoiser(fields["galaxies"][0].observed)[1])), args.picture)  # fmt: skip
+        one = fields["galaxies"][0]
+        sigma = float(np.median(denoiser(one.observed)[1]))
+        draw(one, results["galaxies"][0], sigma, args.picture)
     if args.json:
         report = {"steps": errors, "galaxies": light, "stars": bias, "noise only": false,
                   "precision rms": float(apart.std())}  # fmt: skip
