@@ -50,7 +50,7 @@ class SimulateConfig:
 
 _FIELD_RANGES = (
     ("seed", 0, 2**63), ("fwhm", 1, 100), ("beta", 1.1, 100), ("ellipticity", 0, 0.9),
-    ("stars", 0, 1e6), ("star_slope", 0, 2), ("galaxies", 0, 1e6), ("faint_structures", 0, 1e4),
+    ("stars", 0, 1e6), ("star_slope", 0.01, 2), ("galaxies", 0, 1e6), ("faint_structures", 0, 1e4),
     ("sky", 0, 1e9), ("gradient", 0, 1.9), ("waves", 0, 0.3),
 )  # fmt: skip
 
