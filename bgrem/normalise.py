@@ -88,14 +88,15 @@ def whole_image_statistics(
     noise = _pixel_noise(flat, missing)
     if not noise > 0:
         raise ValueError("the image is constant: it has no noise that could be removed.")
+    flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
     background, sigma = _mesh(flat, missing, mesh // 2)  # a fine one first: waves are no sources
     for _ in range(ROUNDS):
-        mask = missing | _sources(flat - background, missing, noise)
+        mask = missing | _sources(flat - background, missing, 1.0)
         background, sigma = _mesh(flat, mask, mesh)
     # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
     return Statistics(
-        (background + trend + middle).astype(np.float32),
-        np.maximum(sigma, 0.7 * noise).astype(np.float32),
+        (background * noise + trend + middle).astype(np.float32),
+        (np.maximum(sigma, 0.7) * noise).astype(np.float32),
     )
 
 
