@@ -65,6 +65,12 @@ def apertures(field: SimulatedField, result: np.ndarray, chosen: np.ndarray) -> 
     return np.column_stack([truth["snr"][chosen], magnitude, measured, true])[alone]
 
 
+def measured(field: SimulatedField) -> np.ndarray:
+    """Return where no pixel is saturated: what was cut off there nobody can give back."""
+    electrons = (field.observed - field.instrument.bias) * field.instrument.gain
+    return electrons < 0.98 * field.instrument.saturation
+
+
 def galaxy_light(fields: list[SimulatedField], results: list[np.ndarray]) -> dict[str, float]:
     rows = []
     for field, result in zip(fields, results, strict=True):
@@ -138,7 +144,7 @@ def draw(field: SimulatedField, result: np.ndarray, sigma: float, path: Path) ->
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.1), layout="constrained")
+    figure = Figure(figsize=(11, 2.7), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.25))
     area = np.s_[300:556, 300:556]
@@ -149,7 +155,8 @@ def draw(field: SimulatedField, result: np.ndarray, sigma: float, path: Path) ->
         axes.imshow(
             np.arcsinh(pixels[area] / sigma), origin="lower", cmap="gray", vmin=-1.5, vmax=4
         )
-        axes.set(title=title, xticks=[], yticks=[])
+        axes.set_title(title, fontsize=10)
+        axes.set(xticks=[], yticks=[])
     edges = np.linspace(-5, 15, 161)
     for title, pixels in (("observed", flat), ("denoised", result), ("truth", field.sources)):
         panels[3].hist(pixels.ravel() / sigma, edges, histtype="step", label=title)
@@ -187,9 +194,10 @@ def main() -> None:
         mean = []
         for kind in kinds:
             result, sigma = denoiser(fields[kind][0].observed, steps=steps)
-            mean.append(np.abs((result - fields[kind][0].sources) / sigma).mean())
+            error = np.abs((result - fields[kind][0].sources) / sigma)
+            mean.append(error[measured(fields[kind][0])].mean())
         errors[steps] = float(np.mean(mean))
-    print("mean absolute error against steps (noise = 1):")
+    print("mean absolute error of unsaturated pixels against steps (noise = 1):")
     print("  " + ", ".join(f"{steps}: {error:.4f}" for steps, error in errors.items()))
     results = {kind: [denoiser(one.observed)[0] for one in fields[kind]] for kind in kinds}
     light = galaxy_light(fields["galaxies"], results["galaxies"])
@@ -215,8 +223,9 @@ def main() -> None:
     print(f"float32 minus this machine's precision (noise = 1): rms {apart.std():.4f}, "
           f"largest {np.abs(apart).max():.3f}")  # fmt: skip
     if args.picture:
-        draw(fields["galaxies"][0], results["galaxies"][0],
-             float(np.median(denoiser(fields["galaxies"][0].observed)[1])), args.picture)  # fmt: skip
+        one = fields["galaxies"][0]
+        sigma = float(np.median(denoiser(one.observed)[1]))
+        draw(one, results["galaxies"][0], sigma, args.picture)
     if args.json:
         report = {"steps": errors, "galaxies": light, "stars": bias, "noise only": false,
                   "precision rms": float(apart.std())}  # fmt: skip

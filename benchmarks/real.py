@@ -1,10 +1,11 @@
-"""Detections on real frames, denoised and not, at equal false ones on the negated frame.
+"""Detections on real frames, denoised and not, at equal false ones on their negated noise.
 
     python benchmarks/real.py FOLDER [--model optical] [--json FILE] [--pictures DIR]
 
 FOLDER holds the frames of the table below; those that are missing are left out. The sky's noise is
-as often negative as positive, no source is negative: what is found on the negated frame is false.
-Beside it, where a catalogue of the field exists, how many of its sources are found.
+as often negative as positive: what is found on the negated frame is false. Sources are cut out of
+it first, since no frame has pits in their place. Beside it, where a catalogue of the field exists,
+how many of its sources are found.
 """
 
 import argparse
@@ -26,11 +27,13 @@ import numpy as np  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
 from bgrem import detect, metrics  # noqa: E402
+from bgrem.simulate.measure import mask_sources  # noqa: E402
 from common.io import read_image  # noqa: E402
 
 FALSE_PER_MEGAPIXEL = (2, 10, 50)
 SWEEP, SWEEP_DENOISED, RATIO = (12.0, 1.2), (12.0, 0.02), 1.15
 MATCH = 3.0  # px
+Finder = Callable[[float], detect.Detections]
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ def found_sources(one: detect.Detections, truth: np.ndarray) -> int:
 
 
 def sweep(
-    positive: Callable[[float], detect.Detections],
-    negative: Callable[[float], detect.Detections],
+    positive: Finder,
+    negative: Finder,
     thresholds: tuple[float, float],
     truth: np.ndarray | None,
     most: float,
@@ -105,29 +108,38 @@ def sweep(
     return np.array(rows, float)
 
 
-def measure(pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any) -> dict[str, np.ndarray]:
-    """Return the curve of SExtractor's default settings and that on the denoised frame."""
+def measure(
+    pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any
+) -> tuple[dict[str, np.ndarray], float]:
+    """Return the curves of SExtractor's default settings and of ours; the noise's megapixels."""
     import sep
 
-    most = 1.5 * FALSE_PER_MEGAPIXEL[-1] * pixels.size / 1e6 + 2
-    missing = ~np.isfinite(pixels)
-    plain, ours = [], []
     kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
-    for sign in (1, -1):
-        filled = np.where(missing, 0, sign * pixels).astype(np.float64)
+
+    def both(frame: np.ndarray, denoised: np.ndarray, sigma: np.ndarray) -> tuple[Finder, Finder]:
+        missing = ~np.isfinite(frame)
+        filled = np.where(missing, 0, frame).astype(np.float64)
         sky = sep.Background(filled, mask=missing, bw=64, bh=64)
         flat = np.where(missing, 0, filled - sky.back())
-        plain.append(partial(_find, flat, noise=kept * sky.rms()))
-        result, noise = denoiser(sign * pixels)
-        ours.append(partial(_find, np.nan_to_num(result), noise=noise, **detect.DENOISED))
+        return (
+            partial(detect.detect_with_sep, flat, noise=kept * sky.rms()),
+            partial(detect.detect_with_sep, np.nan_to_num(denoised), noise=sigma,
+                    **detect.DENOISED),
+        )  # fmt: skip
+
+    background, denoised, sigma = denoiser(pixels)
+    frame = both(pixels, denoised, sigma)
+    missing = ~np.isfinite(pixels)
+    flat = np.where(missing, 0, pixels - background)
+    noise = np.where(missing | mask_sources(flat / sigma), np.nan, background - flat)
+    megapixels = float(np.isfinite(noise).sum() / 1e6)
+    negated = both(noise, *denoiser(noise)[1:])
+    most = 1.5 * FALSE_PER_MEGAPIXEL[-1] * megapixels + 2
+    names, sweeps = ("SExtractor default", "denoised"), (SWEEP, SWEEP_DENOISED)
     return {
-        "SExtractor default": sweep(*plain, SWEEP, truth, most),
-        "denoised": sweep(*ours, SWEEP_DENOISED, truth, most),
-    }
-
-
-def _find(pixels: np.ndarray, threshold: float, **options: Any) -> detect.Detections:
-    return detect.detect_with_sep(pixels, threshold, **options)
+        name: sweep(*finders, thresholds, truth, most)
+        for name, thresholds, *finders in zip(names, sweeps, frame, negated, strict=True)
+    }, megapixels
 
 
 def at_false(curve: np.ndarray, column: int, allowed: float) -> float:
@@ -148,13 +160,15 @@ def main() -> None:
     config = DenoiseConfig(model=args.model)
     model = load_for(config)
 
-    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
         done = denoise(pixels, config, model=model)
-        return done.result.pixels[..., 0], done.sigma[..., 0]
+        return tuple(part[..., 0] for part in
+                     (done.background.pixels, done.result.pixels, done.sigma))  # fmt: skip
 
     curves = {}
-    print("| frame | false per Mpx | SExtractor default | denoised | ratio | of the catalogue |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    head = ("frame", "noise", "false per Mpx", "SExtractor default", "denoised", "ratio",
+            "of the catalogue")  # fmt: skip
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for name, frame in FRAMES.items():
         path = args.folder / frame.file
         if not path.exists():
@@ -164,15 +178,16 @@ def main() -> None:
         truth = None
         if frame.truth and frame.reader:
             truth = frame.reader(args.folder / frame.truth, path)
-        found = curves[name] = measure(image.pixels[..., 0], truth, denoiser)
+        found, megapixels = measure(image.pixels[..., 0], truth, denoiser)
+        curves[name] = found
         for rate in FALSE_PER_MEGAPIXEL:
-            allowed = rate * image.pixels.size / 1e6
+            allowed = rate * megapixels
             plain, ours = (at_false(curve, 1, allowed) for curve in found.values())
             known = "-"
             if truth is not None:
                 known = " / ".join(f"{at_false(c, 2, allowed):.0f}" for c in found.values())
                 known += f" of {len(truth)}"
-            print(f"| {name} | {rate} | {plain:.0f} | {ours:.0f} | "
+            print(f"| {name} | {megapixels:.2f} Mpx | {rate} | {plain:.0f} | {ours:.0f} | "
                   f"{ours / max(plain, 1):.2f} | {known} |", flush=True)  # fmt: skip
         if args.pictures:
             args.pictures.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,10 @@
 
     python benchmarks/speed.py [--side 2048] [--repeat 3] [--json FILE]
 
-Six steps over a frame: our way (tiles of 576 px at most, compiled, the machine's quick precision) against
-the same network as the published script runs it (tiles of 256 px with the middle 200 kept,
-float32, eager, `tf.pad`, batch 10). Peak memory of frames with 4 and 16 times the tiles.
+Six steps over a frame: our way (tiles of 576 px at most, compiled, the machine's quick precision)
+against the same network as the published script runs it (tiles of 256 px with the middle 200 kept,
+float32, eager, `tf.pad`, batch 10, the embedding spread over the tile). Peak memory of frames with
+4 and 16 times the tiles.
 """
 
 import argparse

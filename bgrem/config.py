@@ -42,12 +42,17 @@ class SimulateConfig:
             raise ValueError(f"{self.preset}: no such preset. Known are {', '.join(PRESETS)}.")
         if self.shape is not None and (len(self.shape) != 2 or min(self.shape) < 16):
             raise ValueError(f"shape must be rows,columns of 16 or more. Received: {self.shape}")
-        for name in ("fwhm", "stars", "galaxies", "sky", "faint_structures", "star_slope"):
+        for name, least, most in _FIELD_RANGES:
             value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} must not be negative. Received: {value}")
-        if self.fwhm is not None and self.fwhm < 1:
-            raise ValueError(f"fwhm must be 1 px or more. Received: {self.fwhm}")
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{name} must be from {least} to {most}. Received: {value}")
+
+
+_FIELD_RANGES = (
+    ("seed", 0, 2**63), ("fwhm", 1, 100), ("beta", 1.1, 100), ("ellipticity", 0, 0.9),
+    ("stars", 0, 1e6), ("star_slope", 0.01, 2), ("galaxies", 0, 1e6), ("faint_structures", 0, 1e4),
+    ("sky", 0, 1e9), ("gradient", 0, 1.9), ("waves", 0, 0.3),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ class TrainConfig:
     network : str
         A row of `bgrem.networks.NETWORKS`.
     simulation : str
-        "any" (the whole domain), or an instrument's preset.
+        "any" (the whole optical domain), "gamma" (counts maps), or an instrument's preset.
     files : tuple of str
         Files or patterns of the user's own fields; then nothing is simulated.
     tile_median : bool
@@ -74,7 +79,7 @@ class TrainConfig:
     huber_delta: float = _option(0.5, "where Huber's loss turns linear", unit="noise")
     start_from: str = _option("", "model to fine-tune: a name or a folder")
 
-    simulation: str = _option("any", "any, or the preset of one instrument")
+    simulation: str = _option("any", "any, gamma, or the preset of one instrument")
     fields: int = _option(96, "simulated fields for training")
     validation_fields: int = _option(12, "simulated fields for validation")
     field_shape: tuple[int, ...] = _option((768, 768), "rows,columns of a simulated field")

@@ -26,8 +26,8 @@ class Model:
     network : keras.Model
         (noisy, noise_variance) -> background, or what the system's file says.
     description : dict
-        model.json: `network`, `schedule`, `background` ("smooth" or "tile-median"), `domain`
-        (what the training covered), `training` (what was done).
+        model.json: `network`, `schedule`, `background` ("smooth", "tile-median", "poisson"),
+        `domain` (what the training covered), `training` (what was done).
     sha256 : str
         Of weights.npz.
     """

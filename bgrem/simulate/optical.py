@@ -215,8 +215,6 @@ def _galaxy(rng, shape, flux, radius, sersic, kind) -> tuple[Any, ...]:
 
 def _power_law(rng, count, pivot, faintest, brightest, index) -> np.ndarray:
     """Draw fluxes with N(>f) = count (f / pivot)^-index between the two ends."""
-    if not index > 0:
-        raise ValueError(f"star_slope must be positive. Received: {index / 2.5:g}")
     number = rng.poisson(count * (faintest / pivot) ** -index)
     share = rng.uniform((brightest / faintest) ** -index, 1, number)
     return faintest * share ** (-1 / index)
