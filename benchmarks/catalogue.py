@@ -23,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import numpy as np  # noqa: E402
 from detection import KINDS as ALL_KINDS  # noqa: E402
-from real import FRAMES, MATCH, found_sources  # noqa: E402
+from real import FRAMES, MATCH, found_sources, negated_noise  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
 from bgrem import detect, metrics  # noqa: E402
@@ -215,7 +215,7 @@ def print_simulated(rows: dict[str, dict[str, dict[str, Any]]]) -> None:
 
 
 def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[dict[str, Any]]:
-    """Return a row for each method on a real frame and its negative."""
+    """Return a row for each method on a real frame and its negated noise."""
     from astropy.table import Table
 
     from bgrem.domain import measure_frame
@@ -228,16 +228,18 @@ def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[di
     truth = frame.reader(folder / frame.truth, path)  # type: ignore[misc, operator]
     flux = np.asarray(Table.read(folder / frame.truth)[REAL_FLUX[name]], float)  # type: ignore[operator]
     fwhm = measure_frame(image).fwhm
+    noise = negated_noise(pixels)
+    megapixels = float(np.isfinite(noise).sum() / 1e6)
     rows = []
     for label, method in methods.items():
-        found, negative = (run(method, sign * pixels, fwhm, 0.0) for sign in (1, -1))
+        found, negative = (run(method, one, fwhm, 0.0) for one in (pixels, noise))
         known = found_sources(detect.Detections(found.x, found.y, found.kron), truth)
         distance, partner = cKDTree(np.column_stack([found.x, found.y])).query(truth)
         both = (distance < MATCH) & (flux > np.median(flux)) & (found.aperture[partner] > 0)
         ratio = np.log(found.aperture[partner[both]] / flux[both])
         rows.append({
             "frame": name, "method": label, "found": len(found.x), "known": known,
-            "listed": len(truth), "false": len(negative.x) / pixels.size * 1e6,
+            "listed": len(truth), "false": len(negative.x) / megapixels,
             "scatter": float(1.4826 * np.median(abs(ratio - np.median(ratio)))),
             "seconds": found.seconds / pixels.size * 1e6,
         })  # fmt: skip
@@ -245,7 +247,7 @@ def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[di
 
 
 def print_real(rows: list[dict[str, Any]], *, title: bool) -> None:
-    head = ("frame", "method", "found", "of the table", "on the negative, per Mpx",
+    head = ("frame", "method", "found", "of the table", "false on negated noise, per Mpx",
             "flux scatter, brighter half", "s per Mpx")  # fmt: skip
     if title:
         print("\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))

@@ -27,6 +27,7 @@ import numpy as np  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
 from bgrem import detect, metrics  # noqa: E402
+from bgrem.normalise import whole_image_statistics  # noqa: E402
 from bgrem.simulate.measure import mask_sources  # noqa: E402
 from common.io import read_image  # noqa: E402
 
@@ -108,6 +109,14 @@ def sweep(
     return np.array(rows, float)
 
 
+def negated_noise(pixels: np.ndarray) -> np.ndarray:
+    """Return a frame (H, W) with its sign changed over the background, NaN where sources are."""
+    statistics = whole_image_statistics(pixels)
+    flat = np.where(np.isfinite(pixels), pixels - statistics.background, 0)
+    bright = ~np.isfinite(pixels) | mask_sources(flat / statistics.sigma)
+    return np.where(bright, np.nan, statistics.background - flat)
+
+
 def measure(
     pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any
 ) -> tuple[dict[str, np.ndarray], float]:
@@ -127,13 +136,10 @@ def measure(
                     **detect.DENOISED),
         )  # fmt: skip
 
-    background, denoised, sigma = denoiser(pixels)
-    frame = both(pixels, denoised, sigma)
-    missing = ~np.isfinite(pixels)
-    flat = np.where(missing, 0, pixels - background)
-    noise = np.where(missing | mask_sources(flat / sigma), np.nan, background - flat)
+    frame = both(pixels, *denoiser(pixels))
+    noise = negated_noise(pixels)
     megapixels = float(np.isfinite(noise).sum() / 1e6)
-    negated = both(noise, *denoiser(noise)[1:])
+    negated = both(noise, *denoiser(noise))
     most = 1.5 * FALSE_PER_MEGAPIXEL[-1] * megapixels + 2
     names, sweeps = ("SExtractor default", "denoised"), (SWEEP, SWEEP_DENOISED)
     return {
@@ -160,10 +166,9 @@ def main() -> None:
     config = DenoiseConfig(model=args.model)
     model = load_for(config)
 
-    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, ...]:
+    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         done = denoise(pixels, config, model=model)
-        return tuple(part[..., 0] for part in
-                     (done.background.pixels, done.result.pixels, done.sigma))  # fmt: skip
+        return done.result.pixels[..., 0], done.sigma[..., 0]
 
     curves = {}
     head = ("frame", "noise", "false per Mpx", "SExtractor default", "denoised", "ratio",

@@ -41,12 +41,13 @@ def validate_file(args: argparse.Namespace) -> int:
         args.output, done, extra={PARAMETERS: _parameters(args, config, denoising)},
         overwrite=args.overwrite,
     )  # fmt: skip
-    judged = [one for result in done.results for one in result.measures if one.passed is not None]
+    goals = [one for result in done.results for one in result.measures if one.wanted]
     report_outputs(args, {
         "input": args.input,
         "outputs": {"report": files["report.html"], "figures": files["report.json"]},
-        "goals": len(judged),
-        "missed": [one.name for one in judged if not one.passed],
+        "goals": len(goals),
+        "missed": [one.name for one in goals if one.passed is False],
+        "undecided": [one.name for one in goals if one.passed is None],
         "outside_domain": done.warnings,
         "model": model.name,
         "sha256": model.sha256,

@@ -17,7 +17,7 @@ Finder = Callable[[float], detect.Detections]
 MESHES, WIDTHS = (32, 64, 128), (0.7, 1.0, 1.3)
 DEFAULT_MESH = 64  # BACK_SIZE of SExtractor
 HIGHEST, LOWEST, LOWEST_DENOISED = 20.0, 1.2, 0.02  # sigma; what is left has little noise
-RATIO, COARSE = 1.25, 1.5  # of neighbouring thresholds; where settings are tried
+RATIO = 1.25  # of neighbouring thresholds
 FALSE_RATES = (5.0, 20.0, 50.0)  # per megapixel; the second is the headline
 HEADLINE = FALSE_RATES[1]
 CELLS = 4  # per axis: the units of the bootstrap
@@ -82,11 +82,11 @@ class Sweep:
     source that are not the source (pieces of it).
     """
 
-    def __init__(self, exam: Examination, method: Method, ratio: float = RATIO) -> None:
+    def __init__(self, exam: Examination, method: Method) -> None:
         self.exam, self.method = exam, method
         self.listed, self.area = self.list_and_area()
         rows: list[tuple[float, np.ndarray, np.ndarray]] = []
-        count = 1 + round(np.log(HIGHEST / method.lowest) / np.log(ratio))
+        count = 1 + round(np.log(HIGHEST / method.lowest) / np.log(RATIO))
         for threshold in np.geomspace(HIGHEST, method.lowest, count):
             rows.append((float(threshold), *self.count(float(threshold))))
             most = max(true.sum() for _, true, _ in rows)
@@ -225,6 +225,6 @@ def tuned_method(exam: Examination) -> Method:
 
     def share(setting: tuple[int, np.ndarray]) -> float:
         tried = make_method(first, TUNED, with_settings(*setting))
-        return Sweep(first, tried, COARSE).share_at(HEADLINE)
+        return Sweep(first, tried).share_at(HEADLINE)
 
     return make_method(exam, TUNED, with_settings(*max(settings, key=share)))
