@@ -14,6 +14,8 @@ SMOOTHING = (1.5, 5.0)  # px; scales on which sources are looked for
 SMALLEST_MESH = 16
 FILTER = 3  # meshes; median filter between them
 ROUNDS = 3
+CREST, CREST_SHARE = 0.75, 0.02  # noise; part of the free pixels
+SKEWED = 2.5  # bright side : dark side of what varies; more is an object, not a sky
 ENOUGH = 1_000_000  # pixels that give the noise to a thousandth
 FAINTEST = 0.3  # of the noise: fainter and wider light cannot be told from a varying sky
 
@@ -89,15 +91,30 @@ def whole_image_statistics(
     if not noise > 0:
         raise ValueError("the image is constant: it has no noise that could be removed.")
     flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
-    background, sigma = _mesh(flat, missing, mesh // 2)  # a fine one first: waves are no sources
+    fine, _ = _mesh(flat, missing, mesh // 2)  # waves are no sources
+    calm = missing | _sources(flat - fine, missing, 1.0)
+    mask = calm
     for _ in range(ROUNDS):
-        mask = missing | _sources(flat - background, missing, 1.0)
         background, sigma = _mesh(flat, mask, mesh)
+        mask = missing | _sources(flat - background, missing, 1.0)
+    if _is_wavy(fine, background, ~calm):
+        background, sigma = _mesh(flat, calm, mesh // 2)
     # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
     return Statistics(
         (background * noise + trend + middle).astype(np.float32),
         (np.maximum(sigma, 0.7) * noise).astype(np.float32),
     )
+
+
+def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool:
+    """Return whether crests of the sky were taken for sources, which leaves even more of them.
+
+    Then a finer mesh lies above the background where nothing stands out of it, and it varies to
+    both sides; around galaxies, which must not be followed, it varies to the bright one.
+    """
+    low, middle, high = np.percentile(fine, (5, 50, 95))
+    crests = (fine - background > CREST)[free].mean() if free.any() else 0.0
+    return bool(crests > CREST_SHARE and high - middle < SKEWED * (middle - low))
 
 
 def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:

@@ -84,3 +84,13 @@ def test_the_noise_has_the_image_s_unit_where_sources_cover_nearly_everything():
     stars = 1e3 * rng.exponential(1, (128, 128)) * (rng.uniform(size=(128, 128)) < 0.005)
     pixels = ndimage.gaussian_filter(stars, 1.5) + rng.normal(0, 1, stars.shape)
     assert np.median(whole_image_statistics(1e-5 * pixels).sigma) == pytest.approx(1e-5, rel=0.5)
+
+
+def test_waves_of_a_bright_sky_are_not_taken_for_sources():
+    # crests of 2 sigma, 200 px wide, and a corner that no cubic polynomial follows
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:512, :512] / 512
+    sky = 2 * np.sin(9 * (y + 0.3 * x)) + 8 * np.exp(-np.hypot(y - 1, x) / 0.15)
+    pixels = 1000 + sky + rng.normal(0, 1, sky.shape)
+    error = whole_image_statistics(pixels).background - 1000 - sky
+    assert error.std() < 0.3
