@@ -33,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "galaxies": {"preset": "decam", "stars": 300.0, "galaxies": 2500.0},
     "sharp": {"preset": "ztf", "fwhm": 2.1, "stars": 2000.0},
     "moonlit": {"preset": "meerlicht", "stars": 2000.0, "sky": 15e3, "gradient": 0.25},
+    "wavy": {"preset": "meerlicht", "stars": 2000.0, "sky": 15e3, "gradient": 0.25, "waves": 0.02},
 }
 SWEEP = (12.0, 1.2)  # sigma of the filtered image
 SWEEP_DENOISED = (12.0, 0.02)  # sigma of the observed image: little noise is left

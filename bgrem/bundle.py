@@ -22,7 +22,12 @@ QUALITY = "DQ"
 
 
 def write_bundle(
-    path: Path, done: Denoised, result: AstroImage, quality: np.ndarray, *, overwrite: bool
+    path: Path,
+    done: Denoised,
+    result: AstroImage,
+    quality: np.ndarray | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write a bundle.
 
@@ -34,8 +39,8 @@ def write_bundle(
         Background and residual are taken from here.
     result : AstroImage
         The denoised image with the cards that its file is to have.
-    quality : array, shape (H, W, C), uint8
-        Of `bgrem.quality.quality_plane`.
+    quality : array, shape (H, W, C), uint8, optional
+        Of `bgrem.quality.quality_plane`; without it there is no DQ.
     """
     header = header_of(result)
     science = result.with_pixels(result.pixels, cards=[("EXTNAME", "SCI", "denoised image")])
@@ -43,7 +48,8 @@ def write_bundle(
         write_image(temporary, science, overwrite=True)
         for name, part in zip(PARTS, (done.background, done.residual), strict=True):
             append_plane(temporary, name, part.pixels, header)
-        append_plane(temporary, QUALITY, quality, header, quality_cards())
+        if quality is not None:
+            append_plane(temporary, QUALITY, quality, header, quality_cards())
 
 
 def restore(path: str | os.PathLike[str]) -> AstroImage:

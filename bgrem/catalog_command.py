@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def _catalog_file(
         done = read_denoised(args.denoised, image, args, denoising)
     else:
         image, outside = guard_image(image, denoising.model, args)
-    with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+    # TensorFlow announces itself, whatever it is told
+    with cli.silenced_stderr(), warnings.catch_warnings(record=True) as raised:
         from bgrem.cataloguing import catalog
 
         if done is None and image.shape[-1] == 1 and not loaded:
@@ -92,6 +94,7 @@ def _catalog_file(
         model = loaded[0] if loaded else None
         found = catalog(image, config, denoising=denoising, done=done, model=model)
     notes = found.table.meta["notes"]
+    notes += [str(one.message).rstrip(".") for one in raised if one.category is UserWarning]
     if notes and not args.quiet:
         print(f"{TOOL}: {image.name}: {'; '.join(notes)}", file=sys.stderr)
     _write(path, image, found, files, args, (config, denoising), model)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,11 @@ def run_sextractor(
         If SExtractor is not installed.
     ValueError
         If it fails.
+
+    Warns
+    -----
+    UserWarning
+        If it gives up on blends.
     """
     from astropy.io import fits
 
@@ -183,7 +189,7 @@ def run_sextractor(
     (folder / "empty.sex").write_text("")
     everywhere = {
         "CATALOG_NAME": str(folder / "found.fits"), "CATALOG_TYPE": "FITS_1.0",
-        "PARAMETERS_NAME": str(folder / "columns"), "VERBOSE_TYPE": "QUIET",
+        "PARAMETERS_NAME": str(folder / "columns"), "VERBOSE_TYPE": "NORMAL",
         "ANALYSIS_THRESH": options["DETECT_THRESH"], "DETECT_MINAREA": str(MINIMUM_AREA),
         "DEBLEND_NTHRESH": str(DEBLEND_LEVELS), "FILTER": "N",
         "MEMORY_OBJSTACK": "65000", "MEMORY_PIXSTACK": "5000000",
@@ -202,6 +208,11 @@ def run_sextractor(
     if ended.returncode:
         reason = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ValueError(f"SExtractor failed: {reason}")
+    if "Deblending overflow" in ended.stderr:
+        warnings.warn(
+            "SExtractor's deblending overflows: blends of many sources stay one, or are lost. "
+            "Raise the threshold, or take the library sep.", stacklevel=2,
+        )  # fmt: skip
     with fits.open(folder / "found.fits", memmap=False) as hdus:
         table: np.ndarray = np.array(hdus[1].data)
     return table

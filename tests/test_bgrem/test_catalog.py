@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from bgrem import CatalogConfig, Denoised, catalog, detect
@@ -277,3 +278,14 @@ def test_stamps_for_psfex_hold_the_source_and_no_other(field, perfect):
 def test_impossible_settings_are_refused(setting, value):
     with pytest.raises(ValueError, match=setting):
         CatalogConfig(**{setting: value})
+
+
+@NEEDS_SEXTRACTOR
+def test_sextractor_giving_up_on_blends_is_said():
+    # thousands of peaks that all hang together
+    rng = np.random.default_rng(0)
+    crowd = 3 + 8 * ndimage.gaussian_filter(rng.normal(size=(640, 640)), 1.2)
+    with pytest.warns(UserWarning, match="deblending overflows"):
+        detect.detect_with_sextractor(
+            crowd, 0.5, relative=False, background=False, **detect.DENOISED
+        )
