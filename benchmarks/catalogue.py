@@ -229,7 +229,6 @@ def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[di
     flux = np.asarray(Table.read(folder / frame.truth)[REAL_FLUX[name]], float)  # type: ignore[operator]
     fwhm = measure_frame(image).fwhm
     noise = negated_noise(pixels)
-    megapixels = float(np.isfinite(noise).sum() / 1e6)
     rows = []
     for label, method in methods.items():
         found, negative = (run(method, one, fwhm, 0.0) for one in (pixels, noise))
@@ -239,7 +238,7 @@ def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[di
         ratio = np.log(found.aperture[partner[both]] / flux[both])
         rows.append({
             "frame": name, "method": label, "found": len(found.x), "known": known,
-            "listed": len(truth), "false": len(negative.x) / megapixels,
+            "listed": len(truth), "false": len(negative.x) / pixels.size * 1e6,
             "scatter": float(1.4826 * np.median(abs(ratio - np.median(ratio)))),
             "seconds": found.seconds / pixels.size * 1e6,
         })  # fmt: skip

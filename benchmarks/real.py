@@ -3,8 +3,8 @@
     python benchmarks/real.py FOLDER [--model optical] [--json FILE] [--pictures DIR]
 
 FOLDER holds the frames of the table below; those that are missing are left out. The sky's noise is
-as often negative as positive: what is found on the negated frame is false. Sources are cut out of
-it first, since no frame has pits in their place. Beside it, where a catalogue of the field exists,
+as often negative as positive: what is found on the negated frame is false. Noise of other places
+takes the place of its sources first, since no frame has pits there. Beside it, where a catalogue of the field exists,
 how many of its sources are found.
 """
 
@@ -27,8 +27,8 @@ import numpy as np  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
 from bgrem import detect, metrics  # noqa: E402
+from bgrem.examination import Planes, own_noise  # noqa: E402
 from bgrem.normalise import whole_image_statistics  # noqa: E402
-from bgrem.simulate.measure import mask_sources  # noqa: E402
 from common.io import read_image  # noqa: E402
 
 FALSE_PER_MEGAPIXEL = (2, 10, 50)
@@ -110,17 +110,18 @@ def sweep(
 
 
 def negated_noise(pixels: np.ndarray) -> np.ndarray:
-    """Return a frame (H, W) with its sign changed over the background, NaN where sources are."""
-    statistics = whole_image_statistics(pixels)
-    flat = np.where(np.isfinite(pixels), pixels - statistics.background, 0)
-    bright = ~np.isfinite(pixels) | mask_sources(flat / statistics.sigma)
-    return np.where(bright, np.nan, statistics.background - flat)
+    """Return a frame (H, W) with its sign changed over the background, and without sources.
+
+    Noise of other places takes their place, as in `bgrem validate`.
+    """
+    found = whole_image_statistics(pixels)
+    planes = Planes(pixels, pixels, found.background, found.sigma)
+    noise = own_noise(planes, np.random.default_rng(0))
+    return found.background - found.sigma * noise
 
 
-def measure(
-    pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any
-) -> tuple[dict[str, np.ndarray], float]:
-    """Return the curves of SExtractor's default settings and of ours; the noise's megapixels."""
+def measure(pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any) -> dict[str, np.ndarray]:
+    """Return the curve of SExtractor's default settings and that on the denoised frame."""
     import sep
 
     kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
@@ -138,14 +139,13 @@ def measure(
 
     frame = both(pixels, *denoiser(pixels))
     noise = negated_noise(pixels)
-    megapixels = float(np.isfinite(noise).sum() / 1e6)
     negated = both(noise, *denoiser(noise))
-    most = 1.5 * FALSE_PER_MEGAPIXEL[-1] * megapixels + 2
+    most = 1.5 * FALSE_PER_MEGAPIXEL[-1] * pixels.size / 1e6 + 2
     names, sweeps = ("SExtractor default", "denoised"), (SWEEP, SWEEP_DENOISED)
     return {
         name: sweep(*finders, thresholds, truth, most)
         for name, thresholds, *finders in zip(names, sweeps, frame, negated, strict=True)
-    }, megapixels
+    }
 
 
 def at_false(curve: np.ndarray, column: int, allowed: float) -> float:
@@ -171,7 +171,7 @@ def main() -> None:
         return done.result.pixels[..., 0], done.sigma[..., 0]
 
     curves = {}
-    head = ("frame", "noise", "false per Mpx", "SExtractor default", "denoised", "ratio",
+    head = ("frame", "false per Mpx", "SExtractor default", "denoised", "ratio",
             "of the catalogue")  # fmt: skip
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for name, frame in FRAMES.items():
@@ -183,16 +183,15 @@ def main() -> None:
         truth = None
         if frame.truth and frame.reader:
             truth = frame.reader(args.folder / frame.truth, path)
-        found, megapixels = measure(image.pixels[..., 0], truth, denoiser)
-        curves[name] = found
+        found = curves[name] = measure(image.pixels[..., 0], truth, denoiser)
         for rate in FALSE_PER_MEGAPIXEL:
-            allowed = rate * megapixels
+            allowed = rate * image.pixels.size / 1e6
             plain, ours = (at_false(curve, 1, allowed) for curve in found.values())
             known = "-"
             if truth is not None:
                 known = " / ".join(f"{at_false(c, 2, allowed):.0f}" for c in found.values())
                 known += f" of {len(truth)}"
-            print(f"| {name} | {megapixels:.2f} Mpx | {rate} | {plain:.0f} | {ours:.0f} | "
+            print(f"| {name} | {rate} | {plain:.0f} | {ours:.0f} | "
                   f"{ours / max(plain, 1):.2f} | {known} |", flush=True)  # fmt: skip
         if args.pictures:
             args.pictures.mkdir(parents=True, exist_ok=True)
