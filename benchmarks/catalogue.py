@@ -6,7 +6,6 @@
 --real, on frames with a table of their sources (see real.py). `benchmarks/README.md` says more.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -22,16 +21,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 import numpy as np  # noqa: E402
-from detection import KINDS as ALL_KINDS  # noqa: E402
+from detection import SHAPE, draw_fields, field_parser  # noqa: E402
 from real import FRAMES, MATCH, found_sources, negated_noise  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
 from bgrem import detect, metrics  # noqa: E402
-from bgrem.simulate.optical import PointSpread, SimulatedField, simulate_field  # noqa: E402
+from bgrem.simulate.optical import PointSpread, SimulatedField  # noqa: E402
 
 FIRST_SEED = 78_000
-SHAPE = (1024, 1024)
-KINDS = {name: ALL_KINDS[name] for name in ("survey", "crowded", "galaxies")}
+KINDS = ("survey", "crowded", "galaxies")
 APERTURE = 5.0  # px; SExtractor's default
 EDGES = (3.0, 5.0, 10.0, 30.0, 100.0, np.inf)  # of the true signal-to-noise ratio
 BRIGHT = 10.0  # signal-to-noise ratio from which centroids are compared
@@ -280,11 +278,7 @@ def all_methods(model: str) -> dict[str, Method]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fields", type=int, default=4, help="of each kind")
-    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--model", default="optical")
+    parser = field_parser(__doc__, FIRST_SEED, KINDS)
     parser.add_argument("--real", type=Path, metavar="DIR", help="with the frames of real.py")
     parser.add_argument("--json", type=Path, help="write the tables")
     args = parser.parse_args()
@@ -293,14 +287,12 @@ def main() -> None:
     megapixels = args.fields * SHAPE[0] * SHAPE[1] / 1e6
     for kind in args.kinds.split(",") if args.fields else []:
         judged: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
-        for number in range(args.fields):
-            seed = args.first_seed + 100 * list(KINDS).index(kind) + number
-            field = simulate_field(shape=SHAPE, seed=seed, **KINDS[kind])
+        for seed, field in draw_fields(args, kind, SHAPE):
             share = inside_aperture(field)
             for name, method in methods.items():
                 found = run(method, field.observed, field.fwhm, field.instrument.gain)
                 judged[name].append(judge(found, field, share))
-                print(f"{kind} {number}, {name}: {found.seconds:.0f} s", file=sys.stderr)
+                print(f"{kind} {seed}, {name}: {found.seconds:.0f} s", file=sys.stderr)
         simulated[kind] = {name: summarise(one, megapixels) for name, one in judged.items()}
     if simulated:
         print_simulated(simulated)

@@ -6,7 +6,6 @@ Share of pixels whose |truth - result| is within SIGMA68 and SIGMA95, of all pix
 brightest signal within 5x5 px. 68.27 and 95.45 % are right.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from detection import KINDS  # noqa: E402
+from detection import KINDS, draw_fields, field_parser  # noqa: E402
 
 from bgrem.calibration import (  # noqa: E402
     coverage_table,
@@ -28,7 +27,6 @@ from bgrem.calibration import (  # noqa: E402
 from bgrem.config import DenoiseConfig  # noqa: E402
 from bgrem.denoising import load_for  # noqa: E402
 from bgrem.models import read_description  # noqa: E402
-from bgrem.simulate.optical import simulate_field  # noqa: E402
 from bgrem.uncertainty import load_calibration  # noqa: E402
 
 FIRST_SEED = 79_000  # calibration: 62,000 up; training: 1,000,000 up
@@ -37,11 +35,7 @@ PIXELS = 10_000  # of each field and range of signal
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fields", type=int, default=4, help="of each kind")
-    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--model", default="optical")
+    parser = field_parser(__doc__, FIRST_SEED, KINDS)
     parser.add_argument("--calibration", type=Path, help="default: the model's own")
     parser.add_argument("--json", type=Path, help="write the tables")
     args = parser.parse_args()
@@ -51,9 +45,7 @@ def main() -> None:
     tables, everything = {}, []
     for kind in args.kinds.split(","):
         samples = []
-        for number in range(args.fields):
-            seed = args.first_seed + 100 * list(KINDS).index(kind) + number
-            field = simulate_field(shape=SHAPE, seed=seed, **KINDS[kind])
+        for seed, field in draw_fields(args, kind, SHAPE):
             pair = (field.observed, saturated_truth(field))
             samples.append(sample_pair(pair, config, model, number=PIXELS, seed=seed))
         tables[kind] = coverage_table(samples, calibration)

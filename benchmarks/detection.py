@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,27 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         print("| " + " | ".join(cells) + " |")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def field_parser(about: str, first_seed: int, kinds: dict[str, Any]) -> argparse.ArgumentParser:
+    """Return the flags of a benchmark on simulated fields."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--fields", type=int, default=4, help="of each kind")
-    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--kinds", default=",".join(kinds), help=f"of {', '.join(kinds)}")
+    parser.add_argument("--first-seed", type=int, default=first_seed)
     parser.add_argument("--model", default="optical")
+    return parser
+
+
+def draw_fields(
+    args: argparse.Namespace, kind: str, shape: tuple[int, int]
+) -> Iterator[tuple[int, SimulatedField]]:
+    """Give seed and field, `args.fields` times."""
+    for number in range(args.fields):
+        seed = args.first_seed + 100 * list(KINDS).index(kind) + number
+        yield seed, simulate_field(shape=shape, seed=seed, **KINDS[kind])
+
+
+def main() -> None:
+    parser = field_parser(__doc__, FIRST_SEED, KINDS)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--no-sextractor", action="store_true", help="the library sep only")
     parser.add_argument("--json", type=Path, help="write all curves and the table")
@@ -164,10 +180,8 @@ def main() -> None:
         print(f"SExtractor is missing, its rows too: {detect.INSTALL_SEXTRACTOR}", file=sys.stderr)
     results: dict[str, list[dict[str, Any]]] = {}
     for kind in args.kinds.split(","):
-        for number in range(args.fields):
+        for seed, field in draw_fields(args, kind, SHAPE):
             start = time.perf_counter()
-            seed = args.first_seed + 100 * list(KINDS).index(kind) + number
-            field = simulate_field(shape=SHAPE, seed=seed, **KINDS[kind])
             found = curves(field, denoiser, sextractor=sextractor)
             listed = metrics.listed_number(field.catalogue)
             true = {
@@ -179,7 +193,7 @@ def main() -> None:
                 "seed": seed, "listed": listed, "true": true,
                 "curves": {name: curve.tolist() for name, curve in found.items()},
             })  # fmt: skip
-            print(f"{kind} {number}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+            print(f"{kind} {seed}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     rows = table(results)
     print_table(rows)
     if args.json:

@@ -4,8 +4,8 @@
 
 FOLDER holds the frames of the table below; those that are missing are left out. The sky's noise is
 as often negative as positive: what is found on the negated frame is false. Noise of other places
-takes the place of its sources first, since no frame has pits there. Beside it, where a catalogue of the field exists,
-how many of its sources are found.
+takes the place of its sources first, since no frame has pits there. Beside it, where a catalogue of
+the field exists, how many of its sources are found.
 """
 
 import argparse

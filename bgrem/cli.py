@@ -221,6 +221,9 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
     "denoise": (_denoise_flags, _denoise,
         "Take background and noise off survey images. Writes <prefix><stem>_denoised and "
         "<stem>_denoisedParams.json; sources keep their place and units."),
+    "catalog": (_catalog_flags, _catalog,
+        "Find sources on the denoised image and measure them on the original. Writes a catalogue "
+        "with SExtractor's columns, and its settings as JSON."),
     "validate": (_validate_flags, _validate,
         "Prove a model on your own frame. Injects stars, galaxies and halos (--seed draws them), "
         "compares with SExtractor, measures noise; writes a folder with report.html, report.json "
@@ -228,18 +231,15 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
     "calibrate": (_calibrate_flags, _calibrate,
         "Fit the uncertainty of a model to fields with truth. One half of them gives the "
         "calibration, the other the coverage that is printed."),
+    "restore": (_restore_flags, _restore, "Give back the input of a bundle, pixel for pixel."),
     "reproduce": (_reproduce_flags, _reproduce,
         "Run again what made a file, and compare the pixels. Exit code 0: identical, 1: not."),
-    "restore": (_restore_flags, _restore, "Give back the input of a bundle, pixel for pixel."),
     "simulate": (_simulate_flags, _simulate,
         "Simulate fields with truth. Writes <preset>_<seed>.fits with the extensions OBSERVED, "
         "SOURCES, BACKGROUND, NOISE and CATALOGUE."),
     "train": (_train_flags, _train,
         "Train or fine-tune a model on simulations or on own fields. The folder gets weights, "
         "history, checkpoint and card."),
-    "catalog": (_catalog_flags, _catalog,
-        "Find sources on the denoised image and measure them on the original. Writes a catalogue "
-        "with SExtractor's columns, and its settings as JSON."),
     "models": (_models_flags, _models, "List the models of the package."),
 }  # fmt: skip
 
