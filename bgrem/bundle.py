@@ -1,6 +1,7 @@
 """SCI, BKG, RESIDUAL and DQ in one FITS file, from which the input comes back exactly."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from bgrem.exposure import header_of
 from bgrem.quality import quality_cards
 from common.atomic import atomic_write
 from common.fits_planes import append_plane, require_plain_fits
-from common.image import AstroImage
+from common.image import AstroImage, Card
 from common.io import read_image, write_image
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PARTS = ("BKG", "RESIDUAL")
 QUALITY = "DQ"
+CHANNELS = "BGCHAN"
 
 
 def write_bundle(
@@ -27,6 +29,7 @@ def write_bundle(
     result: AstroImage,
     quality: np.ndarray | None = None,
     *,
+    channels: Sequence[int] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a bundle.
@@ -41,9 +44,14 @@ def write_bundle(
         The denoised image with the cards that its file is to have.
     quality : array, shape (H, W, C), uint8, optional
         Of `bgrem.quality.quality_plane`; without it there is no DQ.
+    channels : sequence of int, optional
+        Planes of the file that the image holds, if not all.
     """
     header = header_of(result)
-    science = result.with_pixels(result.pixels, cards=[("EXTNAME", "SCI", "denoised image")])
+    cards: list[Card] = [("EXTNAME", "SCI", "denoised image")]
+    if channels:
+        cards.append((CHANNELS, ",".join(map(str, channels)), "planes that were denoised"))
+    science = result.with_pixels(result.pixels, cards=cards)
     with atomic_write(require_plain_fits(path, "a bundle"), overwrite) as temporary:
         write_image(temporary, science, overwrite=True)
         for name, part in zip(PARTS, (done.background, done.residual), strict=True):
@@ -62,13 +70,15 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
     """
     from astropy.io import fits
 
-    science = read_image(path, hdu="SCI", zeros="data")
     with fits.open(path, memmap=False, checksum=True) as hdus:
         found = {hdu.name: hdu for hdu in hdus}  # the last of a name: others are the input's
         missing = [name for name in PARTS if name not in found]
         if missing:
             raise ValueError(f"{path}: not a bundle, {', '.join(missing)} missing.")
         background, residual = (_planes(found[name]) for name in PARTS)
+        planes = str(hdus["SCI"].header.get(CHANNELS, "")) if "SCI" in hdus else ""
+    channels = tuple(int(one) for one in planes.split(",")) if planes else None
+    science = read_image(path, hdu="SCI", channels=channels, zeros="data")
     if background.shape != science.shape or residual.shape != science.shape:
         raise ValueError(f"{path}: SCI, BKG and RESIDUAL differ in shape.")
     restored = restore_pixels(science.pixels, background, residual)

@@ -141,7 +141,7 @@ def read_denoised(
     found = whole_image_statistics(image.pixels[..., 0], mesh=denoising.mesh)
     background = image.with_pixels(found.background)
     if bundle:
-        background = read_image(path, hdu=PARTS[0], channels=args.channels, zeros="data")
+        background = read_image(path, hdu=PARTS[0], zeros="data")
     residual = image.pixels - result.pixels - background.pixels
     sigma = np.asarray(found.sigma)[..., None]
     return Denoised(result, background, image.with_pixels(residual), sigma)

@@ -47,6 +47,8 @@ class Run:
         What made the files.
     header : astropy.io.fits.Header
         Of the input.
+    channels : tuple of int or None
+        Planes of the input that the image holds, None: all.
     """
 
     image: AstroImage
@@ -58,6 +60,7 @@ class Run:
     cards: tuple[Card, ...]
     history: list[str]
     header: "fits.Header"
+    channels: tuple[int, ...] | None
     overwrite: bool
 
     def carried(self, option: str, part: AstroImage) -> AstroImage:
@@ -94,7 +97,7 @@ def write_denoised(
         image=image, done=done, files=files, outside=outside, calibration=calibration,
         calibration_name=args.calibration.name if args.calibration else "",
         cards=cards, history=history_lines(COMMAND, __version__, path, parameters),
-        header=header_of(image), overwrite=args.overwrite,
+        header=header_of(image), channels=args.channels, overwrite=args.overwrite,
     )  # fmt: skip
     for option, (_, write) in PARTS.items():
         if option in files:
@@ -122,7 +125,9 @@ def _write_residual(run: Run, file: Path) -> None:
 
 def _write_bundle(run: Run, file: Path) -> None:
     result = run.carried("bundle", run.done.result)
-    write_bundle(file, run.done, result, run.quality(), overwrite=run.overwrite)
+    write_bundle(
+        file, run.done, result, run.quality(), channels=run.channels, overwrite=run.overwrite
+    )
 
 
 def _write_uncertainty(run: Run, file: Path) -> None:

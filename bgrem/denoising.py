@@ -16,6 +16,7 @@ from bgrem.tiling import TilePlan, map_tiles
 from common.image import AstroImage
 
 Progress = Callable[[int], None]
+SMALLEST = 128  # px; side of a tile where memory runs out
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,9 +197,11 @@ def _with_less_memory(
             return map_tiles(scaled, plan, function, batch_size=batch_size, progress=progress)
         except Exception as error:
             exhausted = "ResourceExhausted" in type(error).__name__ or "OOM" in str(error)
-            if not (exhausted or isinstance(error, MemoryError)) or (tile, batch_size) == (128, 1):
+            if not (exhausted or isinstance(error, MemoryError)) or (
+                tile <= SMALLEST and batch_size == 1
+            ):
                 raise
-            tile, batch_size = (tile, 1) if batch_size > 1 else (max(128, tile // 32 * 16), 1)
+            tile, batch_size = (tile, 1) if batch_size > 1 else (max(SMALLEST, tile // 32 * 16), 1)
 
 
 def fill_missing(scaled: np.ndarray, missing: np.ndarray, seed: int = 0) -> np.ndarray:

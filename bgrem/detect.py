@@ -200,11 +200,16 @@ def run_sextractor(
         everywhere |= {"FILTER": "Y", "FILTER_NAME": str(folder / "filter")}
     settings = {**everywhere, **options}
     flags = [part for name in settings for part in (f"-{name}", settings[name])]
-    ended = subprocess.run(
-        [command, ",".join(names), "-c", str(folder / "empty.sex"), *flags],
-        capture_output=True, text=True,
-        timeout=300 + images[0].size / 1e5,  # seconds; ten times what a crowded frame takes
-    )  # fmt: skip
+    limit = 300 + images[0].size / 1e5  # seconds; ten times what a crowded frame takes
+    try:
+        ended = subprocess.run(
+            [command, ",".join(names), "-c", str(folder / "empty.sex"), *flags],
+            capture_output=True, text=True, timeout=limit,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ValueError(
+            f"SExtractor is not done after {limit:.0f} s. Raise the threshold."
+        ) from None
     if ended.returncode:
         reason = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ValueError(f"SExtractor failed: {reason}")

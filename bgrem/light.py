@@ -146,7 +146,8 @@ class SharedLight:
         self.core_fwhm = 2 * np.sqrt(np.maximum(area, 1) / np.pi)
         self.ratio, self.theta = np.clip(whole.b / whole.a, FLATTEST, 1), whole.theta
         half = np.maximum(WINDOW * whole.a, CORE_WINDOW * self.core_fwhm)
-        half = np.minimum(np.ceil(np.maximum(half, reach)) + 1, LARGEST_WINDOW).astype(int)
+        half = np.maximum(np.minimum(half, LARGEST_WINDOW), reach)
+        half = np.ceil(half + np.hypot(whole.x - core.x, whole.y - core.y)).astype(int) + 1
         self.half = np.maximum(half, self._extent())
         self.total = np.zeros(segmentation.shape)
         own = np.zeros(segmentation.shape)

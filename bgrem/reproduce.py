@@ -18,6 +18,7 @@ from bgrem.config import DenoiseConfig
 from common import cli
 from common.provenance import datasum, parse_history
 
+LONGEST = 60  # characters of a value in HISTORY that is read as a number
 SAME_PIXELS_NEED = {"BGVERS": "version", "BGDEVICE": "device", "BGENGINE": "software"}
 
 
@@ -108,12 +109,15 @@ def read_record(path: Path) -> Record:
         raise ValueError(f"{path}: is not a file of {', '.join(REPLAYS)} (BGTOOL is {command!r}).")
     try:
         _, _, texts = parse_history([str(line) for line in header.get("HISTORY", ())], command)
-        flags = {name: _flag_value(texts.pop(name, "None")) for name in INPUT_FLAGS}
+        flags = {name: _flag_value(name, texts.pop(name, "None")) for name in INPUT_FLAGS}
         config = parse_config(REPLAYS[command].config, texts)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     cards = {name: header[name] for name in header if str(name).startswith("BG")}
-    return Record(command, cards, config, flags)
+    record = Record(command, cards, config, flags)
+    if record.part not in REPLAYS[command].parts:
+        raise ValueError(f"{path}: BGPART is {record.part!r}, which {command} does not write.")
+    return record
 
 
 def parse_config(config: type, texts: dict[str, str]) -> Any:
@@ -143,7 +147,7 @@ def parse_config(config: type, texts: dict[str, str]) -> Any:
 
 def _literal(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
     try:
-        value = ast.literal_eval(text)
+        value = ast.literal_eval(text[:LONGEST])
     except (ValueError, SyntaxError):
         value = None
     if float in kinds and type(value) is int:
@@ -153,12 +157,18 @@ def _literal(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
     return value
 
 
-def _flag_value(text: str) -> Any:
-    """Return None, a boolean or numbers; all else is the text that it is on the command line."""
-    known = {"None": None, "True": True, "False": False}
-    if text in known:
-        return known[text]
-    return ast.literal_eval(text) if text.startswith("(") else text
+def _flag_value(name: str, text: str) -> Any:
+    """Return the value of an input flag: None, a boolean, plane numbers, or its text."""
+    if text == "None":
+        return None
+    if name == "verify":
+        return _literal(name, text, (bool,))
+    if name != "channels":
+        return text
+    numbers = [one.strip() for one in text.strip("()").split(",") if one.strip()]
+    if not numbers or not all(one.isdecimal() for one in numbers):
+        raise ValueError(f"HISTORY has channels = {text[:LONGEST]}, which are no numbers.")
+    return tuple(map(int, numbers))
 
 
 def _as_arguments(flag: str, value: Any) -> list[str]:
@@ -209,9 +219,10 @@ def compare(file: Path, again: Path, record: Record) -> dict[str, Any]:
     hdu = REPLAYS[record.command].parts[record.part]
     first, second = (_part_pixels(one, hdu, record) for one in (file, again))
     sums = [datasum(one) for one in (first, second)]
-    difference = None
-    if first.shape == second.shape:
-        both = np.isfinite(first) & np.isfinite(second)
+    same = first.shape == second.shape
+    identical, difference = same and np.array_equal(first, second, equal_nan=True), None
+    if same and np.array_equal(np.isfinite(first), np.isfinite(second)):
+        both = np.isfinite(first)
         apart = np.abs(np.where(both, first, 0) - np.where(both, second, 0))
         difference = float(apart.max(initial=0))
     now = _header(again)
@@ -221,7 +232,7 @@ def compare(file: Path, again: Path, record: Record) -> dict[str, Any]:
         if record.cards.get(name) != now.get(name)
     }
     return {
-        "identical": sums[0] == sums[1], "datasum": sums,
+        "identical": identical, "datasum": sums,
         "largest_difference": difference, "differs": changed,
     }  # fmt: skip
 
@@ -233,7 +244,9 @@ def describe(outcome: dict[str, Any]) -> list[str]:
     if outcome["identical"]:
         return [*lines, f"identical (DATASUM {first})"]
     difference = outcome["largest_difference"]
-    apart = "shapes differ" if difference is None else f"largest difference {difference:g}"
+    apart = "shapes or missing pixels differ"
+    if difference is not None:
+        apart = f"largest difference {difference:g}"
     return [*lines, f"not identical: {apart} (DATASUM {first}, now {second})"]
 
 
@@ -267,11 +280,16 @@ def _suffix(path: Path) -> str:
 
 
 def _find(given: Path | None, file: Path, name: Any, what: str, flag: str) -> Path:
-    """Return the file that was given, or the one of this name beside `file` or in this folder."""
+    """Return the file that was given, or the one of this name beside `file` or in this folder.
+
+    A header may say anything: only a bare name is looked for.
+    """
+    if given is None and (Path(str(name)).name != str(name) or name in ("", ".", "..")):
+        raise ValueError(f"{file}: {str(name)!r} is no file name. Name the {what} with {flag}.")
     places = [given] if given else [file.parent / str(name), Path(str(name))]
     for place in places:
         if place.is_file():
-            return place
+            return place.resolve()
     raise ValueError(f"{places[0]}: the {what} of {file.name} is not there. Name it with {flag}.")
 
 

@@ -79,6 +79,8 @@ def _columns(
     x, y, a, b, theta = (theirs[f"{name}_IMAGE"] for name in ("X", "Y", "A", "B", "THETA"))
     ellipses = Ellipses(x, y, a, b, theta, theirs["KRON_RADIUS"])
     columns = measure_sources(frame, segmentation, config, ellipses)
+    if not columns:
+        return {}
     shape = columns["FLUX_APER"].shape
     return columns | {
         name: theirs[name].reshape(shape) if name.endswith("_APER") else theirs[name]

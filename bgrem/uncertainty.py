@@ -121,6 +121,9 @@ def load_calibration(
     found = Calibration.from_json(values, where)
     if found.notes.get("sha256") != description.get("sha256"):
         raise ValueError(f"{where}: the calibration is for other weights than {config.model}.")
+    for name in ("normalisation", "minimum"):
+        if getattr(config, name) is not None:
+            raise ValueError(f"{where}: no calibration holds with --{name}. Leave it out.")
     wanted = {name: getattr(config, name) for name in SETTINGS}
     if found.settings != wanted:
         raise ValueError(

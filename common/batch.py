@@ -107,6 +107,7 @@ def prepare_outputs(
     source : path
         The input, which no output may replace.
     files : mapping of path
+        What it holds -> where; no two may be one.
     make_folder : bool
         Make the first one's folder if only it is missing.
     overwrite : bool
@@ -127,9 +128,12 @@ def prepare_outputs(
             raise ValueError(
                 f"{folder}: cannot be made ({error.strerror}). Choose another -o."
             ) from None
-    for file in files.values():
-        if file.resolve() == source.resolve():
-            raise ValueError(f"{file}: would replace the input. Choose another output.")
+    taken = {source.resolve(): "the input"}
+    for what, file in files.items():
+        if file.resolve() in taken:
+            other = taken[file.resolve()]
+            raise ValueError(f"{file}: would replace {other}. Choose another output.")
+        taken[file.resolve()] = f"the file of {what.replace('_', ' ')}"
         check_writable(file, overwrite)
 
 

@@ -26,8 +26,8 @@ def history_lines(
 ) -> list[str]:
     """Return the HISTORY lines of one run: tool and input, each parameter, then the notes.
 
-    They hold no time and no folder, so that the same run writes the same file everywhere; paths
-    among the parameters are cut to file names.
+    They hold no time, and paths among the parameters are cut to file names, so that the same run
+    writes the same file everywhere. A text stays as it was given: also a model's folder.
     """
     lines = [f"{tool} {version} on {Path(input).name}"]
     for name, value in parameters.items():

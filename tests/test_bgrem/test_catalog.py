@@ -185,8 +185,10 @@ def test_the_direction_of_an_ellipse_is_from_x_towards_y():
     assert table["ELONGATION"][0] == pytest.approx(2, rel=0.05)
 
 
-def test_an_empty_image_gives_an_empty_table_with_all_columns(found):
-    table = catalog(np.zeros((64, 64)), done=denoised_as(np.zeros((64, 64)))).table
+@pytest.mark.parametrize("engine", ["sep", pytest.param("sextractor", marks=NEEDS_SEXTRACTOR)])
+def test_an_empty_image_gives_an_empty_table_with_all_columns(found, engine):
+    empty = np.zeros((64, 64))
+    table = catalog(empty, done=denoised_as(empty), engine=engine).table
     assert len(table) == 0
     assert table.colnames == found.table.colnames
     assert table["FLUX_APER"].shape == (0, 3)
@@ -289,3 +291,10 @@ def test_sextractor_giving_up_on_blends_is_said():
         detect.detect_with_sextractor(
             crowd, 0.5, relative=False, background=False, **detect.DENOISED
         )
+
+
+def test_an_aperture_of_any_size_holds_all_its_light():
+    y, x = np.mgrid[:900, :900] - 450
+    star = 1e4 * np.exp(-(x**2 + y**2) / 8.0)
+    table = catalog(star + 1, done=denoised_as(star), apertures=(700.0,)).table
+    assert table["FLUX_APER"][0, 0] == pytest.approx(star.sum() + np.pi * 350**2, rel=1e-3)

@@ -66,6 +66,23 @@ def test_bundles_give_all_pixel_types_back(starfield, quick, tmp_path, dtype):
     assert np.array_equal(fits.getdata(again), pixels)
 
 
+def test_a_bundle_of_some_planes_gives_all_of_them_back(starfield, quick, tmp_path):
+    path, bundle, again = (tmp_path / f"{name}.fits" for name in ("planes", "bundle", "again"))
+    fits.writeto(path, np.stack([starfield[0], 2 * starfield[0], starfield[0] + 7]))
+    arguments = ["-o", str(tmp_path), *quick, "--channels", "1", "--bundle", str(bundle)]
+    assert main(["denoise", str(path), *arguments]) == 0
+    assert main(["restore", str(bundle), "-o", str(again)]) == 0
+    assert np.array_equal(fits.getdata(again), fits.getdata(path))
+
+
+def test_two_outputs_are_two_files(frame, quick, tmp_path, capsys):
+    same = str(tmp_path / "same.fits")
+    arguments = ["-o", same, "--residual", same, *quick, "--overwrite"]
+    assert main(["denoise", str(frame), *arguments]) == 2
+    assert "would replace the file of result" in capsys.readouterr().err
+    assert not (tmp_path / "same.fits").exists()
+
+
 def test_restore_refuses_what_is_no_bundle(frame, tmp_path, capsys):
     assert main(["restore", str(frame), "-o", str(tmp_path / "x.fits")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

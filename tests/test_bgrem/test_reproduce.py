@@ -246,3 +246,49 @@ def test_the_quality_file_has_the_bits_and_what_they_mean(outputs, starfield):
         for bit in (MISSING, FILLED, SATURATED, OUTSIDE, CAPPED):
             assert f"DQ bit {bit}: " in text
         assert np.array_equal(bundle["OTHER"].data, np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "words"),
+    [
+        ("BGPART", "bundle=/tmp/evil.fits", "does not write"),
+        ("BGPART", "params", "does not write"),
+        ("BGINPUT", "../../etc/hostname", "no file name"),
+        ("BGINPUT", "/etc/hostname", "no file name"),
+    ],
+)
+def test_a_header_names_no_other_file_and_no_other_option(
+    outputs, keyword, value, words, tmp_path, capsys
+):
+    file = tmp_path / "hostile.fits"
+    shutil.copy(outputs["result"], file)
+    fits.setval(file, keyword, value=value, ext=1)
+    assert main(["reproduce", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["(", "(0, __import__('os'))", "steps"])
+def test_planes_in_a_header_are_numbers(outputs, text, tmp_path, capsys):
+    file = tmp_path / "hostile.fits"
+    with fits.open(outputs["result"]) as hdus:
+        lines = [str(line) for line in hdus[1].header["HISTORY"]]
+        del hdus[1].header["HISTORY"]
+        for line in lines:
+            line = f"bgrem denoise: channels = {text}" if "channels =" in line else line
+            hdus[1].header["HISTORY"] = line
+        hdus.writeto(file)
+    assert main(["reproduce", str(file)]) == 2
+    assert "no numbers" in capsys.readouterr().err
+
+
+def test_pixels_in_another_order_are_not_identical(outputs, frame, tmp_path, capsys):
+    # a DATASUM is a sum: it does not see the order
+    file = tmp_path / "flipped.fits"
+    with fits.open(outputs["result"]) as hdus:
+        hdus["SCI"].data = hdus["SCI"].data[::-1].copy()
+        hdus.writeto(file)
+    capsys.readouterr()
+    assert main(["reproduce", str(file), "--input", str(frame)]) == 1
+    assert "not identical" in capsys.readouterr().out
