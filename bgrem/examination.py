@@ -52,7 +52,7 @@ class Planes:
     @cached_property
     def empty(self) -> np.ndarray:
         """Where a pixel shows neither a source nor a gap."""
-        return ~(self.missing | mask_sources(self.scaled))
+        return ~(self.missing | mask_sources(self.scaled, self.missing))
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,17 +84,25 @@ def is_whole(pixels: np.ndarray) -> bool:
     return bool((pixels[np.isfinite(pixels)] % 1 == 0).all())
 
 
-def mask_sources(residual: np.ndarray) -> np.ndarray:
+def mask_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
     """Return where sources stand out of the noise, smoothed on two scales, and around them.
 
     A median filter comes first, so that single bright pixels (artefacts) stay with the noise.
+
+    Parameters
+    ----------
+    residual : array, shape (H, W)
+        Without background; 0 where missing.
+    missing : bool array, shape (H, W), optional
+        Pixels that tell nothing of the noise.
     """
+    measured = np.s_[:] if missing is None or missing.all() else ~missing
     calm = ndimage.median_filter(residual, 3)
     found = np.zeros(residual.shape, bool)
     for scale in MASK_SCALES:
         smooth = ndimage.gaussian_filter(calm, scale, mode="nearest")
-        middle = np.median(smooth)
-        spread = 1.4826 * np.median(np.abs(smooth - middle))
+        middle = np.median(smooth[measured])
+        spread = 1.4826 * np.median(np.abs(smooth[measured] - middle))
         bright = smooth - middle > MASK_SIGMA * spread
         found |= ndimage.binary_dilation(bright, iterations=round(2 * scale))
     return found
