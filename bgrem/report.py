@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from bgrem import __version__
 from bgrem.checks.result import CheckResult, Measure
-from bgrem.validation import Validation
+from bgrem.config import ValidateConfig
+from bgrem.validation import Validation, result_names
 from common.atomic import atomic_write, check_writable
 from common.cli import plain
 
@@ -65,13 +66,12 @@ def write_report(
     OSError
         If a file is there already and `overwrite` is off, or nothing can be written.
     """
-    pictures = {f"{one.name}.png": _png(one) for one in done.results}
+    pictures = {_picture_name(one.name): _png(one) for one in done.results}
     texts = {PAGE: _page(done, pictures), FIGURES: _json(done)}
     files = {name: text.encode("utf-8") for name, text in texts.items()} | pictures
     files |= dict(extra or {})
     if folder.exists():
-        for name in files:
-            check_writable(folder / name, overwrite)
+        check_report_folder(folder, files, overwrite=overwrite)
         for name, content in files.items():
             with atomic_write(folder / name, overwrite) as temporary:
                 temporary.write_bytes(content)
@@ -80,8 +80,17 @@ def write_report(
     return {name: folder / name for name in files}
 
 
-def check_report_folder(folder: Path, *, overwrite: bool) -> None:
-    """See that a report can be written, before any work.
+def report_names(config: ValidateConfig, *, with_truth: bool) -> list[str]:
+    """Return the names of the files that `write_report` will write, without `extra` ones."""
+    return [PAGE, FIGURES, *map(_picture_name, result_names(config, with_truth=with_truth))]
+
+
+def _picture_name(result: str) -> str:
+    return f"{result}.png"
+
+
+def check_report_folder(folder: Path, names: Iterable[str], *, overwrite: bool) -> None:
+    """See that files of these names can be written into a folder, before any work.
 
     Raises
     ------
@@ -89,8 +98,12 @@ def check_report_folder(folder: Path, *, overwrite: bool) -> None:
         If it cannot; the message says how to fix it.
     """
     if folder.is_dir():
-        for name in (PAGE, FIGURES):
+        for name in names:
             check_writable(folder / name, overwrite)
+    elif folder.exists():
+        raise NotADirectoryError(
+            f"{folder}: is a file, the report needs a folder. Choose another name with -o."
+        )
     else:
         check_writable(folder)
 
@@ -146,7 +159,7 @@ def _page(done: Validation, pictures: Mapping[str, bytes]) -> str:
           for line in done.warnings),
         _verdict(done), _summary(done),
         *(f'<p class="quiet">Note: {_text(note)}.</p>' for note in done.notes),
-        *(_section(one, pictures[f"{one.name}.png"]) for one in done.results),
+        *(_section(one, pictures[_picture_name(one.name)]) for one in done.results),
         "<h2>Frame, model, settings</h2>", _facts(done),
     ]  # fmt: skip
     body = "\n".join(parts)
@@ -172,8 +185,8 @@ def _verdict(done: Validation) -> str:
     if number[None]:
         parts.append(f"{number[None]} undecided")
     return (
-        f"<p><b>{', '.join(parts)}.</b> Undecided: missed by less than the error, or an error too "
-        "large to tell. Figures without a goal are for information.</p>"
+        f"<p><b>{', '.join(parts)}.</b> Undecided: met or missed by less than one standard "
+        "deviation, or not measured. Figures without a goal are for information.</p>"
     )
 
 
@@ -196,7 +209,7 @@ def _measure_row(one: Measure) -> str:
 def shown(one: Measure) -> str:
     """Return a value with its error and unit: two digits of the error, or three of the value."""
     if not np.isfinite(one.value):
-        return "not measured"
+        return one.unknown
     unit = f" {one.unit}" if one.unit else ""
     if one.error is None or not np.isfinite(one.error) or one.error <= 0:
         return f"{one.value:.3g}{unit}" if abs(one.value) < 1000 else f"{one.value:.0f}{unit}"

@@ -19,9 +19,10 @@ def validate_file(args: argparse.Namespace) -> int:
     """`bgrem validate`: nothing is written before all is measured."""
     start = time.perf_counter()
     config, denoising = read_settings(args, COMMAND, ValidateConfig, DenoiseConfig)
-    from bgrem.report import check_report_folder
+    from bgrem.report import check_report_folder, report_names
 
-    check_report_folder(args.output, overwrite=args.overwrite)
+    names = [*report_names(config, with_truth=args.truth is not None), PARAMETERS]
+    check_report_folder(args.output, names, overwrite=args.overwrite)
     image = read_input(args.input, args)
     image, _ = guard_image(image, denoising.model, args)
     truth = _truth(args.truth, image)

@@ -116,6 +116,13 @@ CHECKS: Mapping[str, Callable[[Examination], list[CheckResult]]] = {
 }
 
 
+def result_names(config: ValidateConfig, *, with_truth: bool) -> list[str]:
+    """Return the names of the results that `validate` will give."""
+    names = ["detection", "noise_only", "fluxes", "noise", "pixels", "maps"]
+    names += ["halos"] if config.halos else []
+    return names + (["truth_detection", "truth"] if with_truth else [])
+
+
 def _middle(
     shape: tuple[int, int], config: ValidateConfig, notes: list[str]
 ) -> tuple[slice, slice]:
@@ -203,13 +210,18 @@ def _fill(exam: Examination, tell: Report) -> None:
         )  # fmt: skip
         exam.injected.append((injection, exam.denoise(injection.pixels)))
     tell("frames of noise")
+
+    def denoised(noise: np.ndarray) -> Planes:
+        # gaps as in the frame: false detections are counted on the measured area
+        return exam.denoise(np.where(planes.missing, np.nan, noise))
+
     if exam.counts:
         drawn = exam.rng(2).poisson(np.maximum(planes.background, 0)).astype(float)
     else:
         noise = own_noise(planes, exam.rng(2))
-        exam.noise.append(exam.denoise(planes.background - planes.sigma * noise))
+        exam.noise.append(denoised(planes.background - planes.sigma * noise))
         drawn = planes.background + planes.sigma * surrogate_noise(noise, exam.rng(3))
-    exam.noise.append(exam.denoise(drawn))
+    exam.noise.append(denoised(drawn))
 
 
 def _facts(

@@ -12,6 +12,7 @@ OURS, DEFAULT, TUNED, MATCHED = (
     "SExtractor tuned",
     "matched filter",
 )
+NOT_MEASURED = "not measured"
 COLOURS = {OURS: "#c0392b", DEFAULT: "#2c6fbb", TUNED: "#2e8b57", MATCHED: "#555555"}
 
 
@@ -29,7 +30,9 @@ class Measure:
     wanted : str
         In words; empty where there is no goal, and the figure is for information.
     passed : bool or None
-        None: no goal, or too close to it to tell.
+        None: no goal, or nearer to it than the error.
+    unknown : str
+        What is shown where the value is NaN.
     """
 
     name: str
@@ -38,24 +41,35 @@ class Measure:
     error: float | None = None
     wanted: str = ""
     passed: bool | None = None
+    unknown: str = NOT_MEASURED
 
 
 def judge(excess: float, error: float) -> bool | None:
-    """Return whether a goal is met: None if it is missed by less than the error, or unknown."""
-    if excess <= 0:
+    """Return whether a goal is met; None if it is met or missed by less than the error.
+
+    Parameters
+    ----------
+    excess : float
+        How far beyond the goal a value is, below 0 inside. NaN is unknown.
+    error : float
+        Standard deviation; NaN is unknown.
+    """
+    if excess <= -error:
         return True
     return False if excess > error else None
 
 
-def at_least(name: str, value: float, goal: float, *, error: float = 0.0) -> Measure:
+def at_least(
+    name: str, value: float, goal: float, *, error: float = 0.0, unknown: str = NOT_MEASURED
+) -> Measure:
     """Return a measure whose goal is a lower limit."""
-    return Measure(name, value, "", error, f"≥ {goal:g}", judge(goal - value, error))
+    passed = judge(goal - value, error)
+    return Measure(name, value, "", error, f"≥ {goal:g}", passed, unknown)
 
 
 def at_most(name: str, value: float, goal: float, *, unit: str, error: float = 0.0) -> Measure:
-    """Return a measure whose size has an upper limit; nothing is told where its error is larger."""
+    """Return a measure whose size has an upper limit."""
     passed = judge(abs(value) - goal, error)
-    passed = None if passed and error > goal else passed
     return Measure(name, value, unit, error, f"± {goal:g} {unit}", passed)
 
 

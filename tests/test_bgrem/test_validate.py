@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from bgrem.checks.result import CheckResult, Measure, new_figure
 from bgrem.cli import main
+from bgrem.config import ValidateConfig
+from bgrem.domain import FrameProperties
 from bgrem.examination import read_truth
-from bgrem.report import PAGE, check_report_folder
+from bgrem.report import FIGURES, PAGE, check_report_folder, report_names, write_report
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import write_field
+from bgrem.validate_command import PARAMETERS
+from bgrem.validation import Validation
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,8 @@ def test_validate_writes_a_page_of_its_own_figures_and_pictures(field_file, quic
     assert len(page.sources) == len(figures["checks"])
     assert all(one.startswith("data:image/png;base64,") for one in page.sources)
     assert all(one.startswith("#") for one in page.links)
+    names = report_names(ValidateConfig(), with_truth=True)
+    assert {one.name for one in folder.iterdir()} == {*names, PARAMETERS}
     for name in figures["checks"]:
         assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -76,7 +83,9 @@ def test_the_same_seed_gives_the_same_report_and_nothing_is_overwritten(
 ):
     first, second = tmp_path / "a", tmp_path / "b"
     assert main(["validate", str(field_file), "-o", str(first), "--no-halos", *quick]) == 0
-    parameters = first / "validateParams.json"
+    parameters = first / PARAMETERS
+    names = report_names(ValidateConfig(halos=False), with_truth=False)
+    assert {one.name for one in first.iterdir()} == {*names, PARAMETERS}
     again = ["--params", str(parameters), "--quiet"]
     assert main(["validate", str(field_file), "-o", str(second), *again]) == 0
     assert (first / "report.json").read_bytes() == (second / "report.json").read_bytes()
@@ -126,8 +135,41 @@ def test_truth_is_read_with_positions_that_begin_with_zero(field_file):
     assert list(truth.catalogue["kind"]) == list(field.catalogue["kind"])
 
 
-def test_a_report_is_not_put_over_another_without_being_asked(tmp_path):
-    (tmp_path / PAGE).write_text("<p>")
-    with pytest.raises(FileExistsError, match=re.escape(PAGE)):
-        check_report_folder(tmp_path, overwrite=False)
-    check_report_folder(tmp_path, overwrite=True)
+@pytest.mark.parametrize("name", [PAGE, FIGURES, PARAMETERS, "maps.png", "truth.png"])
+def test_a_report_is_not_put_over_another_without_being_asked(tmp_path, name):
+    names = [*report_names(ValidateConfig(), with_truth=True), PARAMETERS]
+    (tmp_path / "mine.png").write_text("in nobody's way")
+    check_report_folder(tmp_path, names, overwrite=False)
+    (tmp_path / name).write_text("here")
+    with pytest.raises(FileExistsError, match=re.escape(name)):
+        check_report_folder(tmp_path, names, overwrite=False)
+    check_report_folder(tmp_path, names, overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_with_the_name_of_the_folder_is_never_replaced(tmp_path, overwrite):
+    (tmp_path / "report").write_text("a file")
+    with pytest.raises(NotADirectoryError, match=r"report: is a file.* -o") as caught:
+        check_report_folder(tmp_path / "report", [PAGE], overwrite=overwrite)
+    assert "--overwrite" not in str(caught.value)
+
+
+def test_names_and_notes_are_text_on_the_page(tmp_path):
+    nasty = '<script>alert(1)</script>&".fits'
+    measure = Measure("<u>a", 1.0, "<u>", wanted="<u>")
+    result = CheckResult(
+        "maps", nasty, nasty, [measure, Measure("b", float("nan"), unknown="<u>")],
+        new_figure(1)[0], nasty, [(nasty, [{nasty: nasty}])], cards=[("KEY", nasty, "")],
+    )  # fmt: skip
+    facts = {"frame": nasty, "model": nasty, "examined": nasty, "more": {nasty: nasty}}
+    done = Validation([result], FrameProperties(), ["<u>warning"], ["<u>note"], facts)
+    write_report(tmp_path / "report", done)
+    text = (tmp_path / "report" / PAGE).read_text("utf-8")
+    assert "<script" not in text
+    assert "<u>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;.fits" in text
+    assert "Note: &lt;u&gt;note" in text
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert len(page.sources) == 1  # no quote has closed an attribute
