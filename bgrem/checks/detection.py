@@ -21,25 +21,26 @@ from bgrem.checks.result import (
     style_axes,
 )
 from bgrem.checks.sweeps import (
+    CATALOGUE_THRESHOLD,
+    DEFAULT_THRESHOLD,
     FALSE_RATES,
     HEADLINE,
     Sweep,
     TruthSweep,
     all_methods,
+    default_finder,
     denoised_finder,
-    sep_finder,
     significance,
 )
-from bgrem.detect import DEFAULT_KERNEL
 from bgrem.examination import Examination
 
-SNR_EDGES = np.asarray(bin_edges(1.5, 100, 11))
-# DETECT_THRESH of SExtractor, in sigma of the unfiltered frame
-DEFAULT_THRESHOLD = 1.5 * DEFAULT_KERNEL.sum() / np.sqrt((DEFAULT_KERNEL**2).sum())
-CATALOGUE_THRESHOLD = 1.0  # of `bgrem catalog`
+# true S/N of listed sources; fainter ones are neither found nor missed. Measured S/N
+TRUE_EDGES = np.asarray(bin_edges(metrics.LISTED, 100, 9))
+MEASURED_EDGES = np.asarray(bin_edges(1.5, 100, 11))
 SHOWN_RATES = np.geomspace(1, 100, 25)  # false detections per megapixel
 SNR_TICKS = (2, 3, 5, 10, 20, 50, 100)
 FEWEST = 5  # sources in a bin
+NEVER = "never as complete"
 
 
 def check_detection(exam: Examination) -> list[CheckResult]:
@@ -60,10 +61,7 @@ def _completeness(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
     measures = _ratios(sweeps)
     complete = {name: _against_snr(exam, sweep) for name, sweep in sweeps.items()}
     pure = {name: _purity(exam, sweep) for name, sweep in sweeps.items()}
-    measures += [
-        Measure(f"S/N at which half is found, {name}", _half(complete[name]))
-        for name in (OURS, DEFAULT, TUNED)
-    ]
+    measures += [_half(name, complete[name]) for name in (OURS, DEFAULT, TUNED)]
     noise = "noise drawn anew" if exam.counts else "the frame's own noise, its sign flipped"
     return CheckResult(
         "detection", "Completeness and purity",
@@ -79,7 +77,8 @@ def _completeness(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
         "filter in the frame's own noise.",
         measures, _draw(sweeps, complete, pure),
         "Left: sources found against false detections; bands are 68 % of bootstrapped cells. "
-        f"Middle, right: at {HEADLINE:g} false detections per megapixel; bars are binomial. "
+        f"Middle, right: at {HEADLINE:g} false detections per megapixel; bars are standard errors "
+        "of the counts. "
         "Purity depends on how many sources were injected: compare the methods, not the values.",
         [("part of the list that is found", _rows(sweeps))],
         {"curves": {name: sweep.curve for name, sweep in sweeps.items()},
@@ -92,12 +91,14 @@ def _ratios(sweeps: dict[str, Sweep]) -> list[Measure]:
     ours, measures = sweeps[OURS].drawn_at(HEADLINE), []
     for name in (DEFAULT, TUNED, MATCHED):
         theirs = sweeps[name].drawn_at(HEADLINE)
-        ratio = sweeps[OURS].share_at(HEADLINE) / max(sweeps[name].share_at(HEADLINE), 1e-9)
+        found = sweeps[name].share_at(HEADLINE)
+        # over nothing found a ratio tells nothing
+        ratio = sweeps[OURS].share_at(HEADLINE) / found if found else float("nan")
         error = float((ours[theirs > 0] / theirs[theirs > 0]).std()) if theirs.any() else 0.0
-        label = f"sources found, {OURS} : {name}"
+        label, unknown = f"sources found, {OURS} : {name}", "the latter finds none"
         # a matched filter with the true profile is the yardstick, not a goal
-        measures.append(Measure(label, ratio, error=error) if name == MATCHED
-                        else at_least(label, ratio, 1.0, error=error))  # fmt: skip
+        measures.append(Measure(label, ratio, error=error, unknown=unknown) if name == MATCHED
+                        else at_least(label, ratio, 1.0, error=error, unknown=unknown))  # fmt: skip
     return measures
 
 
@@ -132,10 +133,11 @@ def _against_snr(exam: Examination, sweep: Sweep) -> dict[str, np.ndarray]:
     for k, (injection, _) in enumerate(exam.injected):
         flags = np.zeros(len(injection.truth["snr"]), bool)
         flags[sweep.matches(threshold, k)[0]] = True
-        # fainter than the list: a match may be of either neighbour, chance decides
-        found.append(flags)
-        snr.append(injection.truth["snr"])
-    return _shares(np.concatenate(snr), np.concatenate(found))
+        # fainter sources are never matched
+        listed = injection.truth["snr"] >= metrics.LISTED
+        found.append(flags[listed])
+        snr.append(injection.truth["snr"][listed])
+    return _shares(np.concatenate(snr), np.concatenate(found), TRUE_EDGES)
 
 
 def _purity(exam: Examination, sweep: Sweep) -> dict[str, np.ndarray]:
@@ -143,8 +145,9 @@ def _purity(exam: Examination, sweep: Sweep) -> dict[str, np.ndarray]:
     threshold = sweep.threshold_at(HEADLINE)
     noise = sweep.method.noise(threshold)
     below = _at(significance(exam.noise[0], exam), noise.x, noise.y)
-    snr, true = [np.repeat(below, len(exam.injected))], []
-    true.append(np.zeros(len(snr[0]), bool))
+    snr, true = [below], [np.zeros(len(below), bool)]
+    # one frame of noise stands for that of all repeats: its detections are no independent ones
+    weight = np.ones(len(below)) * len(exam.injected)
     for k, (injection, planes) in enumerate(exam.injected):
         seen = significance(planes, exam)
         index, pieces = sweep.matches(threshold, k)
@@ -152,7 +155,9 @@ def _purity(exam: Examination, sweep: Sweep) -> dict[str, np.ndarray]:
                               (*pieces, False)):  # fmt: skip
             snr.append(_at(seen, x, y))
             true.append(np.full(len(x), is_true))
-    return _shares(np.concatenate(snr), np.concatenate(true))
+    values, flags = np.concatenate(snr), np.concatenate(true)
+    weights = np.concatenate([weight, np.ones(len(values) - len(below))])
+    return _shares(values, flags, MEASURED_EDGES, weights)
 
 
 def _at(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -162,31 +167,49 @@ def _at(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(plane[row, column])
 
 
-def _shares(snr: np.ndarray, flags: np.ndarray) -> dict[str, np.ndarray]:
-    """Return bins of S/N with the share of flags, its binomial error and the number."""
-    index = np.digitize(snr, SNR_EDGES) - 1
-    inside = (index >= 0) & (index < len(SNR_EDGES) - 1)
-    number = np.bincount(index[inside], minlength=len(SNR_EDGES) - 1)
-    good = np.bincount(index[inside & flags], minlength=len(SNR_EDGES) - 1)
+def _shares(
+    snr: np.ndarray, flags: np.ndarray, edges: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return bins of S/N with the share of flags, its standard error and the number.
+
+    A detection of weight w stands for w of them: it counts w times in the share, once in the
+    number, and w squared in the variance. Without weights the error is binomial.
+    """
+    weights = np.ones(len(snr)) if weights is None else weights
+    index = np.digitize(snr, edges) - 1
+
+    def sums(chosen: np.ndarray, power: int) -> np.ndarray:
+        inside = chosen & (index >= 0) & (index < len(edges) - 1)
+        return np.bincount(index[inside], weights[inside] ** power, len(edges) - 1)
+
+    number = sums(flags, 0) + sums(~flags, 0)
+    good, bad = sums(flags, 1), sums(~flags, 1)
     enough = number >= FEWEST
-    share = np.where(enough, good / np.maximum(number, 1), np.nan)
-    # Wilson's centre keeps the error above 0 where all or none are found
-    centre = (good + 0.5) / (number + 1)
-    error = np.where(enough, np.sqrt(centre * (1 - centre) / np.maximum(number, 1)), np.nan)
-    middle = np.sqrt(SNR_EDGES[1:] * SNR_EDGES[:-1])
+    share = np.where(enough, good / np.maximum(good + bad, 1), np.nan)
+    # half a count more on both sides keeps the error above 0 where all or none are found
+    yes, no = good + 0.5, bad + 0.5
+    variance = no**2 * (sums(flags, 2) + 0.5) + yes**2 * (sums(~flags, 2) + 0.5)
+    error = np.where(enough, np.sqrt(variance) / (yes + no) ** 2, np.nan)
+    middle = np.sqrt(edges[1:] * edges[:-1])
     return {"snr": middle, "share": share, "error": error, "number": number}
 
 
-def _half(bins: dict[str, np.ndarray]) -> float:
-    """Return the S/N where the completeness passes one half."""
-    share = bins["share"]
-    above = np.flatnonzero((share[1:] >= 0.5) & (share[:-1] < 0.5))
+def _half(name: str, bins: dict[str, np.ndarray]) -> Measure:
+    """Return the S/N where the completeness passes one half, or on which side of all bins."""
+    label = f"S/N at which half is found, {name}"
+    known = np.isfinite(bins["share"])
+    share, snr = bins["share"][known], bins["snr"][known]
+    above = np.flatnonzero(share >= 0.5)
+    if not share.size:
+        return Measure(label, float("nan"))
     if not above.size:
-        return float("nan")
-    k = above[0]
+        return Measure(label, float("nan"), unknown=f"> {snr[-1]:.2g}")
+    if above[0] == 0:
+        return Measure(label, float("nan"), unknown=f"< {snr[0]:.2g}")
+    k = above[0] - 1
     part = (0.5 - share[k]) / (share[k + 1] - share[k])
-    low, high = np.log(bins["snr"][k : k + 2])
-    return float(np.exp(low + part * (high - low)))
+    low, high = np.log(snr[k : k + 2])
+    return Measure(label, float(np.exp(low + part * (high - low))))
 
 
 def _draw(sweeps: dict[str, Sweep], complete: dict, pure: dict) -> Any:
@@ -197,8 +220,8 @@ def _draw(sweeps: dict[str, Sweep], complete: dict, pure: dict) -> Any:
             axes[k].errorbar(bins["snr"], bins["share"], bins["error"], color=COLOURS[name],
                              marker="o", ms=3, lw=1.2, elinewidth=0.8)  # fmt: skip
     style_axes(axes[1], "completeness", "true S/N (matched filter)", "part found",
-               xscale="log", ylim=(-0.03, 1.05), xlim=(1.5, 100))  # fmt: skip
-    log_ticks(axes[1], *SNR_TICKS)
+               xscale="log", ylim=(-0.03, 1.05), xlim=(metrics.LISTED, 100))  # fmt: skip
+    log_ticks(axes[1], *(tick for tick in SNR_TICKS if tick >= metrics.LISTED))
     style_axes(axes[2], "purity", "measured S/N (matched filter)", "true part of the detections",
                xscale="log", ylim=(-0.03, 1.05), xlim=(1.5, 100))  # fmt: skip
     log_ticks(axes[2], *SNR_TICKS)
@@ -229,11 +252,8 @@ def _noise_only(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
         (f"{OURS}, as complete as that", ours, equal),
         (f"{OURS}, {CATALOGUE_THRESHOLD:g} sigma (as bgrem catalog)", ours, CATALOGUE_THRESHOLD),
     ):
-        row: dict[str, Any] = {"detector": name, "threshold (sigma)": f"{threshold:.2f}"}
-        row["part of the list found"] = f"{sweep.count(threshold)[0].sum() / sweep.listed:.3f}"
         rates[name] = _noise_rates(exam, name.startswith(OURS), threshold)
-        rows.append(row | {f"false per Mpx, {kind}": f"{rate:.1f} ± {error:.1f}"
-                           for kind, (rate, error) in rates[name].items()})  # fmt: skip
+        rows.append({"detector": name} | _noise_row(sweep, threshold, rates[name]))
     names = list(rates)
     measures = []
     for kind in rates[names[0]]:
@@ -242,7 +262,7 @@ def _noise_only(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
         error = float(np.hypot(scatter, own))
         measures.append(Measure(
             f"false detections in noise, {kind}, as complete as {DEFAULT}", mine, "per Mpx", error,
-            f"≤ {theirs:.1f} per Mpx, SExtractor's", judge(mine - theirs, error),
+            f"≤ {theirs:.1f} per Mpx, SExtractor's", judge(mine - theirs, error), NEVER,
         ))  # fmt: skip
     return CheckResult(
         "noise_only", "Nothing but noise",
@@ -256,15 +276,30 @@ def _noise_only(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
     )  # fmt: skip
 
 
+def _noise_row(
+    sweep: Sweep, threshold: float, rates: dict[str, tuple[float, float]]
+) -> dict[str, str]:
+    """Return a row of the table; dashes where there is no such threshold."""
+    known = np.isfinite(threshold)
+    part = sweep.count(threshold)[0].sum() / max(sweep.listed, 1) if known else 0.0
+    row = {"threshold (sigma)": f"{threshold:.2f}", "part of the list found": f"{part:.3f}"}
+    row |= {f"false per Mpx, {kind}": f"{rate:.1f} ± {error:.1f}"
+            for kind, (rate, error) in rates.items()}  # fmt: skip
+    return row if known else dict.fromkeys(row, "–")
+
+
 def _noise_rates(
     exam: Examination, denoised: bool, threshold: float
 ) -> dict[str, tuple[float, float]]:
-    """Return false detections per megapixel with their Poisson error on frames of noise."""
+    """Return false detections per megapixel with their Poisson error on frames of noise.
+
+    NaN where the threshold is.
+    """
     found = {}
     kinds = ("drawn anew",) if exam.counts else ("sign-flipped", "drawn anew")
     for kind, planes in zip(kinds, exam.noise, strict=True):
-        finder = denoised_finder(planes) if denoised else sep_finder(planes, 64, DEFAULT_KERNEL)
-        number = len(finder(threshold))
+        finder = denoised_finder(planes) if denoised else default_finder(planes)
+        number = len(finder(threshold)) if np.isfinite(threshold) else np.nan
         found[kind] = (number / exam.megapixels, np.sqrt(max(number, 1)) / exam.megapixels)
     return found
 
@@ -281,6 +316,7 @@ def _draw_rates(rates: dict[str, dict[str, tuple[float, float]]]) -> Any:
     axes.set_yticks(range(len(kinds)), [f"noise {kind}" for kind in kinds])
     style_axes(axes, "detections where there is no source", "per megapixel", "")
     axes.set_ylim(len(kinds) - 0.5, -0.5)
-    axes.set_xlim(0, 1.05 * max(sum(rate) for kinds in rates.values() for rate in kinds.values()))
+    axes.set_xlim(0, 1.05 * np.nanmax([sum(one) for kinds in rates.values()
+                                       for one in kinds.values()]))  # fmt: skip
     figure.legend(fontsize=9, loc="outside lower center", ncols=3)
     return figure

@@ -75,11 +75,13 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     found, segmentation = ENGINES["sep"](frame, config, exam.gain)
     truth = injection.truth
     if not found:
-        return {name: np.zeros(0) for name in _NAMES}
+        return _no_rows()
     places = found["X_DENOISED"], found["Y_DENOISED"]
     detections = Detections(*places, found["FLUX_AUTO"])
     partner = metrics.score(detections, truth, exam.spread.fwhm).partner
     index = np.flatnonzero(partner >= 0)
+    if not index.size:
+        return _no_rows()
     source = partner[index]
     x, y = places[0][index], places[1][index]
     inside = exam.spread.light_inside(radius)
@@ -101,6 +103,10 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
         "ellipticity": found["ELLIPTICITY"][index] - exact["ELLIPTICITY"],
     }  # fmt: skip
     return {name: column[usable] for name, column in rows.items()}
+
+
+def _no_rows() -> dict[str, np.ndarray]:
+    return {name: np.zeros(0) for name in _NAMES} | {"kind": np.zeros(0, str)}
 
 
 _NAMES = ("kind", "snr", "crowding", TWO_STEP, ONE_STEP, "dx", "dy", "width", "ellipticity")

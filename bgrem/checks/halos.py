@@ -1,10 +1,18 @@
 """Light of low surface brightness: how much of an injected halo is left, against its scale."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 
-from bgrem.checks.result import CheckResult, Measure, log_ticks, new_figure, style_axes
+from bgrem.checks.result import (
+    NOT_MEASURED,
+    CheckResult,
+    Measure,
+    log_ticks,
+    new_figure,
+    style_axes,
+)
 from bgrem.examination import Examination, Planes
 from bgrem.injection import Halo, with_photon_noise
 
@@ -27,13 +35,7 @@ def check_halos(exam: Examination) -> list[CheckResult]:
     frames = _pack(exam)
     rows = [row for number, halos in enumerate(frames) for row in _recover(exam, halos, number)]
     table = _summary(rows)
-    measures = []
-    for peak in PEAKS:
-        whole = [one for one in table if one["peak"] == peak]
-        large = [one["scale"] for one in whole if one["denoised"] >= KEPT]
-        value = max(large) if large else float("nan")
-        name = f"largest scale with {100 * KEPT:g} % of the light kept, centre {peak:g} sigma"
-        measures.append(Measure(name, value, "px"))
+    measures = [_kept_up_to(table, peak) for peak in PEAKS]
     return [CheckResult(
         "halos", "Light of low surface brightness",
         "Round exponential discs were injected into the frame away from its border, with a central "
@@ -47,6 +49,15 @@ def check_halos(exam: Examination) -> list[CheckResult]:
         "that share a frame change each other's background: its part is uncertain for small ones.",
         [("part of the light", [_row(one) for one in table])], {"halos": rows},
     )]  # fmt: skip
+
+
+def _kept_up_to(table: list[dict[str, float]], peak: float) -> Measure:
+    """Return the largest scale up to which `KEPT` of the light is left, on all smaller ones too."""
+    name = f"{100 * KEPT:g} % of the light kept up to a scale of, centre {peak:g} sigma"
+    ordered = sorted((one["scale"], one["denoised"]) for one in table if one["peak"] == peak)
+    kept = [scale for scale, _ in itertools.takewhile(lambda one: one[1] >= KEPT, ordered)]
+    value = kept[-1] if kept else float("nan")
+    return Measure(name, value, "px", unknown="at no scale" if ordered else NOT_MEASURED)
 
 
 def _pack(exam: Examination) -> list[list[Halo]]:

@@ -25,15 +25,14 @@ def check_noise(exam: Examination) -> list[CheckResult]:
     scatter = {name: found for name, (found, _) in sums.items()}
     white = np.sqrt(sums[INPUT][1])
     radius = exam.spread.fwhm
-    inflation, left = (
-        float(np.interp(radius, RADII, scatter[name] / white)) for name in (INPUT, OUTPUT)
-    )
+    inflation, left = (interpolated(radius, scatter[name] / white) for name in (INPUT, OUTPUT))
+    used = radius if np.isfinite(inflation) else float("nan")
     near = {name: float(found[1]) for name, found in correlations.items()}
     cards = [
-        ("BGINFL", _rounded(inflation), "noise in apertures : that of white noise"),
-        ("BGINFLR", round(radius, 3), "[pixel] radius of these apertures, one FWHM"),
-        ("BGINFLD", _rounded(left), "the same of the denoised image, input's noise = 1"),
-        ("BGCORR", _rounded(near[INPUT]), "correlation of neighbouring pixels' noise"),
+        ("BGINFL", inflation, "noise in apertures : that of white noise"),
+        ("BGINFLR", used, "[pixel] radius of these apertures, one FWHM"),
+        ("BGINFLD", left, "the same of the denoised image, input's noise = 1"),
+        ("BGCORR", near[INPUT], "correlation of neighbouring pixels' noise"),
     ]
     rows = [{"radius (px)": f"{r:g}"} | {name: _shown(scatter[name][k] / white[k])
             for name in parts} for k, r in enumerate(RADII)]  # fmt: skip
@@ -52,7 +51,7 @@ def check_noise(exam: Examination) -> list[CheckResult]:
         "Left: correlation of pixels at a distance, averaged over directions. Right: noise in "
         "empty apertures; the line is white noise.",
         [("noise in empty apertures : white noise of the frame's pixels", rows)],
-        {"autocorrelation": correlations, "radii": RADII, "scatter": scatter}, cards,
+        {"autocorrelation": correlations, "radii": RADII, "scatter": scatter}, known_cards(cards),
     )]  # fmt: skip
 
 
@@ -64,8 +63,14 @@ def _parts(planes: Planes) -> dict[str, np.ndarray]:
     }
 
 
-def _rounded(value: float) -> float:
-    return round(value, 4) if np.isfinite(value) else 0.0
+def interpolated(radius: float, ratios: np.ndarray) -> float:
+    """Return a ratio between those at `RADII`; NaN beyond them."""
+    return float(np.interp(radius, RADII, ratios, left=np.nan, right=np.nan))
+
+
+def known_cards(cards: list[tuple[str, float, str]]) -> list[tuple[str, Any, str]]:
+    """Return the keywords whose value could be measured, rounded."""
+    return [(key, round(value, 4), words) for key, value, words in cards if np.isfinite(value)]
 
 
 def _shown(value: float) -> str:

@@ -10,12 +10,18 @@ from scipy.spatial import cKDTree
 
 from bgrem import detect, metrics
 from bgrem.checks.result import DEFAULT, MATCHED, OURS, TUNED
+from bgrem.config import CatalogConfig
 from bgrem.examination import Examination, Planes
 
 Finder = Callable[[float], detect.Detections]
-# tuned, beside the default; widths of the filter in FWHM
-MESHES, WIDTHS = (32, 64, 128), (0.7, 1.0, 1.3)
 DEFAULT_MESH = 64  # BACK_SIZE of SExtractor
+# DETECT_THRESH of SExtractor, in sigma of the unfiltered frame
+DEFAULT_THRESHOLD = float(
+    1.5 * detect.DEFAULT_KERNEL.sum() / np.sqrt((detect.DEFAULT_KERNEL**2).sum())
+)
+CATALOGUE_THRESHOLD = CatalogConfig().threshold  # of `bgrem catalog`
+# tuned, beside the default; widths of the filter in FWHM
+MESHES, WIDTHS = (32, DEFAULT_MESH, 128), (0.7, 1.0, 1.3)
 HIGHEST, LOWEST, LOWEST_DENOISED = 20.0, 1.2, 0.02  # sigma; what is left has little noise
 RATIO = 1.25  # of neighbouring thresholds
 FALSE_RATES = (5.0, 20.0, 50.0)  # per megapixel; the second is the headline
@@ -37,6 +43,11 @@ def sep_finder(planes: Planes, mesh: int, kernel: np.ndarray) -> Finder:
     # thresholds in sigma of the filtered frame: the same sweep fits all filters
     noise = grid.rms() * np.sqrt((kernel**2).sum()) / kernel.sum()
     return lambda t: detect.detect_with_sep(flat, t, noise=noise, kernel=kernel)
+
+
+def default_finder(planes: Planes) -> Finder:
+    """Return SExtractor's finder with its default mesh and filter."""
+    return sep_finder(planes, DEFAULT_MESH, detect.DEFAULT_KERNEL)
 
 
 def denoised_finder(planes: Planes) -> Finder:
@@ -167,10 +178,13 @@ class Sweep:
         return metrics.threshold_at_false(self.curve, rate * self.area)
 
     def threshold_for(self, true: float) -> float:
-        """Return the highest threshold at which so many sources are found, to some per cent."""
+        """Return the highest threshold at which so many sources are found, to some per cent.
+
+        NaN where the sweep never finds so many.
+        """
         enough = np.flatnonzero(self.true.sum(1) >= true)
         if not enough.size:
-            return float(self.thresholds[-1])
+            return float("nan")
         low = float(self.thresholds[enough[0]])
         high = float(self.thresholds[max(enough[0] - 1, 0)])
         for _ in range(BISECTIONS):
@@ -203,7 +217,7 @@ def all_methods(exam: Examination) -> list[Method]:
     maps = {id(planes): significance(planes, exam) for planes in frames}
     return [
         make_method(exam, OURS, denoised_finder, LOWEST_DENOISED),
-        make_method(exam, DEFAULT, lambda p: sep_finder(p, DEFAULT_MESH, detect.DEFAULT_KERNEL)),
+        make_method(exam, DEFAULT, default_finder),
         tuned_method(exam),
         make_method(exam, MATCHED, lambda p: lambda t: detect.detect_peaks(maps[id(p)], t)),
     ]

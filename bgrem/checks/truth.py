@@ -7,13 +7,16 @@ import numpy as np
 
 from bgrem import metrics
 from bgrem.checks.result import CheckResult, Measure, new_figure, style_axes
-from bgrem.checks.sweeps import denoised_finder, sep_finder
-from bgrem.detect import DEFAULT_KERNEL, Detections
+from bgrem.checks.sweeps import (
+    CATALOGUE_THRESHOLD,
+    DEFAULT_THRESHOLD,
+    default_finder,
+    denoised_finder,
+)
+from bgrem.detect import Detections
 from bgrem.examination import Examination
 
 RADIUS = 2.5  # px; SExtractor's default aperture has a diameter of 5
-DEFAULT_THRESHOLD = 1.5 * DEFAULT_KERNEL.sum() / np.sqrt((DEFAULT_KERNEL**2).sum())
-DENOISED_THRESHOLD = 1.0
 SATURATED = 0.95  # of the full level: noise of the readout leaves some pixels below
 HISTOGRAM = (-5.0, 30.0)  # sigma
 INPUT, OUTPUT = "input", "denoised"
@@ -30,8 +33,8 @@ def check_truth(exam: Examination) -> list[CheckResult]:
         return []
     planes = exam.planes
     images = {INPUT: planes.flat, OUTPUT: planes.clean}
-    finders = {INPUT: sep_finder(planes, 64, DEFAULT_KERNEL), OUTPUT: denoised_finder(planes)}
-    found = {INPUT: finders[INPUT](DEFAULT_THRESHOLD), OUTPUT: finders[OUTPUT](DENOISED_THRESHOLD)}
+    finders = {INPUT: default_finder(planes), OUTPUT: denoised_finder(planes)}
+    found = {INPUT: finders[INPUT](DEFAULT_THRESHOLD), OUTPUT: finders[OUTPUT](CATALOGUE_THRESHOLD)}
     values = {name: _values(exam, images[name], found[name]) for name in images}
     gain = _signal_to_noise(exam, images, found)
     measures = [Measure(f"{what}, {name}", values[name][what], WORDS[what])
@@ -47,7 +50,8 @@ def check_truth(exam: Examination) -> list[CheckResult]:
         "sources without noise (the paper: an exposure twice as long), saturated pixels left out. "
         f"SSIM and histograms are of pixels from {HISTOGRAM[0]:g} to {HISTOGRAM[1]:g} sigma, "
         "brighter ones cut: the range of all would hide everything but the brightest star. "
-        "Input: frame less its smooth background, SExtractor's default. Denoised: 1 sigma, as "
+        "Input: frame less its smooth background, SExtractor's default. Denoised: "
+        f"{CATALOGUE_THRESHOLD:g} sigma, as "
         "“bgrem catalog”. SNR_f "
         "takes each image's own empty pixels for the noise; those of a denoised image are not "
         "independent, so it says little of errors.",

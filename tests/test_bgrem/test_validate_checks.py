@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from bgrem import metrics
-from bgrem.checks.detection import _shares
+from bgrem.checks.detection import _against_snr, _half, _noise_only, _purity
+from bgrem.checks.fluxes import check_fluxes
 from bgrem.checks.halos import check_halos
-from bgrem.checks.noise import RADII, autocorrelation, empty_apertures
+from bgrem.checks.noise import (
+    RADII,
+    autocorrelation,
+    check_noise,
+    empty_apertures,
+)
 from bgrem.checks.pixels import radial_spectrum
-from bgrem.checks.result import Measure, at_least, at_most
-from bgrem.checks.sweeps import Sweep, denoised_finder, make_method
+from bgrem.checks.result import DEFAULT, OURS
+from bgrem.checks.sweeps import Sweep, default_finder, denoised_finder, make_method
 from bgrem.config import ValidateConfig
 from bgrem.examination import (
     Examination,
@@ -23,6 +29,8 @@ from bgrem.examination import (
 from bgrem.injection import APART, EDGE, Halo, inject_sources, with_photon_noise
 from bgrem.point_spread import PointSpread
 from bgrem.report import shown
+from bgrem.simulate.measure import mask_sources
+from bgrem.validation import _fill
 
 SPREAD = PointSpread(3.2, 3.0)
 SIGMA = 5.0
@@ -149,6 +157,31 @@ def test_the_inflation_of_correlated_noise_is_its_correlation_summed():
     assert filter_inflation(planes, wide) == pytest.approx(2, rel=0.1)
 
 
+def test_gaps_do_not_narrow_the_noise_that_sources_stand_out_of():
+    noise = np.random.default_rng(63_120).normal(size=(300, 300))
+    missing = np.zeros(noise.shape, bool)
+    missing[:, :120] = True
+    masked = mask_sources(np.where(missing, 0, noise), missing)
+    assert masked[~missing].mean() < 0.02
+    planes = perfect(np.where(missing, np.nan, SIGMA * noise), 0 * noise)
+    assert planes.empty[~missing].mean() > 0.98
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_frames_of_noise_have_the_gaps_of_the_frame(counts):
+    frame = blank()
+    frame[40:200, 30:120] = np.nan
+    config = ValidateConfig(repeats=1, injections=10)
+    exam = Examination(
+        perfect(frame, np.zeros(frame.shape)), lambda pixels: perfect(pixels, 0 * pixels), SPREAD,
+        None, config, counts=counts,
+    )  # fmt: skip
+    _fill(exam, lambda line: None)
+    assert len(exam.noise) == (1 if counts else 2)
+    for planes in exam.noise:
+        assert np.array_equal(planes.missing, exam.planes.missing)
+
+
 # curves
 
 
@@ -178,14 +211,48 @@ def test_pieces_of_an_injected_source_are_false(examination, injection):
     assert sweep.false.max() >= 1
 
 
-def test_shares_are_counted_in_bins_with_their_error():
-    snr = np.repeat([4.0, 20.0], 50)
-    flags = np.r_[np.arange(50) < 10, np.ones(50, bool)]
-    bins = _shares(snr, flags)
+def test_completeness_begins_where_the_list_does(examination):
+    sweep = Sweep(examination, make_method(examination, "perfect", denoised_finder, 0.1))
+    bins = _against_snr(examination, sweep)
     known = np.isfinite(bins["share"])
-    assert bins["share"][known] == pytest.approx([0.2, 1.0])
-    assert bins["error"][known][0] == pytest.approx(np.sqrt(0.2 * 0.8 / 50), rel=0.05)
-    assert bins["error"][known][1] > 0
+    assert bins["number"].sum() == sweep.listed
+    assert bins["snr"][0] > metrics.LISTED
+    assert bins["share"][known] == pytest.approx(np.ones(known.sum()))
+    assert shown(_half("perfect", bins)).startswith("<")
+
+
+def test_detections_in_noise_count_once_for_all_repeats(examination):
+    one = examination.injected[0]
+    noise = examination.noise[0]
+    blob = np.zeros_like(noise.result)
+    blob[100:103, 100:103] = 5 * SIGMA
+    blobs = perfect(noise.pixels + blob, blob)
+
+    def number(planes):
+        exam = replace(examination, injected=[one, one, one], noise=[planes])
+        sweep = Sweep(exam, make_method(exam, "perfect", denoised_finder, 0.1))
+        return _purity(exam, sweep)["number"].sum()
+
+    assert number(blobs) == number(noise) + 1
+
+
+def test_who_never_finds_as_many_is_not_compared_in_noise(examination, injection):
+    blind = perfect(injection.pixels, np.zeros_like(injection.pixels))
+    exam = replace(
+        examination, injected=[(injection, blind)], noise=2 * examination.noise,
+    )  # fmt: skip
+    sweeps = {
+        name: Sweep(exam, make_method(exam, name, prepare))
+        for name, prepare in ((DEFAULT, default_finder), (OURS, denoised_finder))
+    }
+    assert np.isnan(sweeps[OURS].threshold_for(1))
+    result = _noise_only(exam, sweeps)
+    assert {shown(one) for one in result.measures} == {"never as complete"}
+    assert all(one.passed is None for one in result.measures)
+    ((_, rows),) = result.tables
+    assert set(list(rows[1].values())[1:]) == {"–"}
+    assert rows[0]["threshold (sigma)"] != "–"
+    result.picture.canvas.draw()
 
 
 # noise
@@ -209,6 +276,15 @@ def test_white_noise_grows_with_the_root_of_the_area():
     scatter, area = empty_apertures(white, np.ones(white.shape, bool), np.random.default_rng(3))
     assert len(scatter) == len(RADII)
     assert scatter / np.sqrt(area) == pytest.approx(np.ones(len(RADII)), rel=0.12)
+
+
+@pytest.mark.parametrize(("fwhm", "known"), [(3.2, True), (RADII[-1] + 1, False)])
+def test_an_inflation_that_was_not_measured_has_no_keyword(examination, fwhm, known):
+    (result,) = check_noise(replace(examination, spread=PointSpread(fwhm, 3.0)))
+    keywords = {key for key, _, _ in result.cards}
+    assert ({"BGINFL", "BGINFLR", "BGINFLD"} <= keywords) is known
+    assert "BGCORR" in keywords
+    assert np.isfinite(result.measures[0].value) == known
 
 
 def test_the_spectrum_of_white_noise_is_one():
@@ -240,52 +316,22 @@ def test_halos_can_be_left_out(examination):
     assert check_halos(replace(examination, config=ValidateConfig(halos=False))) == []
 
 
-# figures of merit
+# fluxes
 
 
-@pytest.mark.parametrize(
-    ("measure", "passed"),
-    [
-        (at_least("a", 1.01, 1.0, error=0.05), True),
-        (at_least("a", 0.97, 1.0, error=0.05), None),
-        (at_least("a", 0.9, 1.0, error=0.05), False),
-        (at_least("a", float("nan"), 1.0), None),
-        (at_most("a", -0.7, 1.0, unit="%", error=0.1), True),
-        (at_most("a", -1.2, 1.0, unit="%", error=0.1), False),
-        (at_most("a", -1.2, 1.0, unit="%", error=0.3), None),
-        (at_most("a", 0.2, 1.0, unit="%", error=4.0), None),
-    ],
-)
-def test_what_lies_within_the_error_is_undecided(measure, passed):
-    assert measure.passed is passed
-
-
-def test_values_are_shown_with_the_digits_of_their_error():
-    assert shown(Measure("a", 1.23456, "%", 0.0567)) == "1.235 ± 0.057 %"
-    assert shown(Measure("a", float("nan"))) == "not measured"
-
-
-def test_metrics_of_equal_images_are_perfect():
-    image = np.random.default_rng(63_111).normal(size=(64, 64))
-    assert metrics.peak_signal_to_noise(image, image) == float("inf")
-    assert metrics.structural_similarity(image, image, 6.0) == pytest.approx(1)
-    assert metrics.histogram_divergence(image, image, low=-3, high=3) == 0
-    assert metrics.f_measure(10, 0, 0) == 1
-
-
-def test_metrics_follow_the_equations():
-    truth, image = np.zeros((32, 32)), np.full((32, 32), 0.1)
-    truth[3, 4] = 10
-    error = ((truth - image) ** 2).mean()
-    assert metrics.peak_signal_to_noise(truth, image) == pytest.approx(10 * np.log10(100 / error))
-    # precision 8/10, recall 8/12
-    assert metrics.f_measure(8, 2, 4) == pytest.approx(2 * 0.8 * (2 / 3) / (0.8 + 2 / 3))
-    found = metrics.mean_signal_to_noise(np.array([30.0, 50.0]), np.array([3.0, 3.0]), 4.0)
-    assert found == pytest.approx(8)
-    assert metrics.histogram_divergence(truth, image, low=-1, high=1) > 1
-
-
-def test_the_threshold_at_a_false_rate_lies_between_those_of_the_curve():
-    curve = np.array([[4.0, 10, 0], [2.0, 20, 4], [1.0, 25, 16]])
-    assert metrics.threshold_at_false(curve, 4) == pytest.approx(2)
-    assert 1 < metrics.threshold_at_false(curve, 10) < 2
+def test_a_frame_where_nothing_injected_is_found_has_no_fluxes(examination, injection):
+    y, x = np.mgrid[:260, :240]
+    distance = np.min(
+        [
+            np.hypot(x - x0, y - y0)
+            for x0, y0 in zip(injection.truth["x"], injection.truth["y"], strict=True)
+        ],
+        axis=0,
+    )
+    distance[:20], distance[-20:], distance[:, :20], distance[:, -20:] = 0, 0, 0, 0
+    row, column = np.unravel_index(np.argmax(distance), distance.shape)
+    elsewhere = 50 * SIGMA * np.exp(-((x - column) ** 2 + (y - row) ** 2) / 4)
+    planes = perfect(injection.pixels, elsewhere)
+    assert len(denoised_finder(planes)(1.0)) == 1
+    (result,) = check_fluxes(replace(examination, injected=[(injection, planes)]))
+    assert all(np.isnan(one.value) and one.passed is None for one in result.measures)
