@@ -113,7 +113,9 @@ def test_a_frame_outside_is_named_with_value_range_and_advice(changes, word):
 )  # fmt: skip
 def test_what_cannot_be_measured_is_not_compared(pixels):
     image = AstroImage(pixels)
-    assert isinstance(measure_frame(image), FrameProperties)
+    found = measure_frame(image)
+    assert isinstance(found, FrameProperties)
+    assert check_domain(found, CARD) == []
     assert guard_domain(image, {"domain": {"what": "a test"}}) is None
     assert guard_domain(image, {}) is None
 
