@@ -11,7 +11,7 @@ from bgrem.denoising import Denoised, restore_pixels
 from bgrem.exposure import header_of
 from bgrem.quality import quality_cards
 from common.atomic import atomic_write
-from common.fits_planes import append_plane, require_plain_fits
+from common.fits_planes import append_plane, is_plain_fits, require_plain_fits
 from common.image import AstroImage, Card
 from common.io import read_image, write_image
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PARTS = ("BKG", "RESIDUAL")
 QUALITY = "DQ"
 CHANNELS = "BGCHAN"
+RESTORED = "restored"  # BGPART of what `restore` gives: its further HDUs are still the bundle's
 
 
 def write_bundle(
@@ -70,20 +71,30 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
     """
     from astropy.io import fits
 
+    if not is_plain_fits(path):
+        raise ValueError(f"{path}: not a bundle of `bgrem denoise --bundle`, which are FITS files.")
     with fits.open(path, memmap=False, checksum=True) as hdus:
         found = {hdu.name: hdu for hdu in hdus}  # the last of a name: others are the input's
-        missing = [name for name in PARTS if name not in found]
+        missing = [name for name in ("SCI", *PARTS) if name not in found]
         if missing:
-            raise ValueError(f"{path}: not a bundle, {', '.join(missing)} missing.")
+            raise ValueError(
+                f"{path}: not a bundle of `bgrem denoise --bundle`, {', '.join(missing)} missing."
+            )
+        if hdus["SCI"].header.get("BGPART") == RESTORED:
+            raise ValueError(f"{path}: is restored already, SCI holds the input.")
         background, residual = (_planes(found[name]) for name in PARTS)
-        planes = str(hdus["SCI"].header.get(CHANNELS, "")) if "SCI" in hdus else ""
+        planes = str(hdus["SCI"].header.get(CHANNELS, ""))
     channels = tuple(int(one) for one in planes.split(",")) if planes else None
     science = read_image(path, hdu="SCI", channels=channels, zeros="data")
     if background.shape != science.shape or residual.shape != science.shape:
         raise ValueError(f"{path}: SCI, BKG and RESIDUAL differ in shape.")
     restored = restore_pixels(science.pixels, background, residual)
     # missing pixels have no residual: what the file had there is in SCI
-    return science.with_pixels(np.where(np.isnan(residual), science.pixels, restored))
+    return science.with_pixels(
+        np.where(np.isnan(residual), science.pixels, restored),
+        cards=[("BGPART", RESTORED, "the input's pixels, from a bundle")],
+        history=["bgrem restore: these are the input's pixels"],
+    )
 
 
 def _planes(hdu: "fits.ImageHDU") -> np.ndarray:

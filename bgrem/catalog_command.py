@@ -51,6 +51,7 @@ def _outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
     from common.io import split_suffix
 
     result = args.output
+    catalog_suffix(Path(f"x{args.format}"))
     if _is_folder(result):
         name = f"{split_suffix(path)[0].name}_catalog{args.format}"
         result = (args.output or Path(".")) / name
@@ -121,7 +122,8 @@ def read_denoised(
     Raises
     ------
     ValueError
-        If its shape is not the original's.
+        If its shape is not the original's, or its header says that it was made from other pixels,
+        or with a strength below 1.
     """
     import numpy as np
 
@@ -136,6 +138,7 @@ def read_denoised(
     )
     if result.shape != image.shape:
         raise ValueError(f"{path}: shape {result.shape}, that of the image is {image.shape}.")
+    _refuse_other_origin(path, result, image)
     if image.shape[-1] > 1:
         return Denoised(result, result, result, result.pixels)  # `catalog` refuses it
     found = whole_image_statistics(image.pixels[..., 0], mesh=denoising.mesh)
@@ -145,6 +148,24 @@ def read_denoised(
     residual = image.pixels - result.pixels - background.pixels
     sigma = np.asarray(found.sigma)[..., None]
     return Denoised(result, background, image.with_pixels(residual), sigma)
+
+
+def _refuse_other_origin(path: Path, result: Any, image: Any) -> None:
+    """Raise ValueError where the header of a denoised image contradicts its use."""
+    from bgrem.exposure import header_of
+    from common.provenance import datasum, parse_history
+
+    header = header_of(result)
+    tool = "bgrem denoise"
+    if header.get("BGTOOL") != tool:
+        return  # of another program, which may denoise as well
+    if str(header.get("BGDATSUM")) != str(datasum(image.pixels)):
+        raise ValueError(f"{path}: was made from other pixels than those of {image.name}.")
+    settings = parse_history([str(line) for line in header.get("HISTORY", ())], tool)[2]
+    if float(settings.get("strength", 1)) != 1:
+        raise ValueError(
+            f"{path}: has background left (strength {settings['strength']}). Denoise it anew."
+        )
 
 
 def _has_hdu(path: Path, name: str) -> bool:

@@ -109,7 +109,9 @@ def _denoise_outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
     for option in DENOISE_FILES:
         if getattr(args, option):
             files[option] = getattr(args, option)
-    return files
+    if files.get("before_after", Path(".png")).name.lower().endswith(".png"):
+        return files
+    raise ValueError(f"{files['before_after']}: the picture is a PNG. Name it *.png.")
 
 
 def _denoise_file(

@@ -1,6 +1,7 @@
 """Every setting of the learned systems; the only place where a default exists."""
 
 import json
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 def _option(default: Any, help_text: str, *flags: str, **more: Any) -> Any:
     metadata = {"help": help_text} | ({"flags": flags} if flags else {}) | more
     return field(default=default, metadata=metadata)
+
+
+def _refuse_not_finite(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number. Received: {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +194,9 @@ class DenoiseConfig:
         for name, least in (("steps", 1), ("batch_size", 1), ("mesh", 16)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
+        if self.tile < 16 or self.tile % 16:
+            raise ValueError(f"tile must be a multiple of 16. Received: {self.tile}")
+        _refuse_not_finite(self, "minimum", "normalisation")
         if self.normalisation is not None and not self.normalisation > 0:
             raise ValueError(f"normalisation must be positive. Received: {self.normalisation}")
         if self.max_sigma is not None and not self.max_sigma > 0:
@@ -224,6 +235,7 @@ class CatalogConfig:
     vignet: int = _option(0, "side of the stamps for PSFEx (VIGNET); 0: none", unit="px")
 
     def __post_init__(self) -> None:
+        _refuse_not_finite(self, "zero_point", "saturate", "gain")
         for name in ("threshold", "kron_factor", "kron_minimum", "disagreement", "gain"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -90,10 +90,21 @@ def run_batch(
     return batch
 
 
+NOT_WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")
+
+
 def is_image_name(path: Path) -> bool:
-    """Return whether a path is a file name that an image can be written to (not a folder)."""
+    """Return whether a path is a file name that an image can be written to (not a folder).
+
+    Raises
+    ------
+    ValueError
+        If it is the name of an image of a kind that is not written.
+    """
     from common.io import FORMATS
 
+    if path.suffix.lower() in NOT_WRITTEN and not path.is_dir():
+        raise ValueError(f"{path}: images are written as FITS or XISF. Name it *.fits or *.xisf.")
     return path.name.lower().endswith(tuple(FORMATS)) and not path.is_dir()
 
 

@@ -72,7 +72,7 @@ def provenance_cards(
     if pixels is not None:
         cards.append(("BGDATSUM", str(datasum(pixels)), "DATASUM of the input pixels"))
     if model_sha256 is not None:
-        cards.append(("BGMODEL", model_sha256, "SHA-256 of the weights"))
+        cards.append(("BGMODEL", model_sha256, ""))
     if seed is not None:
         cards.append(("BGSEED", int(seed), "seed of the random numbers"))
     if device is not None:

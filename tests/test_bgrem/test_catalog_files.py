@@ -230,3 +230,18 @@ def test_a_frame_without_sources_gives_an_empty_catalogue(tmp_path, suffix):
         assert main(["catalog", str(tmp_path / "dark.fits"), "-o", str(out), "--quiet",
                      "--denoised", str(tmp_path / "nothing.fits")]) == 0  # fmt: skip
         assert len(rows_of(out)) == 0
+
+
+def test_a_denoised_image_of_other_pixels_or_half_strength_is_refused(
+    frame, tiny_model, tmp_path, capsys
+):
+    half, other = tmp_path / "half.fits", tmp_path / "other.fits"
+    quick = ["--model", str(tiny_model), "-s", "1", "--tile", "64", "--overlap", "16"]
+    assert main(["denoise", str(frame), "-o", str(half), "--strength", "0.5", *quick]) == 0
+    with fits.open(frame) as hdus:
+        hdus[0].data = hdus[0].data + 1
+        hdus.writeto(other)
+    for image, words in ((frame, "has background left"), (other, "other pixels")):
+        arguments = ["catalog", str(image), "--denoised", str(half), "--no-verify"]
+        assert main([*arguments, "-o", str(tmp_path / "x.csv")]) == 2
+        assert words in capsys.readouterr().err

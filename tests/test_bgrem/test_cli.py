@@ -75,6 +75,28 @@ def test_a_bundle_of_some_planes_gives_all_of_them_back(starfield, quick, tmp_pa
     assert np.array_equal(fits.getdata(again), fits.getdata(path))
 
 
+def test_what_is_restored_is_not_restored_again(frame, quick, tmp_path, capsys):
+    bundle, again = tmp_path / "bundle.fits", tmp_path / "again.fits"
+    main(["denoise", str(frame), "-o", str(tmp_path), *quick, "--bundle", str(bundle)])
+    main(["restore", str(bundle), "-o", str(again)])
+    assert main(["restore", str(again), "-o", str(tmp_path / "twice.fits")]) == 2
+    assert "restored already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--minimum", "inf"], "minimum must be a finite number"),
+        (["--tile", "7"], "tile must be a multiple of 16"),
+        (["--before-after", "look.fits"], "Name it *.png"),
+        (["-o", "look.jpg"], "Name it *.fits or *.xisf"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(frame, arguments, words, tmp_path, capsys):
+    assert main(["denoise", str(frame), *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_two_outputs_are_two_files(frame, quick, tmp_path, capsys):
     same = str(tmp_path / "same.fits")
     arguments = ["-o", same, "--residual", same, *quick, "--overwrite"]
