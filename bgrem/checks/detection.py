@@ -34,7 +34,7 @@ from bgrem.checks.sweeps import (
 )
 from bgrem.examination import Examination
 
-# true S/N of listed sources; fainter ones are neither found nor missed. Measured S/N
+# of true S/N: fainter sources than the listed ones are never matched; of measured S/N
 TRUE_EDGES = np.asarray(bin_edges(metrics.LISTED, 100, 9))
 MEASURED_EDGES = np.asarray(bin_edges(1.5, 100, 11))
 SHOWN_RATES = np.geomspace(1, 100, 25)  # false detections per megapixel
@@ -133,10 +133,8 @@ def _against_snr(exam: Examination, sweep: Sweep) -> dict[str, np.ndarray]:
     for k, (injection, _) in enumerate(exam.injected):
         flags = np.zeros(len(injection.truth["snr"]), bool)
         flags[sweep.matches(threshold, k)[0]] = True
-        # fainter sources are never matched
-        listed = injection.truth["snr"] >= metrics.LISTED
-        found.append(flags[listed])
-        snr.append(injection.truth["snr"][listed])
+        found.append(flags)
+        snr.append(injection.truth["snr"])
     return _shares(np.concatenate(snr), np.concatenate(found), TRUE_EDGES)
 
 
