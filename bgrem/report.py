@@ -138,7 +138,7 @@ def _json(done: Validation) -> str:
         "checks": {
             one.name: {
                 "title": one.title,
-                "measures": [vars(measure) for measure in one.measures],
+                "measures": [_figures(measure) for measure in one.measures],
                 "data": one.data,
                 "cards": one.cards,
             }
@@ -146,6 +146,12 @@ def _json(done: Validation) -> str:
         },
     }
     return json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _figures(one: Measure) -> dict[str, Any]:
+    """Return the fields of a measure; the words for an unknown value only where it is."""
+    return {name: field for name, field in vars(one).items()
+            if name != "unknown" or not np.isfinite(one.value)}  # fmt: skip
 
 
 def _page(done: Validation, pictures: Mapping[str, bytes]) -> str:

@@ -169,6 +169,10 @@ def test_names_and_notes_are_text_on_the_page(tmp_path):
     assert "<u>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;.fits" in text
     assert "Note: &lt;u&gt;note" in text
+    figures = json.loads((tmp_path / "report" / FIGURES).read_text("utf-8"))
+    known, unknown = figures["checks"]["maps"]["measures"]
+    assert "unknown" not in known
+    assert (unknown["value"], unknown["unknown"]) == (None, "<u>")
     page = Page()
     page.feed(text)
     assert page.open == []
