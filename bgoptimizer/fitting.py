@@ -10,7 +10,7 @@ from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.mask import ObjectMap, recognise_objects, robust_fit
 from bgoptimizer.model import BackgroundModel, SurfacePlane
 from bgoptimizer.smoothing import Grid, choose_priors
-from common.image import AstroImage
+from common.image import AstroImage, is_bayer
 
 POINTS_PER_HEIGHT = 14  # a glow of σ = 0.09 heights is followed, a nebula's texture is not
 MINIMUM_CELLS = 16
@@ -81,20 +81,6 @@ def _one_blas_thread() -> AbstractContextManager:
     except ImportError:
         return nullcontext()
     return threadpool_limits(1, user_api="blas")
-
-
-def is_bayer(image: AstroImage) -> bool:
-    """Tell whether the file says that a mono image is a raw Bayer mosaic (BAYERPAT, CFA)."""
-    if image.shape[-1] != 1:
-        return False
-    header = getattr(image.carrier, "header", None)
-    if isinstance(header, bytes | str):  # XISF
-        return "ColorFilterArray" in str(header)
-    if header is None:
-        return False
-    patterns = ("RGGB", "BGGR", "GRBG", "GBRG")
-    names = ("BAYERPAT", "CFAPAT", "COLORTYP", "FILTER")
-    return any(str(header.get(name, "")).strip().upper() in patterns for name in names)
 
 
 def prepare_mask(mask: np.ndarray | None, image: AstroImage) -> np.ndarray | None:

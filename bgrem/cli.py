@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog=TOOL, description="Learned tools that take background and noise out of survey images."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -213,6 +213,8 @@ def _catalog(args: argparse.Namespace) -> int:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected planes such as 0,1,2, got {text!r}")
     return tuple(int(part) for part in text.split(","))
 
 

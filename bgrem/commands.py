@@ -67,11 +67,16 @@ def read_settings(args: argparse.Namespace, tool: str, *configs: type) -> list[A
 
 def read_input(path: Path, args: argparse.Namespace) -> Any:
     """Return the `AstroImage` of a file as the `INPUT_FLAGS` say."""
+    from common.image import is_bayer
     from common.io import read_image
 
     image = read_image(
         path, hdu=args.hdu, channels=args.channels, zeros=args.zeros, verify=args.verify
     )
+    if is_bayer(image):
+        raise ValueError(
+            f"{path}: a Bayer mosaic. Debayer it, or split it into its four planes, first."
+        )
     return image if args.dq is None else _without_bad_pixels(image, path, args.dq)
 
 

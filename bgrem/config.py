@@ -30,7 +30,7 @@ def _refuse_not_finite(config: Any, *names: str) -> None:
 class SimulateConfig:
     """What one simulated field looks like; None means as the instrument's preset says."""
 
-    preset: str = _option("meerlicht", "a row of `bgrem.simulate.presets.PRESETS`")
+    preset: str = field(default="meerlicht", metadata={"flags": ()})  # PRESETS; no flag
     shape: tuple[int, ...] | None = _option(None, "rows,columns; default: the detector's")
     seed: int = _option(0, "the same seed gives the same pixels")
     fwhm: float | None = _option(None, "of point sources", unit="px")

@@ -188,6 +188,11 @@ def _point_spread(
     full = None if saturation is None else np.nan_to_num(planes.pixels) >= saturation
     spread = measure_point_spread(planes.scaled, planes.missing, full)
     if config.fwhm is not None:
+        if config.fwhm > min(planes.pixels.shape) / 8:
+            raise ValueError(
+                f"{name}: a frame of {planes.pixels.shape} is too small for a FWHM of "
+                f"{config.fwhm:g} px. Give a smaller --fwhm."
+            )
         return replace(spread or PointSpread(config.fwhm), fwhm=config.fwhm, stars=0)
     if spread is None:
         raise ValueError(

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 DONE = 0
 SOME_FAILED = 1  # some inputs of a batch failed, each named; also an error of the program itself
@@ -92,6 +92,14 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and one line on stderr."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
 
 
 def add_common_flags(parser: argparse.ArgumentParser, version: str) -> None:

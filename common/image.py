@@ -90,3 +90,17 @@ class AstroImage:
         if new.shape[:2] != self.shape[:2]:
             raise ValueError(f"{self.name}: pixels of shape {new.shape} do not fit {self.shape}.")
         return new
+
+
+def is_bayer(image: AstroImage) -> bool:
+    """Tell whether the file says that a mono image is a raw Bayer mosaic (BAYERPAT, CFA)."""
+    if image.shape[-1] != 1:
+        return False
+    header = getattr(image.carrier, "header", None)
+    if isinstance(header, bytes | str):  # XISF
+        return "ColorFilterArray" in str(header)
+    if header is None:
+        return False
+    patterns = ("RGGB", "BGGR", "GRBG", "GBRG")
+    names = ("BAYERPAT", "CFAPAT", "COLORTYP", "FILTER")
+    return any(str(header.get(name, "")).strip().upper() in patterns for name in names)

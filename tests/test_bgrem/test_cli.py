@@ -75,6 +75,18 @@ def test_a_bundle_of_some_planes_gives_all_of_them_back(starfield, quick, tmp_pa
     assert np.array_equal(fits.getdata(again), fits.getdata(path))
 
 
+def test_a_bayer_mosaic_is_refused(frame, quick, tmp_path, capsys):
+    fits.setval(frame, "BAYERPAT", value="RGGB")
+    assert main(["denoise", str(frame), "-o", str(tmp_path), "--no-verify", *quick]) == 2
+    assert "a Bayer mosaic" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--channels", "a"], ["--steps", "x"], ["--colour", "1"]])
+def test_bad_usage_is_one_line(frame, arguments, capsys):
+    assert main(["denoise", str(frame), *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_what_is_restored_is_not_restored_again(frame, quick, tmp_path, capsys):
     bundle, again = tmp_path / "bundle.fits", tmp_path / "again.fits"
     main(["denoise", str(frame), "-o", str(tmp_path), *quick, "--bundle", str(bundle)])

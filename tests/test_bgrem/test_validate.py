@@ -124,6 +124,8 @@ def test_a_frame_without_stars_asks_for_the_width(quick, tmp_path, capsys):
     arguments = [*quick[2:], "--no-halos", "-o", str(tmp_path / "report")]
     assert main(["validate", str(tmp_path / "blank.fits"), *arguments]) == 2
     assert "--fwhm" in capsys.readouterr().err
+    assert main(["validate", str(tmp_path / "blank.fits"), "--fwhm", "50", *arguments]) == 2
+    assert "too small for a FWHM" in capsys.readouterr().err
     assert main(["validate", str(tmp_path / "blank.fits"), "--fwhm", "3", *arguments]) == 0
 
 
