@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy import fft, special
 
 from bgrem.simulate.detector import cosmic_rays
 from bgrem.simulate.trails import add_satellites, add_trail, draw_trails
@@ -24,7 +24,7 @@ __all__ = [
 STARLESS = 0.15  # of the frames: sky and detector alone
 OVERLONG = 0.08  # of the frames: streaks that no tile holds whole
 SHORTEST, ROUNDEST = 4.0, 3.0  # px, widths; shorter streaks look like satellites
-FAINTEST, BRIGHTEST = 0.2, 5000.0  # of a matched filter; peak in units of the noise
+FAINTEST, BRIGHTEST = 0.3, 5000.0  # of a matched filter; peak in units of the noise
 BRIGHT = 10.0  # peak in units of the noise; fainter streaks need no flicker, wings and quadrature
 CROWDED = 3.0  # times the frame covered by streaks above 1 sigma: what lies deeper is sky
 ROTATION = np.radians(0.5)  # largest difference to the frame's angle
@@ -78,7 +78,7 @@ def simulate_staring_frame(seed: int, shape: tuple[int, int] = (512, 512)) -> St
     rng = np.random.default_rng([seed, 11])
     sky, read_noise = _log_uniform(rng, 30, 2e4), _log_uniform(rng, 1, 6)
     noise = np.sqrt(sky + read_noise**2)  # the unit of all that follows, electrons
-    full_well = max(_log_uniform(rng, 1e4, 1e5), 3 * sky)
+    full_well = max(_log_uniform(rng, 5e3, 1e5), 3 * sky)
     gain = max(_log_uniform(rng, 0.2, 2), full_well / 6e4)  # 16 bits hold the full well
     angle = rng.uniform(0, np.pi)
     length = _log_uniform(rng, SHORTEST, 90)
@@ -135,7 +135,7 @@ def draw_noise(
 
 def _streaks(rng, shape, angle, length, width) -> np.ndarray:
     """Return streaks in units of the noise; the stars' fluxes follow a power law."""
-    count, slope = _log_uniform(rng, 300, 6000), rng.uniform(0.6, 1.1)
+    count, slope = _log_uniform(rng, 300, 6000), rng.uniform(0.5, 1.0)
     count = min(count, CROWDED * 1e6 / (4 * width * length)) * (
         np.prod(np.add(shape, length)) / 1e6
     )
@@ -210,12 +210,13 @@ def _bands(rng, shape) -> np.ndarray:
 
 def _random_field(rng, shape, index) -> np.ndarray:
     """Return a field of mean 0 and deviation 1 whose amplitudes fall as frequency^-index."""
-    padded = [2 * side for side in shape]  # a field of Fourier waves is periodic, its half is not
-    waves = np.fft.rfftn(rng.standard_normal(padded))
-    axes = [np.fft.fftfreq(side) for side in padded[:-1]] + [np.fft.rfftfreq(padded[-1])]
+    # waves are periodic, half of their field is not
+    padded = [fft.next_fast_len(2 * side, real=True) for side in shape]
+    waves = fft.rfftn(rng.standard_normal(padded))
+    axes = [fft.fftfreq(side) for side in padded[:-1]] + [fft.rfftfreq(padded[-1])]
     frequency = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
     frequency.flat[0] = np.inf
-    field = np.fft.irfftn(waves * frequency**-index, padded)
+    field = fft.irfftn(waves * frequency**-index, padded)
     field = field[tuple(np.s_[:side] for side in shape)]
     return (field - field.mean()) / field.std()
 
