@@ -71,7 +71,7 @@ def simulate_field(
     psf = PointSpread(config, instrument, rng)
     catalogue = _draw_catalogue(config, instrument, psf, sigma, shape, rng)
     sources = _render(catalogue, psf, shape)
-    sky_map = _sky_map(config, sky, shape, rng)
+    sky_map = draw_sky(config, sky, shape, rng)
     observed = expose(sources, sky_map, instrument, rng, artefacts=config.artefacts)
     catalogue["flux"] = catalogue["flux"] / instrument.gain
     background = (sky_map + dark) / instrument.gain + instrument.bias
@@ -184,10 +184,10 @@ def _draw_catalogue(config, instrument, psf, sigma, shape, rng) -> dict[str, np.
     index = 2.5 * config.star_slope
     saturated = 20 * instrument.saturation * psf.fwhm**2
     rows: list[tuple[Any, ...]] = []
-    for flux in _power_law(rng, stars * area / 1e6, 5 * unit, FAINTEST * unit, saturated, index):
+    for flux in power_law(rng, stars * area / 1e6, 5 * unit, FAINTEST * unit, saturated, index):
         x, y = rng.integers(0, (shape[1] * SUBPIXEL, shape[0] * SUBPIXEL)) / SUBPIXEL - 0.5
         rows.append((x, y, flux, flux / unit, "star", 0.0, 0.0, 1.0, 0.0))
-    for flux in _power_law(rng, galaxies * area / 1e6, 5 * unit, 2 * unit, saturated, 1.0):
+    for flux in power_law(rng, galaxies * area / 1e6, 5 * unit, 2 * unit, saturated, 1.0):
         # brighter galaxies are larger: half-light radius about flux^0.3
         radius = 0.45 * psf.fwhm * (flux / (10 * unit)) ** 0.3 * np.exp(rng.normal(0, 0.4))
         rows.append(_galaxy(rng, shape, flux, min(radius, 60.0), rng.uniform(0.6, 4.0), "galaxy"))
@@ -213,7 +213,7 @@ def _galaxy(rng, shape, flux, radius, sersic, kind) -> tuple[Any, ...]:
     return x, y, flux, 0.0, kind, radius, sersic, rng.uniform(0.3, 1.0), rng.uniform(0, np.pi)
 
 
-def _power_law(rng, count, pivot, faintest, brightest, index) -> np.ndarray:
+def power_law(rng, count, pivot, faintest, brightest, index) -> np.ndarray:
     """Draw fluxes with N(>f) = count (f / pivot)^-index between the two ends."""
     number = rng.poisson(count * (faintest / pivot) ** -index)
     share = rng.uniform((brightest / faintest) ** -index, 1, number)
@@ -257,7 +257,7 @@ def add_stamp(canvas: np.ndarray, row: int, column: int, stamp: np.ndarray) -> N
         ]
 
 
-def _sky_map(config: SimulateConfig, sky: float, shape, rng) -> np.ndarray:
+def draw_sky(config: SimulateConfig, sky: float, shape, rng) -> np.ndarray:
     """Return the sky in electrons: a level, a tilt in any direction, a few smooth waves."""
     v, u = np.meshgrid(*(np.linspace(-0.5, 0.5, n) for n in shape), indexing="ij")
     angle = rng.uniform(0, 2 * np.pi)
