@@ -180,7 +180,7 @@ def _add_galaxies(scene: Scene, rng: np.random.Generator, density: float) -> Non
 
 def _deep_field(scene: Scene, rng: np.random.Generator) -> None:
     _add_field_stars(scene, rng, _log_uniform(rng, 10, 100))
-    _add_galaxies(scene, rng, _log_uniform(rng, 150, 1500))
+    _add_galaxies(scene, rng, _log_uniform(rng, 150, 4000))
 
 
 def _star_cluster(scene: Scene, rng: np.random.Generator) -> None:
@@ -211,7 +211,7 @@ def _nearby_galaxy(scene: Scene, rng: np.random.Generator) -> None:
     u, v = scene.offsets(x, y)
     disc = sersic_profile(u, v, radius, rng.uniform(0.7, 2), axis_ratio, angle)
     disc *= np.exp(rng.uniform(0, 0.6) * gaussian_field(rng, disc.shape, rng.uniform(2, 3.5)))
-    scene.diffuse += disc * scene.sigma * _log_uniform(rng, 0.2, 5) / 4
+    scene.diffuse += disc * scene.sigma * _log_uniform(rng, 0.2, 10) / 4
     # light-weighted places: the cells of the disc, drawn with their light as the chance
     flux = _draw_fluxes(scene, rng, _log_uniform(rng, 1000, 20000) * scene.megapixels)
     cumulated = np.cumsum(disc)
@@ -231,7 +231,7 @@ def _nebula(scene: Scene, rng: np.random.Generator) -> None:
     clouds = np.exp(rng.uniform(0.3, 1.2) * gaussian_field(rng, shape, slope))
     crossing = abs(gaussian_field(rng, shape, rng.uniform(3, 4)))
     clouds *= 1 + rng.uniform(0, 3) * np.exp(-crossing / rng.uniform(0.03, 0.2))
-    clouds *= scene.sigma * _log_uniform(rng, 0.2, 20) / 4 / clouds.mean()
+    clouds *= scene.sigma * _log_uniform(rng, 0.2, 50) / 4 / clouds.mean()
     scene.diffuse += clouds
     _add_field_stars(scene, rng, _log_uniform(rng, 50, 3000))
 

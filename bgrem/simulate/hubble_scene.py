@@ -9,7 +9,7 @@ from bgrem.simulate.presets import PRESETS
 WFC3 = PRESETS["wfc3-uvis"]
 SATURATION = WFC3.saturation  # electrons; WFC3 Instrument Handbook, Sect. 5.4.5
 DIAMETER, OBSCURATION = 2.4, 0.33  # m; share of the diameter
-STRUT = 0.02  # width of the four vanes, share of the diameter
+STRUT = (0.01, 0.022)  # width of the four vanes, share of the diameter; drawn to be broad
 WAVELENGTHS = (531e-9, 606e-9)  # m; about the pivots of F555W and F606W
 BAND = np.linspace(0.88, 1.12, 9)  # a wide filter smears the rings: these parts of the pivot
 GRID = 1024  # samples of the pupil, and of the profile at half pixels: it ends after 256 px
@@ -32,26 +32,28 @@ class HubblePointSpread:
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        import galsim
+        from galsim.zernike import Zernike
 
-        pivot, angle = rng.uniform(*WAVELENGTHS), rng.uniform(0, 90) * galsim.degrees
+        pivot, strut = rng.uniform(*WAVELENGTHS), rng.uniform(*STRUT)
+        angle = rng.uniform(0, np.pi / 2)
         # nm of defocus, two of astigmatism, two of coma: what breathing leaves on a good day
         waves = rng.normal(0, (18, 9, 9, 9, 9)) * 1e-9
-        jitter = rng.uniform(0.3, 0.65)  # px, with the charge that spreads: FWHM 1.6 to 2 px
-        zernike = galsim.zernike.Zernike([0, 0, 0, 0, *waves], DIAMETER / 2)
+        jitter = rng.uniform(0.3, 0.65)  # px, with the charge that spreads: FWHM 1.5 to 2 px
+        zernike = Zernike([0, 0, 0, 0, *waves], DIAMETER / 2, OBSCURATION * DIAMETER / 2)
         step = np.radians(WFC3.pixel_scale / 2 / 3600)
         total = np.zeros((GRID, GRID))
         for wavelength in pivot * BAND:
-            size = wavelength / step  # of the plane whose transform has half pixels
-            pupil = galsim.Aperture(
-                diam=DIAMETER, obscuration=OBSCURATION, nstruts=4, strut_thick=STRUT,
-                strut_angle=angle, pupil_plane_size=size, pupil_plane_scale=size / (GRID - 0.5),
-            )  # fmt: skip
-            field = np.zeros((GRID, GRID), complex)
-            lit = pupil.illuminated
-            path = zernike(pupil.u[lit], pupil.v[lit])
-            field[lit] = np.exp(2j * np.pi * path / wavelength)
-            total += abs(fft.fft2(field)) ** 2
+            # metres in the pupil; the transform of this grid has steps of half a pixel
+            axis = (np.arange(GRID) - GRID // 2) * wavelength / step / GRID
+            axis = axis[abs(axis) < DIAMETER / 2]
+            u, v = axis, axis[:, None]
+            radius = np.hypot(u, v) / (DIAMETER / 2)
+            vanes = [np.cos(angle) * u + np.sin(angle) * v, np.cos(angle) * v - np.sin(angle) * u]
+            lit = (radius < 1) & (radius > OBSCURATION)
+            lit &= np.minimum(*np.abs(vanes)) > strut * DIAMETER / 2
+            path = zernike(*np.broadcast_arrays(u, v))
+            field = (lit * np.exp(2j * np.pi * path / wavelength)).astype(np.complex64)
+            total += abs(fft.fft2(field, (GRID, GRID))) ** 2
         frequency = fft.fftfreq(GRID, 0.5)  # cycles per pixel
         blur = np.sinc(frequency) * np.exp(-2 * (np.pi * jitter * frequency) ** 2)
         blurred = fft.ifft2(fft.fft2(total) * blur * blur[:, None]).real
