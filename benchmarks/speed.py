@@ -44,7 +44,7 @@ def published_way(network: object, pixels: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
     from bgrem.diffusion import denoise_steps
-    from bgrem.networks import SymmetricPadding
+    from bgrem.layers import SymmetricPadding
     from bgrem.schedule import CosineSchedule
 
     dense = network.get_layer("time")

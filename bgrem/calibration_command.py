@@ -51,7 +51,7 @@ def calibrate_model(args: argparse.Namespace) -> int:
 
 def _user_pairs(inputs: list[str]) -> tuple[int, Iterator[Any]]:
     """Return the number of files and their pairs, read one by one."""
-    from bgrem.training import read_pair
+    from bgrem.training_pairs import read_pair
     from common.batch import expand_inputs
 
     paths = expand_inputs(inputs)

@@ -9,6 +9,7 @@ from typing import Any
 from bgrem.simulate.presets import PRESETS
 
 CONFIGS = Path(__file__).with_name("configs")
+TASKS = ("denoise", "enhance", "noisemap")
 LOSSES = ("l1", "l2", "huber")
 SCHEDULES = ("cosine", "epoch", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -69,10 +70,13 @@ class TrainConfig:
 
     Parameters
     ----------
+    task : str
+        The command that the model is for; a row of `bgrem.training.DATA`.
     network : str
         A row of `bgrem.networks.NETWORKS`.
     simulation : str
-        "any" (the whole optical domain), "gamma" (counts maps), or an instrument's preset.
+        "any" (the whole optical domain), "gamma" (counts maps), or an instrument's preset; the
+        tasks enhance and noisemap have one simulation each.
     files : tuple of str
         Files or patterns of the user's own fields; then nothing is simulated.
     tile_median : bool
@@ -81,7 +85,8 @@ class TrainConfig:
         What the card says of the training data.
     """
 
-    network: str = _option("narrow", "narrow, wide or gamma")
+    task: str = _option("denoise", "the command that the model is for", choices=TASKS)
+    network: str = _option("narrow", "narrow, wide or gamma; exposure; residual")
     softening: float = _option(3.0, "asinh compression of the input; 0: linear", unit="noise")
     loss: str = _option("l1", "of the predicted background", choices=LOSSES)
     huber_delta: float = _option(0.5, "where Huber's loss turns linear", unit="noise")
@@ -95,6 +100,7 @@ class TrainConfig:
     validation_share: float = _option(0.2, "share of the own fields kept for validation")
     vary: bool = _option(True, "vary simulated fields: flux, density, noise, artefacts")
     tile_median: bool = _option(False, "published preprocessing: factor, median of the tile")
+    ratios: tuple[float, ...] = _option((2.0, 5.0), "least,largest exposure ratio (enhance)")
     smallest_peak: float = _option(0.0, "leave out tiles with fainter sources", unit="noise")
 
     tile: int = _option(128, "side of a training tile", unit="px")
@@ -119,10 +125,10 @@ class TrainConfig:
     domain: dict[str, Any] = field(default_factory=dict, metadata={"flags": ()})
 
     def __post_init__(self) -> None:
-        for name in ("field_shape", "files"):
+        for name in ("field_shape", "files", "ratios"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, known in (
-            ("loss", LOSSES), ("schedule", SCHEDULES), ("precision", PRECISIONS)
+            ("task", TASKS), ("loss", LOSSES), ("schedule", SCHEDULES), ("precision", PRECISIONS)
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -133,6 +139,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be 1 or more. Received: {getattr(self, name)}")
         if self.tile % 16:
             raise ValueError(f"tile must be a multiple of 16. Received: {self.tile}")
+        if not self.ratios or not min(self.ratios) > 1:
+            raise ValueError(f"ratios must be above 1. Received: {self.ratios}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive. Received: {self.learning_rate}")
         if not 0 <= self.average < 1:

@@ -1,82 +1,14 @@
-"""The networks: the attention U-Net and the layers that it is built from."""
+"""The networks: U-Nets that say what of an image is background or noise."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
-FREQUENCIES = np.geomspace(1.0, 1000.0, 16).astype(np.float32)  # of the embedding (BGRem, Sect. 3)
-
-
-@keras.saving.register_keras_serializable("bgrem")
-class SymmetricPadding(layers.Layer):
-    """Repeat the edge rows and columns once, as symmetric padding by one pixel does.
-
-    Concatenating slices costs 1.2 times a "same" convolution, `ops.pad` 1.7 to 1.9 times.
-    """
-
-    def call(self, x: Any) -> Any:
-        """Return (B, H + 2, W + 2, C)."""
-        x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
-        return ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
-
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape two larger."""
-        batch, height, width, channels = shape
-        return batch, height and height + 2, width and width + 2, channels
-
-
-@keras.saving.register_keras_serializable("bgrem")
-class SinusoidalEmbedding(layers.Layer):
-    """Sine and cosine of 2 pi f v at 16 frequencies of a noise variance v: 32 channels.
-
-    Always float32: in bfloat16 an argument of thousands has no phase left. The frequencies are
-    constants from NumPy, so that all backends have the same ones.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
-
-    def call(self, noise_variances: Any) -> Any:
-        """Return (B, 1, 1, 32) from (B, 1, 1, 1)."""
-        angles = ops.cast(noise_variances, "float32") * (2 * np.pi * FREQUENCIES)
-        return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
-
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape with 32 channels."""
-        return (*shape[:-1], 2 * len(FREQUENCIES))
-
-
-@keras.saving.register_keras_serializable("bgrem")
-class AsinhCompression(layers.Layer):
-    """Softening x asinh(x / softening): linear in the noise, logarithmic in bright stars.
-
-    Linear input of thousands of sigma makes a bfloat16 network diverge. Computed in float32.
-
-    Parameters
-    ----------
-    softening : float
-        In units of the noise; 0 leaves the image linear (the published recipe).
-    """
-
-    def __init__(self, softening: float = 3.0, **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
-        self.softening = softening
-
-    def call(self, x: Any) -> Any:
-        """Return the shape of `x`."""
-        x = ops.cast(x, "float32")
-        return self.softening * ops.arcsinh(x / self.softening) if self.softening else x
-
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the same shape."""
-        return shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what makes the same layer."""
-        return super().get_config() | {"softening": self.softening}
+from bgrem.layers import AsinhCompression, JoinConstant, SinusoidalEmbedding, SymmetricPadding
+from bgrem.residual_unet import residual_unet
 
 
 def _double_convolution(x: Any, width: int, name: str) -> Any:
@@ -161,6 +93,41 @@ def attention_unet(
     return keras.Model([noisy, variance], predicted, name="attention_unet")
 
 
+def exposure_unet(
+    widths: tuple[int, ...] = (16, 32, 64, 128), bottleneck: int = 256, softening: float = 3.0
+) -> keras.Model:
+    """Return the network of Astro U-net: (noisy, exposure_ratio) -> what a longer exposure lacks.
+
+    Inputs are (B, H, W, 1) in units of the noise, H and W multiples of 2**len(widths), and
+    (B, 1, 1, 1); the output is (B, H, W, 1), float32: `noisy` less that is the exposure
+    `exposure_ratio` times as long. The ratio is a constant plane at the bottom of the U
+    (Vojtekova et al. 2021, Sect. 3.2); theirs starts with 32 channels.
+
+    Parameters
+    ----------
+    widths, bottleneck, softening
+        As in `attention_unet`.
+    """
+    noisy = keras.Input((None, None, 1), name="noisy", dtype="float32")
+    ratio = keras.Input((1, 1, 1), name="exposure_ratio", dtype="float32")
+    x = AsinhCompression(softening, name="compress")(noisy)
+    skips = []
+    for level, width in enumerate(widths):
+        x = _double_convolution(x, width, f"down{level}")
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"pool{level}")(x)
+    x = _double_convolution(x, bottleneck, "bottleneck")
+    x = JoinConstant(name="with_ratio")([x, ratio])
+    for level in reversed(range(len(widths))):
+        x = layers.Conv2DTranspose(
+            widths[level], 2, strides=2, kernel_initializer="he_normal", name=f"up{level}"
+        )(x)
+        x = layers.Concatenate(name=f"join{level}")([x, skips[level]])
+        x = _double_convolution(x, widths[level], f"out{level}")
+    lacking = layers.Conv2D(1, 1, dtype="float32", name="noise")(x)
+    return keras.Model([noisy, ratio], lacking, name="exposure_unet")
+
+
 def narrow(**options: Any) -> keras.Model:
     """Return the network of the published inference script, 2.1 million parameters."""
     return attention_unet((16, 32, 64, 128), 256, **options)
@@ -185,7 +152,7 @@ def initialise(network: keras.Model, seed: int) -> None:
     for weight in network.weights:
         shape = tuple(weight.shape)
         name = weight.path.rsplit("/", 1)[-1]
-        if name == "kernel":
+        if name.endswith("kernel"):
             inputs = int(np.prod(shape[:-1]))
             if len(shape) == 4 and "/up" in f"/{weight.path}":
                 inputs = shape[0] * shape[1] * shape[3] // 4  # stride 2: a quarter of the taps
@@ -200,4 +167,6 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "wide": wide,
     "gamma": gamma,
     "attention_unet": attention_unet,  # any widths
+    "exposure": exposure_unet,
+    "residual": residual_unet,
 }

@@ -1,4 +1,4 @@
-"""How much background a diffusion time carries: cosine angles between two signal rates."""
+"""How much background or noise a diffusion time carries."""
 
 from dataclasses import dataclass
 
@@ -33,3 +33,26 @@ class CosineSchedule:
         start, end = np.arccos(self.max_signal), np.arccos(self.min_signal)
         angles = start + np.asarray(diffusion_times, np.float64) * (end - start)
         return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LinearSchedule:
+    """The DDPM's schedule: variances rise linearly over the steps (Ho et al. 2020, Sect. 4).
+
+    Parameters
+    ----------
+    steps : int
+        T, 1000.
+    first, last : float
+        Variances that are added in step 1 and step T.
+    """
+
+    steps: int = 1000
+    first: float = 1e-4
+    last: float = 0.02
+
+    def rates(self, times: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Return (signal_rates, noise_rates), float32, of times from 0 (none) to `steps`."""
+        kept = np.cumprod(1 - np.linspace(self.first, self.last, self.steps))
+        signal = np.concatenate([[1.0], kept])[np.asarray(times, int)]
+        return np.sqrt(signal).astype(np.float32), np.sqrt(1 - signal).astype(np.float32)

@@ -13,24 +13,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from bgrem import __version__, models
-from bgrem.config import SimulateConfig, TrainConfig
-from bgrem.counts import counts_training_field, simulated_counts_field
+from bgrem import __version__, exposure_data, frame_data, models, training_data
+from bgrem.config import TrainConfig
 from bgrem.networks import NETWORKS, initialise
-from bgrem.schedule import CosineSchedule
-from bgrem.training_data import (
-    TileBatches,
-    TrainingField,
-    measured_training_field,
-    random_conditions,
-    simulated_training_field,
-)
+from bgrem.training_base import find_files
 from common.atomic import atomic_write
 
 LOSSES: dict[str, Callable[[TrainConfig], Any]] = {
     "l1": lambda config: keras.losses.MeanAbsoluteError(),
     "l2": lambda config: keras.losses.MeanSquaredError(),
     "huber": lambda config: keras.losses.Huber(delta=config.huber_delta),
+}
+# where each system's data come from: load_fields, make_batches, describe_data
+DATA: dict[str, Any] = {
+    "denoise": training_data,
+    "enhance": exposure_data,
+    "noisemap": frame_data,
 }
 CHECKPOINT, HISTORY, CONFIG, MODEL = "checkpoint.npz", "history.csv", "config.json", "model"
 COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")
@@ -64,7 +62,8 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, config)
-    training, validation = load_fields(config, folder, report)
+    data = DATA[config.task]
+    training, validation = data.load_fields(config, folder, report)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
@@ -72,8 +71,12 @@ def train(
     finally:
         keras.config.set_dtype_policy(before)
     compile_network(network, config)
-    batches = _batches(config, training, config.seed, config.steps_per_epoch, vary=config.vary)
-    check = _batches(config, validation, config.seed + 1, config.validation_steps, vary=False)
+    batches = data.make_batches(
+        config, training, config.seed, config.steps_per_epoch, vary=config.vary
+    )
+    check = data.make_batches(
+        config, validation, config.seed + 1, config.validation_steps, vary=False
+    )
     keeper = _Keeper(network, config, folder, batches, check, report)
     keeper.resume()
     if keeper.state.epoch < config.epochs and not keeper.is_patience_over():
@@ -125,110 +128,6 @@ def compile_network(network: keras.Model, config: TrainConfig) -> None:
         use_ema=config.average > 0, ema_momentum=config.average or 0.99,
     )  # fmt: skip
     network.compile(optimizer=optimizer, loss=LOSSES[config.loss](config), jit_compile=False)
-
-
-def load_fields(
-    config: TrainConfig, folder: Path, report: Callable[[str], None] = print
-) -> tuple[list[TrainingField], list[TrainingField]]:
-    """Return training and validation fields; a field is in one of the two, whole."""
-    if config.files:
-        how = "tile-median" if config.tile_median else "smooth"
-        pairs = [read_pair(Path(path)) for path in _files(config.files)]
-        if config.simulation == "gamma":
-            found = [counts_training_field(*pair) for pair in pairs]
-        else:
-            found = [measured_training_field(*pair, how=how) for pair in pairs]
-        if len(found) < 2:
-            raise ValueError("one field only: training needs a second one to validate. Add files.")
-        number = min(max(1, round(config.validation_share * len(found))), len(found) - 1)
-        order = np.random.default_rng(config.seed).permutation(len(found))
-        return [found[i] for i in order[number:]], [found[i] for i in order[:number]]
-    cache = folder / "fields"
-    cache.mkdir(exist_ok=True)
-    found = []
-    for number in range(config.fields + config.validation_fields):
-        path = cache / f"{number:04d}.npz"
-        if not path.exists():
-            with atomic_write(path) as temporary:
-                _simulate(config, number).save(temporary)
-            report(f"field {number + 1} of {config.fields + config.validation_fields}")
-        found.append(TrainingField.load(path))
-    return found[: config.fields], found[config.fields :]
-
-
-def _simulate(config: TrainConfig, number: int) -> TrainingField:
-    seed = 1_000_000 * (1 + config.seed) + number
-    if config.simulation == "gamma":
-        return simulated_counts_field(seed, tuple(config.field_shape))
-    if config.simulation == "any":
-        return simulated_training_field(random_conditions(seed, tuple(config.field_shape)))
-    from bgrem.simulate.optical import simulate_field
-
-    conditions = SimulateConfig(
-        preset=config.simulation, shape=tuple(config.field_shape), seed=seed, waves=0.02
-    )
-    if config.tile_median:
-        field_ = simulate_field(conditions)
-        return measured_training_field(field_.observed, field_.sources, how="tile-median")
-    return simulated_training_field(conditions)
-
-
-def _files(patterns: tuple[str, ...]) -> list[Path]:
-    import glob
-
-    found = [Path(name) for pattern in patterns for name in sorted(glob.glob(pattern))]
-    if not found:
-        raise ValueError(f"files {', '.join(patterns)}: none found. Check folder and pattern.")
-    return found
-
-
-def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return (observed, clean), shape (H, W), of a FITS, HDF5 or npz file.
-
-    Names of extensions, datasets or arrays: `observed` and `clean` (or `sources`), or `clean`
-    and `background` (with its noise), in any case.
-    """
-    wanted = {"observed", "clean", "sources", "background", "noise"}
-    arrays: dict[str, np.ndarray] = {}
-    suffix = path.suffix.lower()
-    try:
-        if suffix in (".h5", ".hdf5"):
-            import h5py
-
-            with h5py.File(path, "r") as file:
-                arrays = {n.lower(): np.asarray(file[n]) for n in file if n.lower() in wanted}
-        elif suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {n.lower(): file[n] for n in file.files if n.lower() in wanted}
-        else:
-            from astropy.io import fits
-
-            with fits.open(path, memmap=False) as hdus:
-                arrays = {h.name.lower(): h.data for h in hdus if h.name.lower() in wanted}
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable FITS, HDF5 or npz file ({error}).") from None
-    clean = arrays.get("clean", arrays.get("sources"))
-    observed = arrays.get("observed")
-    if observed is None and clean is not None and "background" in arrays:
-        observed = clean + arrays["background"] + arrays.get("noise", 0)
-    if clean is None or observed is None:
-        raise ValueError(
-            f"{path}: expected observed and clean, or clean and background. "
-            f"Found: {', '.join(arrays) or 'none of them'}."
-        )
-    if clean.ndim != 2 or clean.shape != observed.shape:
-        raise ValueError(f"{path}: shapes {observed.shape} and {clean.shape}, expected one (H, W).")
-    if not (np.isfinite(clean).all() and np.isfinite(observed).all()):
-        raise ValueError(f"{path}: has missing pixels. Cut them off or fill them first.")
-    return observed, clean
-
-
-def _batches(config, found, seed, steps, *, vary) -> TileBatches:
-    return TileBatches(
-        found, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed,
-        schedule=CosineSchedule(config.min_signal, config.max_signal), vary=vary,
-        tile_median=config.tile_median, smallest_peak=config.smallest_peak,
-    )  # fmt: skip
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -303,9 +202,9 @@ class _Keeper(keras.callbacks.Callback):
     def _validation_loss(self) -> float:
         losses = []
         for index in range(len(self.check)):
-            inputs, background = self.check[index]
+            inputs, wanted = self.check[index]
             predicted = np.asarray(self.network.predict_on_batch(inputs), np.float32)
-            losses.append(float(LOSSES[self.config.loss](self.config)(background, predicted)))
+            losses.append(float(LOSSES[self.config.loss](self.config)(wanted, predicted)))
         return float(np.mean(losses))
 
     def _write_checkpoint(self) -> None:
@@ -321,18 +220,14 @@ class _Keeper(keras.callbacks.Callback):
 
 def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
     """Return model.json: what the network is, what it was trained on, and how."""
-    schedule = {"min_signal": config.inference_min_signal, "max_signal": config.max_signal}
     domain = dict(config.domain)
-    background = "tile-median" if config.tile_median else "smooth"
-    if config.simulation == "gamma":
-        background = "poisson"  # level and noise of counts: `bgrem.counts`
     if config.files:
-        domain.setdefault("data", f"files of the user: {len(_files(config.files))} fields")
+        domain.setdefault("data", f"files of the user: {len(find_files(config.files))} fields")
     return {
         "version": __version__,
         "network": {"name": config.network, "softening": config.softening},
-        "schedule": schedule,
-        "background": background,
+        "task": config.task,
+        **DATA[config.task].describe_data(config),
         "tile": config.tile,
         "domain": domain,
         "training": {

@@ -1,20 +1,19 @@
 """From fields with truth to batches: cut, vary, draw noise anew, mix for the diffusion."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
 import numpy as np
 from scipy import ndimage
 
-from bgrem.config import SimulateConfig
+from bgrem.config import SimulateConfig, TrainConfig
 from bgrem.diffusion import mix
 from bgrem.normalise import paper_factor, whole_image_statistics
 from bgrem.schedule import CosineSchedule
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
+from bgrem.training_base import Batches, Report, cached_fields, find_files, split_fields
+from bgrem.training_pairs import read_pair
 
 POISSON_BELOW = 900.0  # electrons of sky under which a Gaussian is too symmetric
 
@@ -116,54 +115,39 @@ def measured_training_field(observed: np.ndarray, clean: np.ndarray, *, how: str
     return TrainingField(truth.astype(np.float32), (noisy - truth).astype(np.float32))
 
 
-class TileBatches(keras.utils.PyDataset):
-    """Batches ((noisy, noise_variance), background), each drawn from (seed, epoch, index).
+class TileBatches(Batches):
+    """Batches ((noisy, noise_variance), background) for the denoiser.
 
     Parameters
     ----------
     fields : list of TrainingField
-    tile, batch_size, steps : int
-        Side in pixels; tiles in a batch; batches in an epoch.
-    seed : int
+        With `vary`, simulated ones get other fluxes, blends, correlated noise, artefacts and
+        left-over background.
     schedule : CosineSchedule
-    vary : bool
-        Scale fluxes, add blends, correlated noise, artefacts and left-over background to
-        simulated fields; turn and mirror all. Off: the field as it is.
     tile_median : bool
         Take each tile's median off (the published recipe).
     smallest_peak : float
         Tiles whose brightest source pixel is below (in units of the noise) are left out.
+    **common
+        Of `Batches`.
     """
 
     def __init__(
         self,
         fields: list[TrainingField],
         *,
-        tile: int,
-        batch_size: int,
-        steps: int,
-        seed: int,
         schedule: CosineSchedule,
-        vary: bool = True,
         tile_median: bool = False,
         smallest_peak: float = 0.0,
+        **common: Any,
     ) -> None:
-        super().__init__()
-        smallest = min(min(one.clean.shape) for one in fields)
-        if smallest < tile:
-            raise ValueError(f"a training field has a side of {smallest} px, tile is {tile}.")
-        self.fields, self.tile, self.batch_size, self.steps = fields, tile, batch_size, steps
-        self.seed, self.schedule, self.vary = seed, schedule, vary
-        self.tile_median, self.smallest_peak = tile_median, smallest_peak
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return self.steps
+        super().__init__(fields, **common)
+        self.schedule, self.tile_median = schedule, tile_median
+        self.smallest_peak = smallest_peak
 
     def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), float32."""
-        rng = np.random.default_rng([self.seed, self.epoch, index])
+        rng = self.generator(index)
         pairs = [self._tile(rng) for _ in range(self.batch_size)]
         clean, background = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
         if self.tile_median:
@@ -175,7 +159,7 @@ class TileBatches(keras.utils.PyDataset):
         """Return one tile's clean pixels and its background."""
         field = self.fields[rng.integers(len(self.fields))]
         for _ in range(20):
-            clean, left = self._cut(rng, field)
+            clean, left = self.cut(rng, field.clean, field.background)
             if clean.max() >= self.smallest_peak:
                 break
         if field.electrons is None:
@@ -183,17 +167,9 @@ class TileBatches(keras.utils.PyDataset):
         if self.vary:
             clean = clean * np.float32(10 ** rng.uniform(-0.5, 0.5))
             if rng.uniform() < 0.25:  # denser than any field, with the same profile
-                clean = clean + self._cut(rng, field)[0] * np.float32(10 ** rng.uniform(-0.7, 0.3))
+                other = self.cut(rng, field.clean, field.background)[0]
+                clean = clean + other * np.float32(10 ** rng.uniform(-0.7, 0.3))
         return draw_background(rng, clean, left, field, vary=self.vary)
-
-    def _cut(self, rng: np.random.Generator, field: TrainingField) -> tuple[np.ndarray, np.ndarray]:
-        rows, columns = field.clean.shape
-        row, column = rng.integers(rows - self.tile + 1), rng.integers(columns - self.tile + 1)
-        area = np.s_[row : row + self.tile, column : column + self.tile]
-        turns, mirror = int(rng.integers(4)) * self.vary, rng.uniform() < 0.5 and self.vary
-        parts = [np.rot90(part[area], turns) for part in (field.clean, field.background)]
-        clean, left = [part[:, ::-1] if mirror else part for part in parts]
-        return clean, left
 
 
 def draw_background(
@@ -220,7 +196,7 @@ def draw_background(
         noise = white * np.sqrt(1 + light / electrons)
     if vary:
         noise *= rng.uniform(0.9, 1.1)
-        left = left * rng.uniform(0.5, 1.5) + _leftover(rng, clean.shape)
+        left = left * rng.uniform(0.5, 1.5) + smooth_leftover(rng, clean.shape)
         if rng.uniform() < 0.15:
             hits = rng.uniform(0, 4e-4) * clean.size
             noise += cosmic_rays(rng, clean.shape, hits) / electrons
@@ -244,7 +220,7 @@ def correlate_noise(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
     return ndimage.convolve(white, kernel.astype(np.float32), mode="wrap")
 
 
-def _leftover(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def smooth_leftover(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return a smooth error of the background: level, tilt, and seldom a wave."""
     v, u = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     level, tilt = rng.normal(0, 0.12), rng.normal(0, 0.1, 2)
@@ -253,3 +229,55 @@ def _leftover(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         waves, phase = rng.uniform(-1, 1, 2), rng.uniform(0, 2 * np.pi)
         leftover += rng.uniform(0, 0.8) * np.cos(np.pi * (waves[0] * u + waves[1] * v) + phase)
     return leftover
+
+
+def load_fields(
+    config: TrainConfig, folder: Path, report: Report = print
+) -> tuple[list[TrainingField], list[TrainingField]]:
+    """Return training and validation fields; a field is in one of the two, whole."""
+    if not config.files:
+        return cached_fields(config, folder, lambda s: _simulate(config, s), TrainingField, report)
+    how = "tile-median" if config.tile_median else "smooth"
+    pairs = [read_pair(path) for path in find_files(config.files)]
+    if config.simulation == "gamma":
+        from bgrem.counts import counts_training_field
+
+        return split_fields([counts_training_field(*pair) for pair in pairs], config)
+    return split_fields([measured_training_field(*pair, how=how) for pair in pairs], config)
+
+
+def _simulate(config: TrainConfig, seed: int) -> TrainingField:
+    shape = tuple(config.field_shape)
+    if config.simulation == "gamma":
+        from bgrem.counts import simulated_counts_field
+
+        return simulated_counts_field(seed, shape)
+    if config.simulation == "any":
+        return simulated_training_field(random_conditions(seed, shape))
+    from bgrem.simulate.optical import simulate_field
+
+    conditions = SimulateConfig(preset=config.simulation, shape=shape, seed=seed, waves=0.02)
+    if config.tile_median:
+        field = simulate_field(conditions)
+        return measured_training_field(field.observed, field.sources, how="tile-median")
+    return simulated_training_field(conditions)
+
+
+def make_batches(
+    config: TrainConfig, fields: list[TrainingField], seed: int, steps: int, *, vary: bool
+) -> TileBatches:
+    """Return the batches of a config."""
+    return TileBatches(
+        fields, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed, vary=vary,
+        schedule=CosineSchedule(config.min_signal, config.max_signal),
+        tile_median=config.tile_median, smallest_peak=config.smallest_peak,
+    )  # fmt: skip
+
+
+def describe_data(config: TrainConfig) -> dict[str, Any]:
+    """Return what inference must know: the schedule, and how the background is taken off."""
+    background = "tile-median" if config.tile_median else "smooth"
+    if config.simulation == "gamma":
+        background = "poisson"  # level and noise of counts: `bgrem.counts`
+    schedule = {"min_signal": config.inference_min_signal, "max_signal": config.max_signal}
+    return {"schedule": schedule, "background": background}

@@ -23,7 +23,7 @@ __all__ = [
 
 STARLESS = 0.15  # of the frames: sky and detector alone
 OVERLONG = 0.08  # of the frames: streaks that no tile holds whole
-SHORTEST, ROUNDEST = 4.0, 3.0  # px, widths; shorter streaks look like satellites
+SHORTEST, ROUNDEST = 6.0, 5.0  # px, widths; shorter streaks look like satellites
 FAINTEST, BRIGHTEST = 0.3, 5000.0  # of a matched filter; peak in units of the noise
 BRIGHT = 10.0  # peak in units of the noise; fainter streaks need no flicker, wings and quadrature
 CROWDED = 3.0  # times the frame covered by streaks above 1 sigma: what lies deeper is sky

@@ -108,12 +108,12 @@ def test_a_training_field_adds_up_to_the_observed_counts():
 
 
 def test_the_config_trains_on_simulated_counts(tmp_path):
-    from bgrem import training
+    from bgrem import training_data
 
     config = TrainConfig.read("gamma")
     assert (config.network, config.tile) == ("gamma", 64)
     small = dataclasses.replace(config, fields=2, validation_fields=1, field_shape=(64, 64))
-    found, validation = training.load_fields(small, tmp_path, lambda line: None)
+    found, validation = training_data.load_fields(small, tmp_path, lambda line: None)
     assert len(found) == 2 and len(validation) == 1
     assert not np.array_equal(found[0].clean, found[1].clean)
     inputs, background = training._batches(small, found, 0, 1, vary=True)[0]

@@ -8,15 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from bgrem.models import named_weights
-from bgrem.networks import (
-    FREQUENCIES,
-    NETWORKS,
-    AsinhCompression,
-    SinusoidalEmbedding,
-    SymmetricPadding,
-    attention_unet,
-    initialise,
-)
+from bgrem.layers import FREQUENCIES, AsinhCompression, SinusoidalEmbedding, SymmetricPadding
+from bgrem.networks import NETWORKS, attention_unet, initialise
 
 
 def predict(network, noisy, variance=0.5):

@@ -16,8 +16,9 @@ from astropy.io import fits
 from bgrem.config import CONFIGS, TrainConfig
 from bgrem.models import load_model
 from bgrem.schedule import CosineSchedule
-from bgrem.training import load_fields, read_pair, train
-from bgrem.training_data import TileBatches, TrainingField, random_conditions
+from bgrem.training import train
+from bgrem.training_data import TileBatches, TrainingField, load_fields, random_conditions
+from bgrem.training_pairs import read_pair
 
 QUICK = TrainConfig(
     tile=32, batch_size=4, epochs=2, steps_per_epoch=3, validation_steps=1, fields=2,
