@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bgrem import __version__
-from bgrem.config import DenoiseConfig, SimulateConfig
+from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig, SimulateConfig
 from common import cli
 
 TOOL = "bgrem"
@@ -55,12 +55,19 @@ def _input_flags(parser: argparse.ArgumentParser) -> None:
         help="read despite wrong checksums")  # fmt: skip
 
 
-def _denoise_flags(parser: argparse.ArgumentParser) -> None:
+def _image_flags(parser: argparse.ArgumentParser) -> None:
+    """Add inputs and outputs of a command that makes images of images."""
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
     add("-o", "--output", type=Path, help="folder for the outputs, or the result's file name")
     add("-p", "--prefix", default="", help="put before the names of the outputs")
     _input_flags(parser)
+    add("--strict", action="store_true", help="refuse frames outside the model's training domain")
+
+
+def _denoise_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    _image_flags(parser)
     add("--background", type=Path, metavar="FILE", help="write the smooth background")
     add("--residual", type=Path, metavar="FILE", help="write what was taken off beside it")
     add("--bundle", type=Path, metavar="FITS",
@@ -71,7 +78,6 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
         help="of `bgrem calibrate`, in place of the model's own")  # fmt: skip
     add("--quality", type=Path, metavar="FITS", help="write the quality plane")
     add("--before-after", type=Path, metavar="PNG", help="write before, removed and after")
-    add("--strict", action="store_true", help="refuse frames outside the model's training domain")
     cli.add_config_flags(parser.add_argument_group("method"), DenoiseConfig)  # type: ignore[arg-type]
 
 
@@ -79,6 +85,32 @@ def _denoise(args: argparse.Namespace) -> int:
     from bgrem.commands import denoise_files
 
     return denoise_files(args)
+
+
+def _enhance_flags(parser: argparse.ArgumentParser) -> None:
+    _image_flags(parser)
+    cli.add_config_flags(parser.add_argument_group("method"), EnhanceConfig)  # type: ignore[arg-type]
+
+
+def _enhance(args: argparse.Namespace) -> int:
+    from bgrem.system_commands import enhance_files
+
+    return enhance_files(args)
+
+
+def _noisemap_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    _image_flags(parser)
+    add("--map", type=Path, metavar="FILE", help="name of the map (default: <stem>_map)")
+    add("--deviation", type=Path, metavar="FILE",
+        help="name of the runs' standard deviation (default: <stem>_deviation)")  # fmt: skip
+    cli.add_config_flags(parser.add_argument_group("method"), NoiseMapConfig)  # type: ignore[arg-type]
+
+
+def _noisemap(args: argparse.Namespace) -> int:
+    from bgrem.system_commands import noisemap_files
+
+    return noisemap_files(args)
 
 
 def _calibrate_flags(parser: argparse.ArgumentParser) -> None:
@@ -223,6 +255,12 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
     "denoise": (_denoise_flags, _denoise,
         "Take background and noise off survey images. Writes <prefix><stem>_denoised and "
         "<stem>_denoisedParams.json; sources keep their place and units."),
+    "enhance": (_enhance_flags, _enhance,
+        "Make an exposure look some times longer. Writes <prefix><stem>_enhanced and "
+        "<stem>_enhancedParams.json; fluxes keep their place and units."),
+    "noisemap": (_noisemap_flags, _noisemap,
+        "Map streaks, banding and sky of a raw frame, so that satellites remain. Writes "
+        "<prefix><stem>_residual, <stem>_map, <stem>_deviation and <stem>_residualParams.json."),
     "catalog": (_catalog_flags, _catalog,
         "Find sources on the denoised image and measure them on the original. Writes a catalogue "
         "with SExtractor's columns, and its settings as JSON."),

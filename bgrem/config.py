@@ -218,7 +218,10 @@ class CatalogConfig:
     """Settings of `bgrem.catalog`: what is a source, and how it is measured."""
 
     engine: str = _option("sep", "what detects and measures", choices=("sep", "sextractor"))
-    threshold: float = _option(1.0, "on the denoised image", unit="sigma of the original's noise")
+    threshold: float | None = _option(
+        None, "on the denoised image; default: 1, more where the noise is correlated",
+        unit="sigma of the original's noise",
+    )  # fmt: skip
     minimum_area: int = _option(5, "of a source above the threshold", unit="px")
     deblend_contrast: float = _option(5e-5, "SExtractor's DEBLEND_MINCONT")
     apertures: tuple[float, ...] = _option(
@@ -287,3 +290,90 @@ class ValidateConfig:
             value = getattr(self, name)
             if value is not None and (value < least or value <= 0):
                 raise ValueError(f"{name} must be {least} or more. Received: {value}")
+
+
+def _refuse_bad_tiles(config: Any) -> None:
+    if config.tile < 32 or config.tile % 16:
+        raise ValueError(f"tile must be a multiple of 16 from 32 up. Received: {config.tile}")
+    if not 16 <= config.stride <= config.tile:
+        raise ValueError(f"stride must be from 16 to the tile ({config.tile}). "
+                         f"Received: {config.stride}")  # fmt: skip
+    for name, least in (("batch_size", 1), ("mesh", 16)):
+        if getattr(config, name) < least:
+            raise ValueError(f"{name} must be {least} or more. Received: {getattr(config, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnhanceConfig:
+    """Settings of `bgrem.enhance`."""
+
+    ratio: float = _option(2.0, "how many times longer the exposure is to look")
+    model: str = _option("hst", "name (bgrem models) or folder of a model", "--model")
+    noise: float = _option(
+        0.6, "noise that is kept, in units of what so long an exposure has; 0: the network's image"
+    )
+    cosmic_rays: bool = _option(False, "take cosmic rays out first (needs astroscrappy)")
+    gain: float | None = _option(None, "default: the header's", unit="electrons per count")
+    exposure: float | None = _option(
+        None, "default: the header's; for pixels per second", unit="seconds"
+    )
+    read_noise: float | None = _option(
+        None, "for the search of cosmic rays; default: the header's, else 3", unit="electrons"
+    )
+    mesh: int = _option(64, "of the smooth background", unit="px")
+    tile: int = _option(256, "largest side of a window", unit="px")
+    stride: int = _option(192, "from window to window; overlaps are averaged", unit="px")
+    batch_size: int = _option(8, "windows at once")
+    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
+    seed: int = _option(0, "of the noise that fills missing pixels for the network")
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring windows share."""
+        return self.tile - self.stride
+
+    def __post_init__(self) -> None:
+        _refuse_not_finite(self, "ratio", "noise", "gain", "exposure", "read_noise")
+        _refuse_bad_tiles(self)
+        if not self.ratio > 1:
+            raise ValueError(f"ratio must be above 1. Received: {self.ratio}")
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise must be from 0 to 1. Received: {self.noise}")
+        for name in ("gain", "exposure"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseMapConfig:
+    """Settings of `bgrem.noisemap`."""
+
+    model: str = _option("streaks", "name (bgrem models) or folder of a model", "--model")
+    runs: int = _option(20, "noise maps that are averaged")
+    depth: int = _option(120, "diffusion time up to which noise is added, of 1000")
+    ddim_steps: int = _option(1, "steps from there back to 0")
+    eta: float = _option(0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM")
+    mesh: int = _option(64, "of the smooth background", unit="px")
+    tile: int = _option(256, "largest side of a tile", unit="px")
+    stride: int = _option(192, "from tile to tile", unit="px")
+    batch_size: int = _option(4, "tiles at once")
+    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
+    seed: int = _option(0, "of the noise that is added")
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring tiles share."""
+        return self.tile - self.stride
+
+    def __post_init__(self) -> None:
+        _refuse_bad_tiles(self)
+        for name, most in (("runs", 10_000), ("depth", 1000), ("ddim_steps", 1000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(
+                    f"{name} must be from 1 to {most}. Received: {getattr(self, name)}"
+                )
+        if self.ddim_steps > self.depth:
+            raise ValueError(f"ddim_steps must be {self.depth} (depth) or less. "
+                             f"Received: {self.ddim_steps}")  # fmt: skip
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be from 0 to 1. Received: {self.eta}")

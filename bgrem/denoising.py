@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from bgrem.config import DenoiseConfig
+from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from bgrem.diffusion import denoise_steps
 from bgrem.models import Model
 from bgrem.normalise import Statistics, paper_factor, whole_image_statistics
-from bgrem.tiling import TilePlan, map_tiles
+from bgrem.tiling import MULTIPLE, TilePlan, map_tiles
 from common.image import AstroImage
 
 Progress = Callable[[int], None]
 SMALLEST = 128  # px; side of a tile where memory runs out
+TileSettings = DenoiseConfig | EnhanceConfig | NoiseMapConfig  # model, tiles, precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +140,7 @@ def _denoise_plane(
     tiled = _with_tile(config, model, scaled.shape)
 
     def cleaned(image: np.ndarray) -> np.ndarray:
-        clean = _with_less_memory(image, tiled, network_steps, progress)
+        clean = run_tiles(image, tiled, network_steps, progress)
         return np.maximum(clean, 0) if config.clip else clean
 
     clean, capped = cleaned(scaled), None
@@ -183,16 +184,16 @@ def _with_tile(config: DenoiseConfig, model: Model, shape: tuple[int, ...]) -> D
     return replace(config, tile=tile, overlap=overlap, batch_size=number)
 
 
-def _with_less_memory(
+def run_tiles(
     scaled: np.ndarray,
-    config: DenoiseConfig,
+    config: TileSettings,
     function: Callable[[np.ndarray], np.ndarray],
     progress: Progress | None,
 ) -> np.ndarray:
     """Run the tiles; where memory runs out, one at a time, then smaller ones."""
     tile, batch_size = config.tile, config.batch_size
     while True:
-        plan = TilePlan(scaled.shape, tile, min(config.overlap, tile // 2))
+        plan = TilePlan(scaled.shape, tile, min(config.overlap, tile - MULTIPLE))
         try:
             return map_tiles(scaled, plan, function, batch_size=batch_size, progress=progress)
         except Exception as error:
@@ -240,9 +241,17 @@ def restore_pixels(result: np.ndarray, background: np.ndarray, residual: np.ndar
     return total.astype(result.dtype)
 
 
-def load_for(config: DenoiseConfig) -> Model:
-    """Load the config's model in the precision that this machine is quick in."""
-    from bgrem.models import load_model
+def load_for(config: TileSettings, task: str = "denoise") -> Model:
+    """Load the config's model in the precision that this machine is quick in.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it was trained for another task.
+    """
+    from bgrem.models import load_model, require_task
+
+    require_task(config.model, task)
 
     precision = automatic_precision() if config.precision == "auto" else config.precision
     return load_model(

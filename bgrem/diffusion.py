@@ -1,4 +1,4 @@
-"""BGRem's diffusion: background is mixed onto the clean image, and taken off step by step."""
+"""The diffusions: background mixed onto the clean image (BGRem), noise over structures (DDPM)."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -51,3 +51,38 @@ def denoise_steps(
         variance = np.full((len(noisy), 1, 1, 1), rate**2, np.float32)
         clean, noisy = step_back(noisy, predict(noisy, variance), rate, next_rate)
         yield clean
+
+
+def ddim_step(
+    noisy: np.ndarray,
+    predicted: np.ndarray,
+    rates: tuple[float, float],
+    next_rates: tuple[float, float],
+    *,
+    eta: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """Return the image at an earlier time of a DDPM (Song et al. 2021, equation 12), float32.
+
+    Parameters
+    ----------
+    noisy, predicted : array, shape (H, W)
+        The image now, and its noise as the network says.
+    rates, next_rates : tuple of float
+        Signal and noise rate now and then.
+    eta : float
+        0: deterministic, 1: as random as the DDPM.
+    rng : numpy.random.Generator, optional
+        Draws the noise where `eta` is above 0.
+    """
+    (signal, noise), (next_signal, next_noise) = rates, next_rates
+    clean = (noisy - np.float32(noise) * predicted) / np.float32(signal)
+    fresh = 0.0
+    if eta and rng is not None and next_noise > 0:
+        kept = 1 - (signal / next_signal) ** 2
+        fresh = eta * next_noise / noise * float(np.sqrt(max(kept, 0)))
+    directed = np.float32(np.sqrt(max(next_noise**2 - fresh**2, 0)))
+    after = np.float32(next_signal) * clean + directed * predicted
+    if fresh and rng is not None:
+        after = after + np.float32(fresh) * rng.standard_normal(noisy.shape, np.float32)
+    return np.asarray(after, np.float32)

@@ -1,5 +1,6 @@
 """What header and user say of an exposure: gain, saturation, zero point, place on the sky."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,6 +84,54 @@ def find_exposure(header: Mapping[str, Any], config: CatalogConfig) -> Exposure:
         ) if values[name] is None
     ]  # fmt: skip
     return Exposure(**values, unit=unit, origin=origin, notes=tuple(notes))
+
+
+PER_SECOND = re.compile(r"(.*?)\s*(?:/\s*(?:s|sec|second|seconds)|s(?:ec)?\*?\*?\(?-1\)?)$", re.I)
+EXPOSURE_KEYWORDS = ("EXPTIME", "EXPOSURE", "ITIME", "TEXPTIME")
+
+
+def electrons_of(
+    image: AstroImage, *, gain: float | None = None, seconds: float | None = None
+) -> tuple[float, float | None]:
+    """Return the electrons that a pixel value of 1 stands for, and the exposure time or None.
+
+    Parameters
+    ----------
+    image : AstroImage
+        Its header says the unit (BUNIT), the gain and the exposure time.
+    gain : float, optional
+        Electrons per count, in place of the header's.
+    seconds : float, optional
+        Exposure time, in place of the header's.
+
+    Raises
+    ------
+    ValueError
+        If the header and the arguments do not say it.
+    """
+    header = header_of(image)
+    unit = str(header.get("BUNIT", "")).strip()
+    if seconds is None:
+        seconds = header_number(header, EXPOSURE_KEYWORDS)
+    rate = PER_SECOND.fullmatch(unit)
+    base = (rate[1] if rate else unit).strip().lower()
+    factor: float | None = gain
+    if base in ELECTRONS:
+        factor = 1.0
+    elif gain is None and base in COUNTS:
+        factor = header_number(header, GAIN_KEYWORDS)
+    if factor is None or not factor > 0:
+        raise ValueError(
+            f"{image.name}: the header does not say how many electrons a count is (BUNIT "
+            f"{unit!r}). Give --gain, 1 for electrons."
+        )
+    if rate is None:
+        return float(factor), seconds
+    if not seconds or not seconds > 0:
+        raise ValueError(
+            f"{image.name}: pixels are {unit}, but no exposure time is known. Give --exposure."
+        )
+    return float(factor * seconds), seconds
 
 
 def header_of(image: AstroImage) -> Any:

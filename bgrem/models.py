@@ -26,8 +26,9 @@ class Model:
     network : keras.Model
         (noisy, noise_variance) -> background, or what the system's file says.
     description : dict
-        model.json: `network`, `schedule`, `background` ("smooth", "tile-median", "poisson"),
-        `domain` (what the training covered), `training` (what was done).
+        model.json: `task` (the command it is for), `network`, what that command must know
+        (`schedule`, `background`, `ratios`, `scaling`), `domain` (what the training covered),
+        `training` (what was done).
     sha256 : str
         Of weights.npz.
     """
@@ -81,6 +82,19 @@ def read_description(name: str | os.PathLike[str]) -> dict[str, Any]:
         return json.loads((folder / DESCRIPTION).read_text("utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder}: not a readable model ({error}).") from None
+
+
+def require_task(name: str | os.PathLike[str], task: str) -> None:
+    """Raise ValueError where a model was trained for another command than `task`."""
+    found = read_description(name).get("task", "denoise")
+    if found != task:
+        fitting = [
+            one for one, card in list_models().items() if card.get("task", "denoise") == task
+        ]
+        raise ValueError(
+            f"{name}: is a model of `bgrem {found}`, not of `bgrem {task}`. "
+            f"Choose one of: {', '.join(fitting)}."
+        )
 
 
 def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float32") -> Model:

@@ -19,8 +19,8 @@ class TilePlan:
     tile : int
         Largest side of a tile: a multiple of 16. Tiles are as small as their number allows.
     overlap : int
-        Pixels that neighbours share: their outer quarter is dropped, over the rest one tile fades
-        into the next.
+        Pixels that neighbours share, fewer than a tile has: their outer quarter is dropped, over
+        the rest one tile fades into the next.
     """
 
     shape: tuple[int, int]
@@ -30,9 +30,9 @@ class TilePlan:
     def __post_init__(self) -> None:
         if self.tile < MULTIPLE or self.tile % MULTIPLE:
             raise ValueError(f"tile must be a multiple of {MULTIPLE}. Received: {self.tile}")
-        if not 0 <= self.overlap <= self.tile // 2:
+        if not 0 <= self.overlap <= self.tile - MULTIPLE:
             raise ValueError(
-                f"overlap must be from 0 to half a tile ({self.tile // 2}). "
+                f"overlap must be from 0 to {self.tile - MULTIPLE} (tile {self.tile}). "
                 f"Received: {self.overlap}"
             )
 
@@ -88,9 +88,9 @@ def fade(side: int, overlap: int, *, first: bool, last: bool) -> np.ndarray:
         rise = np.sin(np.pi / 2 * (np.arange(ramp) + 0.5) / ramp) ** 2
         edge = np.concatenate([np.zeros(drop), rise])
         if not first:
-            weights[: len(edge)] = edge
+            weights[: len(edge)] *= edge
         if not last:
-            weights[-len(edge) :] = edge[::-1]
+            weights[-len(edge) :] *= edge[::-1]
     return weights
 
 

@@ -1,0 +1,163 @@
+"""DDNN on a frame: a map of all that diffusion can reproduce, so that satellites remain."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bgrem.config import NoiseMapConfig
+from bgrem.denoising import Progress, fill_missing, load_for, predictor, run_tiles
+from bgrem.diffusion import ddim_step
+from bgrem.frame_data import OWN_NOISE, contrast
+from bgrem.models import Model
+from bgrem.normalise import whole_image_statistics
+from bgrem.schedule import LinearSchedule
+from common.image import AstroImage
+
+Scale = tuple[np.ndarray, np.ndarray, float]  # level, unit, noise of the frame in that unit
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseMap:
+    """What `noisemap` gives, all of one shape (H, W, C) in the frame's units.
+
+    Attributes
+    ----------
+    residual : AstroImage
+        Frame less map: satellites and the frame's noise.
+    map : AstroImage
+        Streaks, banding, sky: the mean of all runs.
+    deviation : AstroImage
+        Standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
+    """
+
+    residual: AstroImage
+    map: AstroImage
+    deviation: AstroImage
+
+
+def noisemap(
+    image: AstroImage | np.ndarray,
+    config: NoiseMapConfig | None = None,
+    *,
+    model: Model | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> NoiseMap:
+    """Map the structures of a raw frame; what the model cannot reproduce is in the residual.
+
+    Noise is added up to a diffusion time and taken off again with all that the model does not
+    know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
+    whole frame: tiles see the same.
+
+    Parameters
+    ----------
+    image : AstroImage or array, shape (H, W) or (H, W, C)
+        A raw frame in any unit; missing pixels are NaN and stay so.
+    config : NoiseMapConfig, optional
+        `settings` change its fields: ``noisemap(image, runs=5)``.
+    model : Model, optional
+        A loaded model; default: the one that `config.model` names.
+    progress : callable, optional
+        Called with the number of tiles that are done.
+
+    Raises
+    ------
+    ValueError
+        If no pixel is measured, the frame is constant, or there is no such model.
+    """
+    config = replace(config or NoiseMapConfig(), **settings)
+    if not isinstance(image, AstroImage):
+        image = AstroImage(np.asarray(image))
+    model = model or load_for(config, "noisemap")
+    planes = [
+        _map_plane(image.pixels[..., channel], image.name, config, model, progress)
+        for channel in range(image.shape[-1])
+    ]
+    mean, deviation = (np.stack(part, -1) for part in zip(*planes, strict=True))
+    dtype = image.pixels.dtype
+    mean, deviation = (
+        np.where(image.missing, np.nan, part).astype(dtype) for part in (mean, deviation)
+    )
+    return NoiseMap(
+        image.with_pixels((image.pixels - mean).astype(dtype)),
+        image.with_pixels(mean),
+        image.with_pixels(deviation),
+    )
+
+
+def _map_plane(
+    pixels: np.ndarray, name: str, config: NoiseMapConfig, model: Model, progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the runs for one channel, each (H, W)."""
+    missing = ~np.isfinite(pixels)
+    try:
+        level, unit, own = _scale(pixels, missing, config, model)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    noise = own or 1.0
+    scaled = np.where(missing, 0, (pixels - level) / (unit * noise)).astype(np.float32)
+    scaled = np.float32(noise) * fill_missing(scaled, missing, config.seed)
+    times, predict = _times(config, own), predictor(model)
+    rng = np.random.default_rng(config.seed)
+    mean, squares = np.zeros(scaled.shape), np.zeros(scaled.shape)
+    runs = config.runs if config.eta or _added_noise(times[0], own) else 1
+    for run in range(runs):
+        found = _one_run(scaled, times, own, config, predict, rng, progress)
+        change = found - mean
+        mean += change / (run + 1)
+        squares += change * (found - mean)
+    return level + unit * mean, unit * np.sqrt(squares / runs)
+
+
+def _scale(pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, model: Model) -> Scale:
+    if model.description.get("scaling") == "contrast":
+        level, width = contrast(pixels)
+        return np.full(pixels.shape, level), np.full(pixels.shape, width), 0.0
+    found = whole_image_statistics(pixels, missing, mesh=config.mesh)
+    return found.background, found.sigma / OWN_NOISE, OWN_NOISE
+
+
+def _times(config: NoiseMapConfig, own: float) -> np.ndarray:
+    """Return falling diffusion times; the first is not below that of the frame's own noise."""
+    schedule, depth = LinearSchedule(), config.depth
+    while depth < schedule.steps and _noise_share(depth) < own:
+        depth += 1
+    return np.round(np.linspace(depth, 0, config.ddim_steps + 1)).astype(int)
+
+
+def _noise_share(time: int) -> float:
+    signal, noise = LinearSchedule().rates(time)
+    return float(noise / signal)
+
+
+def _added_noise(time: int, own: float) -> float:
+    """Return the standard deviation of what is added to a frame that has noise of its own."""
+    signal, noise = LinearSchedule().rates(time)
+    return float(np.sqrt(np.maximum(noise**2 - (signal * own) ** 2, 0)))
+
+
+def _one_run(
+    scaled: np.ndarray,
+    times: np.ndarray,
+    own: float,
+    config: NoiseMapConfig,
+    predict: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    progress: Progress | None,
+) -> np.ndarray:
+    """Return the structure after one way up to the first time and back to 0."""
+    signals, noises = (rates.tolist() for rates in LinearSchedule().rates(times))
+    added = np.float32(_added_noise(times[0], own))
+    noisy = np.float32(signals[0]) * scaled + added * rng.standard_normal(scaled.shape, np.float32)
+    for k in range(len(times) - 1):
+        variance = noises[k] ** 2
+
+        def noise_of(tiles: np.ndarray, variance: float = variance) -> np.ndarray:
+            return predict(tiles, np.full((len(tiles), 1, 1, 1), variance, np.float32))
+
+        predicted = run_tiles(noisy, config, noise_of, progress)
+        rates = [(signals[n], noises[n]) for n in (k, k + 1)]
+        noisy = ddim_step(noisy, predicted, *rates, eta=config.eta, rng=rng)
+    return noisy

@@ -1,0 +1,175 @@
+"""`bgrem enhance` and `bgrem noisemap`: files in, files out."""
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bgrem import __version__
+from bgrem.commands import INPUT_FLAGS, guard_image, read_input, read_settings, report_outputs
+from bgrem.config import EnhanceConfig, NoiseMapConfig
+from common import cli
+from common.image import AstroImage, Card
+
+TOOL = "bgrem"
+# what a run gives: option of its file -> image, and further keywords for all files
+Products = tuple[Mapping[str, AstroImage], list[Card]]
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """One command: its config, its files, and the function that makes them.
+
+    Attributes
+    ----------
+    task : str
+        Name of the command and of the models that it takes.
+    config : type
+    words : dict
+        Option -> what its file's name ends in; the first is the result's, which -o may name.
+    meanings : dict
+        Option -> what the file says of itself.
+    run : callable
+        (image, config, model) -> `Products`.
+    """
+
+    task: str
+    config: type
+    words: dict[str, str]
+    meanings: dict[str, str]
+    run: Callable[[AstroImage, Any, Any], Products]
+
+    @property
+    def command(self) -> str:
+        """The command as the user types it."""
+        return f"{TOOL} {self.task}"
+
+
+def run_system(args: argparse.Namespace, system: System) -> int:
+    """Run one command: the model is loaded once, then one file after the other."""
+    config = read_settings(args, system.command, system.config)[0]
+    from bgrem.models import require_task
+    from common.batch import run_files
+
+    require_task(config.model, system.task)
+    loaded: list[Any] = []
+
+    def work(path: Path) -> None:
+        report_outputs(args, _run_file(path, args, system, config, loaded))
+
+    single = [option for option in system.words if option != "result"]
+    return run_files(TOOL, args.inputs, args, work, single)
+
+
+def _outputs(path: Path, args: argparse.Namespace, system: System) -> dict[str, Path]:
+    from common.batch import is_image_name
+    from common.io import split_suffix
+
+    stem, suffix = split_suffix(path)
+    folder, name = args.output or Path("."), args.prefix + stem.name
+    files = {option: folder / f"{name}_{word}{suffix}" for option, word in system.words.items()}
+    if args.output is not None and is_image_name(args.output):
+        base, suffix = split_suffix(args.output)
+        folder, name = base.parent, base.name
+        files = {o: folder / f"{name}_{word}{suffix}" for o, word in system.words.items()}
+        files["result"] = args.output
+    for option in files:
+        files[option] = getattr(args, option, None) or files[option]
+    word = system.words["result"]
+    return files | {"parameters": folder / f"{name}_{word}Params.json"}
+
+
+def _run_file(
+    path: Path, args: argparse.Namespace, system: System, config: Any, loaded: list[Any]
+) -> dict[str, Any]:
+    """Read one file, run the system, write its files; nothing is written before all could be."""
+    start = time.perf_counter()
+    from common.batch import prepare_outputs
+
+    image = read_input(path, args)
+    image, outside = guard_image(image, config.model, args)
+    files = _outputs(path, args, system)
+    prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
+    with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+        from bgrem.denoising import load_for
+
+        if not loaded:
+            loaded.append(load_for(config, system.task))
+        products, cards = system.run(image, config, loaded[0])
+    _write(path, image, products, cards, files, args, system, config, loaded[0])
+    return {
+        "input": path,
+        "outputs": files,
+        "model": loaded[0].name,
+        "outside_domain": outside,
+        "sha256": loaded[0].sha256,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def _write(path, image, products, more, files, args, system, config, model) -> None:
+    """Write all files of one input and its parameters."""
+    from bgrem.device import describe_device, describe_engine
+    from common.io import write_image
+    from common.provenance import history_lines, provenance_cards, write_params
+
+    parameters = dataclasses.asdict(config) | {name: getattr(args, name) for name in INPUT_FLAGS}
+    cards = provenance_cards(
+        system.command, __version__, path, pixels=image.pixels, model_sha256=model.sha256,
+        seed=config.seed, device=describe_device(model), engine=describe_engine(),
+    )  # fmt: skip
+    history = history_lines(system.command, __version__, path, parameters)
+    for option, product in products.items():
+        what = ("BGPART", option, "which of the run's files this is")
+        notes = [*history, f"{system.command}: {system.meanings[option]}"]
+        carried = product.with_pixels(product.pixels, cards=[*cards, *more, what], history=notes)
+        write_image(files[option], carried, overwrite=args.overwrite)
+    write_params(
+        files["parameters"], system.command, __version__, path, parameters,
+        overwrite=args.overwrite,
+    )  # fmt: skip
+
+
+def _enhance(image: AstroImage, config: EnhanceConfig, model: Any) -> Products:
+    from bgrem.enhancing import enhance
+
+    done = enhance(image, config, model=model)
+    cards: list[Card] = [("BGRATIO", config.ratio, "looks so many times as long as EXPTIME")]
+    if config.cosmic_rays:
+        cards.append(("BGNCOSMI", int(done.cosmic_rays.sum()), "pixels of cosmic rays replaced"))
+    return {"result": done.result}, cards
+
+
+def _noisemap(image: AstroImage, config: NoiseMapConfig, model: Any) -> Products:
+    from bgrem.noise_mapping import noisemap
+
+    done = noisemap(image, config, model=model)
+    return {"result": done.residual, "map": done.map, "deviation": done.deviation}, []
+
+
+ENHANCE = System(
+    "enhance", EnhanceConfig, {"result": "enhanced"},
+    {"result": "this is the input as a longer exposure would show it"}, _enhance,
+)  # fmt: skip
+NOISEMAP = System(
+    "noisemap", NoiseMapConfig,
+    {"result": "residual", "map": "map", "deviation": "deviation"},
+    {
+        "result": "this is the input less the map of its structures",
+        "map": "this is the map of the input's structures",
+        "deviation": "this is the standard deviation of the runs",
+    },
+    _noisemap,
+)  # fmt: skip
+
+
+def enhance_files(args: argparse.Namespace) -> int:
+    """`bgrem enhance`."""
+    return run_system(args, ENHANCE)
+
+
+def noisemap_files(args: argparse.Namespace) -> int:
+    """`bgrem noisemap`."""
+    return run_system(args, NOISEMAP)
