@@ -52,6 +52,8 @@ SKY = ("ALPHA_J2000", "DELTA_J2000")
 META = {
     "ENGINE": "what detected and measured",
     "THRESH": "[sigma] detection threshold, denoised image",
+    "THRESHLO": "[sigma] lowest, where it follows the noise",
+    "THRESHHI": "[sigma] highest",
     "GAIN": "[electron/pixel value] used for errors",
     "RDNOISE": "[electron] read noise; the noise is measured",
     "SATURATE": "level of a full pixel",

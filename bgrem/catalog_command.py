@@ -103,6 +103,8 @@ def _catalog_file(
         "input": path,
         "outputs": files,
         "sources": len(found.table),
+        "threshold": found.table.meta["THRESH"],
+        "threshold_from": found.table.meta["origin"]["threshold"],
         "flagged": int((found.table["DENOISED_FLAG"] > 0).sum()),
         "missing": notes,
         "outside_domain": outside,

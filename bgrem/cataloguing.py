@@ -14,6 +14,7 @@ from bgrem.light import Frame, number_anew
 from bgrem.models import Model
 from bgrem.photometry import SATURATED, Columns, cut_vignets, measure_sources
 from bgrem.sextractor import measure_with_sextractor
+from bgrem.threshold import Threshold, find_threshold
 from common.image import AstroImage
 
 BLENDED = 2  # SExtractor's FLAGS
@@ -89,7 +90,8 @@ def catalog(
     original, background = image.pixels[..., 0], done.background.pixels[..., 0]
     denoised, sigma = done.result.pixels[..., 0], done.sigma[..., 0]
     frame = Frame.of(original.astype(np.float64) - background, denoised, sigma, exposure.gain)
-    columns, segmentation = ENGINES[config.engine](frame, config, exposure.gain)
+    threshold = find_threshold(frame, config.threshold)
+    columns, segmentation = ENGINES[config.engine](frame, config, exposure.gain, threshold.sigma)
     if columns:
         columns |= _flags(columns, original, segmentation, exposure, config)
         columns |= _magnitudes(columns, exposure.zero_point or 0.0)
@@ -97,18 +99,19 @@ def catalog(
             columns["VIGNET"] = cut_vignets(frame, segmentation, columns, config.vignet)
         columns |= _places(columns, header, background)
     table = make_table(columns, exposure.unit, len(config.apertures), config.vignet)
-    table.meta |= _meta(table, exposure, config, sigma)
+    table.meta |= _meta(table, exposure, config, sigma) | _threshold_meta(threshold)
+    table.meta["origin"]["threshold"] = threshold.origin
     return Catalog(table, segmentation, done)
 
 
 def _measure_with_sep(
-    frame: Frame, config: CatalogConfig, gain: float | None
+    frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float
 ) -> tuple[Columns, np.ndarray]:
     """Return the columns and the segmentation map of the `sep` library's sources."""
     import sep
 
     found, segmentation = extract_with_sep(
-        frame.denoised / frame.sigma, config.threshold, kernel=None,
+        frame.denoised / (frame.sigma * threshold), 1.0, kernel=None,
         contrast=config.deblend_contrast, minimum_area=config.minimum_area,
     )  # fmt: skip
     kept, segmentation = number_anew(segmentation, len(found))
@@ -181,11 +184,18 @@ def _meta(
         "GAIN": exposure.gain, "RDNOISE": exposure.read_noise, "SATURATE": exposure.saturate,
         "ZEROPNT": exposure.zero_point or 0.0,
     }  # fmt: skip
-    values = {"ENGINE": config.engine, "THRESH": config.threshold}
+    values: dict[str, Any] = {"ENGINE": config.engine}
     values |= {name: value for name, value in known.items() if value is not None}
     values |= {"BACKSIG": float(np.median(sigma)), "NSOURCE": len(table)}
     values |= {f"APER{k}": size for k, size in enumerate(config.apertures, 1)}
     return values | {"notes": list(exposure.notes), "origin": dict(exposure.origin)}
+
+
+def _threshold_meta(threshold: Threshold) -> dict[str, float]:
+    values = {"THRESH": threshold.median}
+    if isinstance(threshold.sigma, np.ndarray):
+        values |= {"THRESHLO": threshold.sigma.min(), "THRESHHI": threshold.sigma.max()}
+    return {name: round(float(value), 4) for name, value in values.items()}
 
 
 ENGINES = {"sep": _measure_with_sep, "sextractor": measure_with_sextractor}

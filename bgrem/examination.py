@@ -10,8 +10,10 @@ from scipy.signal import fftconvolve
 
 from bgrem.config import ValidateConfig
 from bgrem.injection import Injection
+from bgrem.light import Frame
 from bgrem.point_spread import PointSpread
 from bgrem.simulate.measure import mask_sources
+from bgrem.threshold import Threshold, find_threshold
 
 FILLS = 12  # turns of the frame that fill a source with noise: nearly all, where half is empty
 
@@ -141,6 +143,14 @@ class Examination:
     def inflation(self) -> float:
         """Noise of the matched filter over that of white noise, measured without sources."""
         return filter_inflation(self.planes, self.spread)
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """That of `bgrem catalog` for this frame."""
+        planes = self.planes
+        return find_threshold(
+            Frame.of(planes.pixels - planes.background, planes.result, planes.sigma, self.gain)
+        )
 
     def rng(self, *key: int) -> np.random.Generator:
         """Return the random numbers of one purpose."""

@@ -23,13 +23,13 @@ NEVER = 1e20  # noise of a missing pixel, and no saturation
 
 
 def measure_with_sextractor(
-    frame: Frame, config: CatalogConfig, gain: float | None
+    frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float
 ) -> tuple[Columns, np.ndarray]:
     """Return the columns of `measure_sources`, and the segmentation map.
 
-    SExtractor finds sources on denoised / sigma and measures `MEASURED` on the original pixels
-    (neighbours: MASK_TYPE CORRECT). Barycentre, shape and the denoised flux, which it cannot
-    measure there, come from our photometry in its segments and its ellipses.
+    SExtractor finds sources on denoised / (sigma * threshold) and measures `MEASURED` on the
+    original pixels (neighbours: MASK_TYPE CORRECT). Barycentre, shape and the denoised flux, which
+    it cannot measure there, come from our photometry in its segments and its ellipses.
 
     Raises
     ------
@@ -45,8 +45,7 @@ def measure_with_sextractor(
         noise = _write_noise(folder, frame)
         options = {
             "DETECT_TYPE": "CCD", "THRESH_TYPE": "ABSOLUTE",
-            "DETECT_THRESH": f"{config.threshold:.6g}",
-            "DETECT_MINAREA": str(config.minimum_area),
+            "DETECT_THRESH": "1", "DETECT_MINAREA": str(config.minimum_area),
             "DEBLEND_MINCONT": str(config.deblend_contrast), "BACK_TYPE": "MANUAL",
             "BACK_VALUE": "0", "WEIGHT_TYPE": "NONE,MAP_RMS", "WEIGHT_IMAGE": f"{noise},{noise}",
             "WEIGHT_GAIN": "N", "GAIN": f"{gain or 0:.9g}", "GAIN_KEY": "NONE",
@@ -56,7 +55,7 @@ def measure_with_sextractor(
             "CHECKIMAGE_TYPE": "SEGMENTATION",
             "CHECKIMAGE_NAME": str(folder / "segmentation.fits"),
         }  # fmt: skip
-        images = [frame.denoised / frame.sigma, frame.signal]
+        images = [frame.denoised / (frame.sigma * threshold), frame.signal]
         table = run_sextractor(folder, images, columns, options)
         kept, segmentation = number_anew(
             _read_segmentation(folder / "segmentation.fits"), len(table)

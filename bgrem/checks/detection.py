@@ -21,7 +21,6 @@ from bgrem.checks.result import (
     style_axes,
 )
 from bgrem.checks.sweeps import (
-    CATALOGUE_THRESHOLD,
     DEFAULT_THRESHOLD,
     FALSE_RATES,
     HEADLINE,
@@ -244,11 +243,11 @@ def _noise_only(exam: Examination, sweeps: dict[str, Sweep]) -> CheckResult:
     """Count detections in noise at thresholds of equal completeness."""
     default, ours = sweeps[DEFAULT], sweeps[OURS]
     equal = ours.threshold_for(default.count(DEFAULT_THRESHOLD)[0].sum())
-    rows, rates = [], {}
+    rows, rates, usual = [], {}, exam.threshold.median
     for name, sweep, threshold in (
         (f"{DEFAULT} (DETECT_THRESH 1.5)", default, DEFAULT_THRESHOLD),
         (f"{OURS}, as complete as that", ours, equal),
-        (f"{OURS}, {CATALOGUE_THRESHOLD:g} sigma (as bgrem catalog)", ours, CATALOGUE_THRESHOLD),
+        (f"{OURS}, {usual:.3g} sigma (as bgrem catalog)", ours, usual),
     ):
         rates[name] = _noise_rates(exam, name.startswith(OURS), threshold)
         rows.append({"detector": name} | _noise_row(sweep, threshold, rates[name]))

@@ -72,7 +72,7 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     radius = exam.spread.fwhm * APERTURE
     config = CatalogConfig(apertures=(2 * radius,))
     frame = Frame.of(planes.flat, planes.clean, planes.sigma, exam.gain)
-    found, segmentation = ENGINES["sep"](frame, config, exam.gain)
+    found, segmentation = ENGINES["sep"](frame, config, exam.gain, exam.threshold.sigma)
     truth = injection.truth
     if not found:
         return _no_rows()
@@ -92,7 +92,7 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     others = sep.sum_circle(exam.planes.clean, x, y, radius)[0]
     exact = _noise_free(exam, injection, segmentation, config, index)
     # a source that was there before would be measured in place of the injected one
-    plain = denoised_finder(exam.planes)(config.threshold)
+    plain = denoised_finder(exam.planes)(exam.threshold.median)
     usable = ~np.isin(source, metrics.score(plain, truth, exam.spread.fwhm).partner)
     rows = {
         "kind": truth["kind"][source], "snr": truth["snr"][source], "crowding": others / true,

@@ -10,7 +10,6 @@ from scipy.spatial import cKDTree
 
 from bgrem import detect, metrics
 from bgrem.checks.result import DEFAULT, MATCHED, OURS, TUNED
-from bgrem.config import CatalogConfig
 from bgrem.examination import Examination, Planes
 
 Finder = Callable[[float], detect.Detections]
@@ -19,7 +18,6 @@ DEFAULT_MESH = 64  # BACK_SIZE of SExtractor
 DEFAULT_THRESHOLD = float(
     1.5 * detect.DEFAULT_KERNEL.sum() / np.sqrt((detect.DEFAULT_KERNEL**2).sum())
 )
-CATALOGUE_THRESHOLD = CatalogConfig().threshold  # of `bgrem catalog`
 # tuned, beside the default; widths of the filter in FWHM
 MESHES, WIDTHS = (32, DEFAULT_MESH, 128), (0.7, 1.0, 1.3)
 HIGHEST, LOWEST, LOWEST_DENOISED = 20.0, 1.2, 0.02  # sigma; what is left has little noise

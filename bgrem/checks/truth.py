@@ -7,12 +7,7 @@ import numpy as np
 
 from bgrem import metrics
 from bgrem.checks.result import CheckResult, Measure, new_figure, style_axes
-from bgrem.checks.sweeps import (
-    CATALOGUE_THRESHOLD,
-    DEFAULT_THRESHOLD,
-    default_finder,
-    denoised_finder,
-)
+from bgrem.checks.sweeps import DEFAULT_THRESHOLD, default_finder, denoised_finder
 from bgrem.detect import Detections
 from bgrem.examination import Examination
 
@@ -34,7 +29,8 @@ def check_truth(exam: Examination) -> list[CheckResult]:
     planes = exam.planes
     images = {INPUT: planes.flat, OUTPUT: planes.clean}
     finders = {INPUT: default_finder(planes), OUTPUT: denoised_finder(planes)}
-    found = {INPUT: finders[INPUT](DEFAULT_THRESHOLD), OUTPUT: finders[OUTPUT](CATALOGUE_THRESHOLD)}
+    threshold = exam.threshold.median
+    found = {INPUT: finders[INPUT](DEFAULT_THRESHOLD), OUTPUT: finders[OUTPUT](threshold)}
     values = {name: _values(exam, images[name], found[name]) for name in images}
     gain = _signal_to_noise(exam, images, found)
     measures = [Measure(f"{what}, {name}", values[name][what], WORDS[what])
@@ -51,7 +47,7 @@ def check_truth(exam: Examination) -> list[CheckResult]:
         f"SSIM and histograms are of pixels from {HISTOGRAM[0]:g} to {HISTOGRAM[1]:g} sigma, "
         "brighter ones cut: the range of all would hide everything but the brightest star. "
         "Input: frame less its smooth background, SExtractor's default. Denoised: "
-        f"{CATALOGUE_THRESHOLD:g} sigma, as "
+        f"{threshold:.3g} sigma, as "
         "“bgrem catalog”. SNR_f "
         "takes each image's own empty pixels for the noise; those of a denoised image are not "
         "independent, so it says little of errors.",
