@@ -1,0 +1,304 @@
+"""Short exposures made longer: Astro U-net's metrics, invented sources, fluxes, windows.
+
+    python benchmarks/enhance.py [--fields N] [--kinds deep,cluster] [--ratios 2,5] [--json FILE]
+
+`bgrem enhance` and classical denoisers on simulated fields of Hubble's WFC3/UVIS, compared with the
+long exposure and with the light without noise. `benchmarks/README.md` says more.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+
+import numpy as np  # noqa: E402
+from enhance_checks import (  # noqa: E402
+    flux_bias,
+    noise_only,
+    print_fluxes,
+    print_noise_only,
+    print_strides,
+    strides,
+)
+from exposures import (  # noqa: E402
+    INPUT,
+    MATCH,
+    OURS,
+    Denoiser,
+    Found,
+    Pair,
+    Row,
+    classical_denoisers,
+    draw_pair,
+    find_sources,
+    keep_noise,
+    light_in_circles,
+    match,
+    our_denoiser,
+    print_cells,
+    print_head,
+    timed,
+    with_error,
+)
+from scipy.spatial import cKDTree  # noqa: E402
+
+from bgrem import metrics  # noqa: E402
+from bgrem.checks.truth import HISTOGRAM  # noqa: E402
+from bgrem.config import EnhanceConfig  # noqa: E402
+from bgrem.simulate.hubble import KINDS, HubbleField, simulate_hubble_field  # noqa: E402
+
+FIRST_SEED = 76_000  # training draws from 1,000,000 up; choices are made on 60,000 to 60,499
+SIDE, QUICK_SIDE = 768, 512
+RATIOS, QUICK_RATIOS = "2,3,4,5", "2,5"
+NOISES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+REAL_SNR, REAL_LIGHT = 1.0, 0.5  # of the long exposure; share of what the image shows
+STRIDES, QUICK_STRIDES = (32, 64, 128, 192, 224, 256), (64, 192, 256)
+
+
+def draw_fields(args: argparse.Namespace) -> list[HubbleField]:
+    """Return the fields; no two share their conditions, which the seed draws."""
+    return [
+        simulate_hubble_field(
+            args.first_seed + 100 * list(KINDS).index(kind) + number, (args.side,) * 2, kind=kind
+        )
+        for kind in args.kinds.split(",")
+        for number in range(args.fields)
+    ]
+
+
+def judge_pair(
+    pair: Pair, denoisers: dict[str, Denoiser], noises: tuple[float, ...], threshold: float
+) -> list[Row]:
+    """Return a row for the input and for each denoiser and each part of the noise that is kept."""
+    reference = find_sources(pair.long, threshold)
+    image = pair.short * pair.ratio
+    start = find_sources(image, threshold)
+    rows = [{"image": INPUT, "seconds": 0.0} | judge(image, start, pair, reference, start)]
+    for name, denoiser in denoisers.items():
+        clean, seconds = timed(denoiser, pair)
+        for noise in noises:
+            image = keep_noise(pair, clean, noise)
+            found = find_sources(image, threshold)
+            label = f"{name}, noise {noise:g}"
+            judged = judge(image, found, pair, reference, start)
+            rows.append({"image": label, "seconds": seconds} | judged)
+    common = {"kind": pair.field.kind, "seed": pair.field.seed, "ratio": pair.ratio}
+    return [common | row for row in rows]
+
+
+def judge(image: np.ndarray, found: Found, pair: Pair, reference: Found, start: Found) -> Row:
+    """Return the metrics of one image.
+
+    Parameters
+    ----------
+    image : array, shape (H, W)
+        Electrons of the long exposure.
+    found, reference, start : Found
+        What was found on it, on the long exposure and on the input.
+    """
+    partner, before = match(found, reference), match(start, reference)
+    true, false = int((partner >= 0).sum()), np.flatnonzero(partner < 0)
+    missed = len(reference["x"]) - true
+    real, chance = real_among(found, false, image, pair)
+    _, mine, theirs = np.intersect1d(partner, before, return_indices=True)
+    both = partner[mine] >= 0
+    mine, theirs = mine[both], theirs[both]
+    star = partner[mine]
+    ratios = [signal_to_noise(found, mine) / signal_to_noise(*one)
+              for one in ((start, theirs), (reference, star))]  # fmt: skip
+    return {
+        **pixel_metrics(image, pair),
+        **flux_errors(found, partner, reference, star),
+        "TPR": 100 * true / max(true + missed, 1), "F": metrics.f_measure(true, len(false), missed),
+        "SNR_f": ratios[0], "SNR : long": ratios[1],
+        "true": true, "missed": missed, "false": len(false), "real": real, "chance": chance,
+    }  # fmt: skip
+
+
+def pixel_metrics(image: np.ndarray, pair: Pair) -> Row:
+    """Return PSNR, SSIM and the divergence of the histograms against the long exposure.
+
+    The last two are of pixels within `HISTOGRAM`, as in `bgrem validate`: over the full range a
+    bright star hides all else.
+    """
+    low, high = HISTOGRAM
+    truth, mine = ((one - pair.sky) / pair.long_sigma for one in (pair.long, image))
+    cut = [np.clip(one, low, high) for one in (truth, mine)]
+    return {
+        "PSNR": metrics.peak_signal_to_noise(pair.long, image),
+        "SSIM": metrics.structural_similarity(cut[0], cut[1], high - low),
+        "KL": metrics.histogram_divergence(truth, mine, low=low, high=high),
+    }
+
+
+def flux_errors(found: Found, partner: np.ndarray, reference: Found, common: np.ndarray) -> Row:
+    """Return the mean relative flux error (equation 25) and its absolute value, per cent.
+
+    The last is that of the stars in `common` alone, which were found on the input, too.
+    """
+    index = np.flatnonzero(partner >= 0)
+    exact = reference["flux"][partner[index]]
+    bright = exact > 0
+    error = 100 * (exact - found["flux"][index])[bright] / exact[bright]
+    shared = np.isin(partner[index][bright], common)
+    return {
+        "RFE": _mean(error), "|RFE|": _mean(abs(error)), "median RFE": _median(error),
+        "|RFE| common": _mean(abs(error[shared])),
+    }  # fmt: skip
+
+
+def signal_to_noise(found: Found, index: np.ndarray) -> float:
+    """Return equation 26 of some sources."""
+    if not len(index):
+        return float("nan")
+    background = float(np.median(found["background"][index]))
+    return metrics.mean_signal_to_noise(found["flux"][index], found["error"][index], background)
+
+
+def real_among(found: Found, false: np.ndarray, image: np.ndarray, pair: Pair) -> tuple[int, int]:
+    """Return how many detections are real, though the long exposure does not show them.
+
+    Real: a source of the simulation is within `MATCH`, or the light without noise stands out over
+    its surroundings by `REAL_LIGHT` of what the image has there. The second number is of the same
+    detections elsewhere, 30 px away: those that are real by chance.
+    """
+    x, y = found["x"][false], found["y"][false]
+    catalogue = pair.field.catalogue
+    seen = pair.snr() >= REAL_SNR
+    places = np.column_stack([catalogue["x"][seen], catalogue["y"][seen]])
+    shown = light_in_circles(image, x, y, 2.0, (5.0, 9.0))
+    sides = image.shape[::-1]
+    numbers = []
+    for step in (0, 30):
+        there = np.column_stack([(x + step) % sides[0], (y + step) % sides[1]])
+        light = light_in_circles(pair.sources, *there.T, 2.0, (5.0, 9.0))
+        real = (light > 0) & (light >= REAL_LIGHT * shown)
+        if len(places):
+            real |= cKDTree(places).query(there)[0] <= MATCH
+        numbers.append(int(real.sum()))
+    return numbers[0], numbers[1]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def summarise(rows: list[Row]) -> list[Row]:
+    """Return the means over fields, one row per ratio and image, in the order they came."""
+    summary = []
+    for key in dict.fromkeys((one["ratio"], one["image"]) for one in rows):
+        mine = [one for one in rows if (one["ratio"], one["image"]) == key]
+        start = [one for one in rows if (one["ratio"], one["image"]) == (key[0], INPUT)]
+        row: Row = {"ratio": key[0], "image": key[1], "fields": len(mine)}
+        for name in mine[0].keys() - {"ratio", "image", "kind", "seed"}:
+            values = np.array([one[name] for one in mine], float)
+            values = values[np.isfinite(values)]
+            row[name] = _mean(values)
+            row[f"{name} error"] = (
+                float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
+            )
+        row["KL : input"] = row["KL"] / _mean(np.array([one["KL"] for one in start]))
+        summary.append(row)
+    return summary
+
+
+def print_metrics(rows: list[Row], megapixels: float) -> None:
+    head = ("ratio", "image", "RFE %", "mean abs. RFE %", "same, stars of the input", "TPR %", "F",
+            "SNR_f", "SNR : long", "PSNR", "SSIM", "KL", "KL : input", "false per Mpx",
+            "real of them (by chance) %", "s per Mpx")  # fmt: skip
+    print_head(head)
+    for row in rows:
+        false = max(row["false"], 1e-9)
+        print_cells([
+            f"{row['ratio']:g}", row["image"], with_error(row["RFE"], row["RFE error"], 2),
+            f"{row['|RFE|']:.1f}", f"{row['|RFE| common']:.1f}", f"{row['TPR']:.1f}",
+            f"{row['F']:.3f}", with_error(row["SNR_f"], row["SNR_f error"], 2).lstrip("+"),
+            f"{row['SNR : long']:.2f}", f"{row['PSNR']:.1f}", f"{row['SSIM']:.3f}",
+            f"{row['KL']:.4f}", f"{row['KL : input']:.2f}", f"{row['false'] / megapixels:.0f}",
+            f"{100 * row['real'] / false:.0f} ({100 * row['chance'] / false:.0f})",
+            f"{row['seconds'] / megapixels:.1f}",
+        ])  # fmt: skip
+
+
+def print_checks(args: argparse.Namespace, fields: list[HubbleField], ours: Denoiser) -> Row:
+    """Run and print the three checks; return their figures."""
+    config = args.config
+    ends = (args.ratios[0], args.ratios[-1])
+    empty = [row for ratio in ends for row in noise_only(fields[:3], ratio, ours, config.noise)]
+    print_noise_only(empty)
+    bias = [row for ratio in ends for row in flux_bias(fields, ratio, ours, config.noise)]
+    print_fluxes(bias)
+    speed = strides(draw_pair(fields[0], args.ratios[0]), config,
+                    QUICK_STRIDES if args.quick else STRIDES)  # fmt: skip
+    print_strides(speed)
+    return {"noise only": empty, "fluxes": bias, "strides": speed}
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fields", type=int, default=2, help="of each kind")
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--ratios", help=f"of exposure times; default {RATIOS}")
+    parser.add_argument("--side", type=int, help=f"of a field, px; default {SIDE}")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--model", default="hst")
+    parser.add_argument("--threshold", type=float, default=1.5, help="SExtractor's DETECT_THRESH")
+    parser.add_argument("--noise", type=float, help="that is kept; default: the command's")
+    parser.add_argument("--sweep-noise", action="store_true", help="only ours, for many --noise")
+    parser.add_argument("--no-peers", action="store_true", help="without classical denoisers")
+    parser.add_argument("--no-checks", action="store_true", help="only the table of metrics")
+    parser.add_argument("--quick", action="store_true",
+                        help="one small field of each kind, two ratios, no BM3D")  # fmt: skip
+    parser.add_argument("--json", type=Path, help="write every figure")
+    args = parser.parse_args()
+    args.fields = 1 if args.quick else args.fields
+    args.side = args.side or (QUICK_SIDE if args.quick else SIDE)
+    given = args.ratios or (QUICK_RATIOS if args.quick else RATIOS)
+    args.ratios = [float(one) for one in given.split(",")]
+    args.config = EnhanceConfig(model=args.model)
+    if args.noise is not None:
+        args.config = replace(args.config, noise=args.noise)
+    return args
+
+
+def main() -> None:
+    args = read_arguments()
+    ours = our_denoiser(args.config)
+    denoisers, noises = {OURS: ours}, (args.config.noise, 0.0)
+    if args.sweep_noise:
+        noises = NOISES
+    elif not args.no_peers:
+        denoisers |= classical_denoisers(quick=args.quick)
+    fields = draw_fields(args)
+    rows: list[Row] = []
+    for field in fields:
+        for ratio in args.ratios:
+            start = time.perf_counter()
+            pair = draw_pair(field, ratio)
+            ours(pair)  # compiles
+            rows += judge_pair(pair, denoisers, noises, args.threshold)
+            print(f"{field.kind} {field.seed}, ratio {ratio:g}: "
+                  f"{time.perf_counter() - start:.0f} s", file=sys.stderr)  # fmt: skip
+    rows.sort(key=lambda row: row["ratio"])
+    summary = summarise(rows)
+    print_metrics(summary, args.side**2 / 1e6)
+    figures: Row = {"metrics": summary, "fields": rows}
+    if not (args.sweep_noise or args.no_checks):
+        figures |= print_checks(args, fields, ours)
+    if args.json:
+        args.json.write_text(json.dumps(figures), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
