@@ -20,6 +20,7 @@ from bgrem.commands import (
 )
 from bgrem.config import CatalogConfig, DenoiseConfig
 from common import cli
+from common.image import Card
 
 COMMAND = f"{TOOL} catalog"
 
@@ -181,6 +182,7 @@ def _has_hdu(path: Path, name: str) -> bool:
 
 def _write(path, image, found, files, args, configs, model) -> None:
     from bgrem.catalog_files import write_catalog, write_segmentation
+    from bgrem.device import describe_device, describe_engine
     from bgrem.exposure import header_of
     from common.provenance import history_lines, provenance_cards, write_params
 
@@ -191,18 +193,26 @@ def _write(path, image, found, files, args, configs, model) -> None:
     notes += found.table.meta["notes"]
     if args.denoised is not None:
         notes.append(f"detected on {args.denoised.name}, no network was run")
+    made: dict[str, Any] = {"seed": configs[1].seed}
+    cards: tuple[Card, ...] = ()
+    if args.denoised is not None:
+        cards = (("BGDENOIS", args.denoised.name, "what was detected on"),)
+    else:
+        made |= {"model_sha256": model.sha256, "device": describe_device(model),
+                 "engine": describe_engine()}  # fmt: skip
+    cards += provenance_cards(COMMAND, __version__, path, pixels=image.pixels, **made)
     carried = {
         "header": header_of(image),
-        "cards": image.cards + provenance_cards(
-            COMMAND, __version__, path, pixels=image.pixels,
-            model_sha256=None if model is None else model.sha256, seed=configs[1].seed,
-        ),
         "history": history_lines(COMMAND, __version__, path, parameters, notes=notes),
         "overwrite": args.overwrite,
     }  # fmt: skip
-    write_catalog(files["catalogue"], found.table, **carried)
-    if "segmentation" in files:
-        write_segmentation(files["segmentation"], found.segmentation, **carried)
+    for part, write, what in (
+        ("catalogue", write_catalog, found.table),
+        ("segmentation", write_segmentation, found.segmentation),
+    ):
+        if part in files:
+            mine = ("BGPART", part, "which of the run's files this is")
+            write(files[part], what, cards=(*image.cards, *cards, mine), **carried)
     write_params(
         files["parameters"], COMMAND, __version__, path, parameters, overwrite=args.overwrite
     )

@@ -130,7 +130,8 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 def _reproduce_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("file", type=Path, metavar="FILE", help="an output of `bgrem denoise`")
+    add("file", type=Path, metavar="FILE",
+        help="an output of `bgrem denoise`, or of `bgrem catalog` in FITS")  # fmt: skip
     add("--input", type=Path, help="its input (default: that name beside FILE, or in this folder)")
     add("--print", dest="only_print", action="store_true", help="the command line; run nothing")
 

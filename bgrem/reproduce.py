@@ -1,9 +1,10 @@
-"""`bgrem reproduce`: run again what made a file, and compare the pixels."""
+"""`bgrem reproduce`: run again what made a file, and compare the pixels or the rows."""
 
 import argparse
 import ast
 import dataclasses
 import hashlib
+import itertools
 import shlex
 import tempfile
 import types
@@ -11,15 +12,17 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bgrem.commands import INPUT_FLAGS, read_input
-from bgrem.config import DenoiseConfig
+from bgrem.config import CatalogConfig, DenoiseConfig
+from bgrem.sameness import ROWS, compare, describe
 from common import cli
 from common.provenance import datasum, parse_history
 
 LONGEST = 60  # characters of a value in HISTORY that is read as a number
 SAME_PIXELS_NEED = {"BGVERS": "version", "BGDEVICE": "device", "BGENGINE": "software"}
+WITHOUT_HEADER = (".csv", ".reg", ".ecsv", ".vot", ".xml", ".json", ".png")
+# keyword of a file that the run needed beside its input -> flag
+FURTHER_INPUTS = {"BGCALIB": "calibration", "BGDENOIS": "denoised"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +31,20 @@ class Replay:
 
     Attributes
     ----------
-    config : type
-        The dataclass whose fields its HISTORY lists, beside the `INPUT_FLAGS`.
+    configs : tuple of type
+        The dataclasses whose fields its HISTORY lists, beside the `INPUT_FLAGS`.
     parts : dict
-        BGPART -> the HDU with the pixels, None: that of the input.
+        BGPART -> the HDU with the pixels or rows, None: that of the input. The first one is the
+        command's ``--output``.
     """
 
-    config: type
+    configs: tuple[type, ...]
     parts: dict[str, str | None]
+
+    @property
+    def main_part(self) -> str:
+        """What ``--output`` names."""
+        return next(iter(self.parts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,22 +53,28 @@ class Record:
 
     command: str
     cards: dict[str, Any]
-    config: Any
+    configs: tuple[Any, ...]
     flags: dict[str, Any]
 
     @property
     def part(self) -> str:
         """The option that names this file on the command line."""
-        return str(self.cards.get("BGPART", "result"))
+        return str(self.cards.get("BGPART", REPLAYS[self.command].main_part))
+
+    @property
+    def model(self) -> str:
+        """Name or folder."""
+        return next(one.model for one in self.configs if isinstance(one, DenoiseConfig))
 
     def arguments(self) -> list[str]:
         """Return the command's arguments that differ from their defaults, but for file names."""
         found = []
-        for one in dataclasses.fields(self.config):
-            value = getattr(self.config, one.name)
-            if value != one.default:
-                flag = one.metadata.get("flags", (f"--{one.name.replace('_', '-')}",))[-1]
-                found += _as_arguments(flag, value)
+        for config in self.configs:
+            for one in dataclasses.fields(config):
+                value = getattr(config, one.name)
+                if value != one.default:
+                    flag = one.metadata.get("flags", (f"--{one.name.replace('_', '-')}",))[-1]
+                    found += _as_arguments(flag, value)
         for name, value in self.flags.items():
             if value is not None and (name, value) not in (("zeros", "border"), ("verify", True)):
                 found += _as_arguments(f"--{name}", value)
@@ -72,7 +87,7 @@ def reproduce_file(args: argparse.Namespace) -> int:
     source = _find(args.input, args.file, record.cards.get("BGINPUT"), "input", "--input")
     check_source(source, record)
     words = [*record.command.split(), str(source), *record.arguments()]
-    command = shlex.join([*words, *_file_arguments(record, args.file, args.file)])
+    command = shlex.join([*words, *_file_arguments(record, _new_name(args.file), args.file)])
     if args.only_print:
         print(command)
         return cli.DONE
@@ -86,7 +101,9 @@ def reproduce_file(args: argparse.Namespace) -> int:
         code = main([*arguments, *_file_arguments(record, again, args.file), "--quiet"])
         if code:
             return code
-        outcome = compare(args.file, again, record)
+        hdu = REPLAYS[record.command].parts[record.part]
+        outcome = compare(args.file, again, hdu, record.flags)
+        outcome["differs"] = _changes(record, again)
     outcome |= {"file": args.file, "command": command}
     if args.json:
         cli.emit_json(outcome)
@@ -103,6 +120,11 @@ def read_record(path: Path) -> Record:
     ValueError
         If it says nothing, or another version's command has settings that this one lacks.
     """
+    if _suffix(path).lower() in WITHOUT_HEADER:
+        raise ValueError(
+            f"{path}: {_suffix(path)} has no header that says how it was made. Run its command "
+            "with --params and the …Params.json beside it."
+        )
     header = _header(path)
     command = str(header.get("BGTOOL", ""))
     if command not in REPLAYS:
@@ -110,14 +132,23 @@ def read_record(path: Path) -> Record:
     try:
         _, _, texts = parse_history([str(line) for line in header.get("HISTORY", ())], command)
         flags = {name: _flag_value(name, texts.pop(name, "None")) for name in INPUT_FLAGS}
-        config = parse_config(REPLAYS[command].config, texts)
+        configs = _parse_configs(REPLAYS[command].configs, texts)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     cards = {name: header[name] for name in header if str(name).startswith("BG")}
-    record = Record(command, cards, config, flags)
+    record = Record(command, cards, configs, flags)
     if record.part not in REPLAYS[command].parts:
         raise ValueError(f"{path}: BGPART is {record.part!r}, which {command} does not write.")
     return record
+
+
+def _parse_configs(configs: tuple[type, ...], texts: dict[str, str]) -> tuple[Any, ...]:
+    """Return one config of each type; what belongs to none of them is the last one's error."""
+    found = []
+    for config in configs[:-1]:
+        names = [one.name for one in dataclasses.fields(config) if one.name in texts]
+        found.append(parse_config(config, {name: texts.pop(name) for name in names}))
+    return (*found, parse_config(configs[-1], texts))
 
 
 def parse_config(config: type, texts: dict[str, str]) -> Any:
@@ -135,6 +166,9 @@ def parse_config(config: type, texts: dict[str, str]) -> Any:
     values: dict[str, Any] = {}
     for name, text in texts.items():
         kinds = typing.get_args(hints[name]) or (hints[name],)
+        if typing.get_origin(hints[name]) is tuple:
+            values[name] = _literal_tuple(name, text, kinds[:1])
+            continue
         optional = isinstance(hints[name], types.UnionType) and type(None) in kinds
         if text == "None" and optional:
             values[name] = None
@@ -155,6 +189,11 @@ def _literal(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
     if type(value) not in kinds:
         raise ValueError(f"HISTORY has {name} = {text}, which is no {kinds[0].__name__}.")
     return value
+
+
+def _literal_tuple(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    parts = text.strip().removeprefix("(").removesuffix(")").split(",")
+    return tuple(_literal(name, one.strip(), kinds) for one in parts if one.strip())
 
 
 def _flag_value(name: str, text: str) -> Any:
@@ -181,14 +220,34 @@ def _as_arguments(flag: str, value: Any) -> list[str]:
 
 def _file_arguments(record: Record, output: Path, file: Path) -> list[str]:
     """Return the arguments that name the outputs: `output` for the part that `file` is."""
-    if record.part == "result":
-        return ["--output", str(output)]
-    found = ["--output", str(output.with_name("result" + _suffix(output)))]
-    found += [f"--{record.part}", str(output)]
-    if record.cards.get("BGCALIB"):
-        name = _find(None, file, record.cards["BGCALIB"], "calibration", "its place")
-        found += ["--calibration", str(name)]
+    found = ["--output", str(output)]
+    if record.part != (main_part := REPLAYS[record.command].main_part):
+        stem = output.name.removesuffix(_suffix(output))
+        result = output.with_name(f"{stem}_{main_part}{_suffix(output)}")
+        found = ["--output", str(result), f"--{record.part}", str(output)]
+    for keyword, flag in FURTHER_INPUTS.items():
+        if record.cards.get(keyword):
+            name = _find(None, file, record.cards[keyword], flag, "its place")
+            found += [f"--{flag}", str(name)]
     return found
+
+
+def _new_name(file: Path) -> Path:
+    """Return a name beside a file that no file has."""
+    suffix = _suffix(file)
+    stem = file.name.removesuffix(suffix)
+    names = (file.with_name(f"{stem}_again{number or ''}{suffix}") for number in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
+def _changes(record: Record, again: Path) -> dict[str, list[Any]]:
+    """Return what the same pixels need and has changed: what -> then, now."""
+    now = _header(again)
+    return {
+        what: [record.cards.get(name), now.get(name)]
+        for name, what in SAME_PIXELS_NEED.items()
+        if record.cards.get(name) != now.get(name)
+    }
 
 
 def check_source(source: Path, record: Record) -> None:
@@ -203,60 +262,17 @@ def check_source(source: Path, record: Record) -> None:
             f"{source}: DATASUM of the pixels is {found}, that of the file's input was {expected}. "
             "Name the right one with --input."
         )
+    if record.cards.get("BGDENOIS"):
+        return  # no network ran
     from bgrem.models import ARRAYS, find_model
 
-    weights = find_model(record.config.model) / ARRAYS
+    weights = find_model(record.model) / ARRAYS
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     if sha256 != record.cards.get("BGMODEL"):
         raise ValueError(
             f"{weights}: SHA-256 {sha256[:12]}… is not the file's "
             f"{str(record.cards.get('BGMODEL'))[:12]}…: the model has changed. Get the older one."
         )
-
-
-def compare(file: Path, again: Path, record: Record) -> dict[str, Any]:
-    """Return whether the pixels of two files are identical, their difference, what else differs."""
-    hdu = REPLAYS[record.command].parts[record.part]
-    first, second = (_part_pixels(one, hdu, record) for one in (file, again))
-    sums = [datasum(one) for one in (first, second)]
-    same = first.shape == second.shape
-    identical, difference = same and np.array_equal(first, second, equal_nan=True), None
-    if same and np.array_equal(np.isfinite(first), np.isfinite(second)):
-        both = np.isfinite(first)
-        apart = np.abs(np.where(both, first, 0) - np.where(both, second, 0))
-        difference = float(apart.max(initial=0))
-    now = _header(again)
-    changed = {
-        what: [record.cards.get(name), now.get(name)]
-        for name, what in SAME_PIXELS_NEED.items()
-        if record.cards.get(name) != now.get(name)
-    }
-    return {
-        "identical": identical, "datasum": sums,
-        "largest_difference": difference, "differs": changed,
-    }  # fmt: skip
-
-
-def describe(outcome: dict[str, Any]) -> list[str]:
-    """Return the lines that say how two runs compare."""
-    lines = [f"{what}: {old}, now {new}" for what, (old, new) in outcome["differs"].items()]
-    first, second = outcome["datasum"]
-    if outcome["identical"]:
-        return [*lines, f"identical (DATASUM {first})"]
-    difference = outcome["largest_difference"]
-    apart = "shapes or missing pixels differ"
-    if difference is not None:
-        apart = f"largest difference {difference:g}"
-    return [*lines, f"not identical: {apart} (DATASUM {first}, now {second})"]
-
-
-def _part_pixels(path: Path, hdu: str | None, record: Record) -> np.ndarray:
-    from common.io import read_image
-
-    chosen, channels = (hdu, None) if hdu else (record.flags["hdu"], record.flags["channels"])
-    if hdu and not _suffix(path).lower().endswith((".fits", ".fit", ".fts")):
-        chosen = None  # one image only
-    return read_image(path, hdu=chosen, channels=channels, zeros="data", verify=False).pixels
 
 
 def _header(path: Path) -> Any:
@@ -276,7 +292,8 @@ def _header(path: Path) -> Any:
 def _suffix(path: Path) -> str:
     from common.io import split_suffix
 
-    return split_suffix(path)[1]
+    catalogue = path.suffix.lower() in (".ldac", ".cat", *WITHOUT_HEADER)
+    return path.suffix if catalogue else split_suffix(path)[1]
 
 
 def _find(given: Path | None, file: Path, name: Any, what: str, flag: str) -> Path:
@@ -296,10 +313,13 @@ def _find(given: Path | None, file: Path, name: Any, what: str, flag: str) -> Pa
 # command -> how its files are made again; a further command is one row
 REPLAYS: dict[str, Replay] = {
     "bgrem denoise": Replay(
-        DenoiseConfig,
+        (DenoiseConfig,),
         {
             "result": None, "background": None, "residual": None, "bundle": "SCI",
             "uncertainty": "SIGMA68", "quality": "DQ",
         },
+    ),
+    "bgrem catalog": Replay(
+        (CatalogConfig, DenoiseConfig), {"catalogue": ROWS, "segmentation": "SEGMENTATION"}
     ),
 }  # fmt: skip

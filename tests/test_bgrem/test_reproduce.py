@@ -145,7 +145,7 @@ def test_the_command_gives_the_same_settings_again():
 
     given = DenoiseConfig(minimum=-2.0, clip=False, max_sigma=3.0, precision="float32")
     flags = {"hdu": "SCI,2", "channels": (0, 1, 2), "zeros": "all", "verify": False, "dq": "DQ"}
-    words = Record("bgrem denoise", {}, given, flags).arguments()
+    words = Record("bgrem denoise", {}, (given,), flags).arguments()
     args = _parser().parse_args(["denoise", "x.fits", *words])
     assert config_from_args(args, DenoiseConfig) == given
     assert {name: getattr(args, name) for name in flags} == flags
@@ -176,7 +176,7 @@ def test_the_record_names_device_engine_input_and_part(outputs, starfield):
     assert record.cards["BGINPUT"] == "night3.fits"
     assert record.cards["BGDEVICE"].endswith(("float32", "bfloat16"))  # never "auto"
     assert record.cards["BGENGINE"].startswith("keras ")
-    assert record.config.max_sigma == 4.0
+    assert record.configs[0].max_sigma == 4.0
     assert record.flags["hdu"] == "SCI"
 
 
