@@ -99,12 +99,12 @@ def _map_plane(
     noise = own or 1.0
     scaled = np.where(missing, 0, (pixels - level) / (unit * noise)).astype(np.float32)
     scaled = np.float32(noise) * fill_missing(scaled, missing, config.seed)
-    times, predict = _times(config, own), predictor(model)
-    rng = np.random.default_rng(config.seed)
+    times, added = _times(config, own)
+    predict, rng = predictor(model), np.random.default_rng(config.seed)
     mean, squares = np.zeros(scaled.shape), np.zeros(scaled.shape)
-    runs = config.runs if config.eta or _added_noise(times[0], own) else 1
+    runs = config.runs if added or config.eta else 1  # they would all be the same
     for run in range(runs):
-        found = _one_run(scaled, times, own, config, predict, rng, progress)
+        found = _one_run(scaled, times, added, config, predict, rng, progress)
         change = found - mean
         mean += change / (run + 1)
         squares += change * (found - mean)
@@ -119,29 +119,24 @@ def _scale(pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, mode
     return found.background, found.sigma / OWN_NOISE, OWN_NOISE
 
 
-def _times(config: NoiseMapConfig, own: float) -> np.ndarray:
-    """Return falling diffusion times; the first is not below that of the frame's own noise."""
-    schedule, depth = LinearSchedule(), config.depth
-    while depth < schedule.steps and _noise_share(depth) < own:
-        depth += 1
-    return np.round(np.linspace(depth, 0, config.ddim_steps + 1)).astype(int)
+def _times(config: NoiseMapConfig, own: float) -> tuple[np.ndarray, float]:
+    """Return falling diffusion times, and the noise that takes a frame to the first of them.
 
-
-def _noise_share(time: int) -> float:
-    signal, noise = LinearSchedule().rates(time)
-    return float(noise / signal)
-
-
-def _added_noise(time: int, own: float) -> float:
-    """Return the standard deviation of what is added to a frame that has noise of its own."""
-    signal, noise = LinearSchedule().rates(time)
-    return float(np.sqrt(np.maximum(noise**2 - (signal * own) ** 2, 0)))
+    A frame has noise of its own: where that is more than the time's, it starts at the time that
+    has as much, and nothing is added.
+    """
+    schedule, added = LinearSchedule(), 0.0
+    signals, noises = schedule.rates(np.arange(schedule.steps + 1))
+    start = max(config.depth, int(np.argmax(noises >= own * signals)))
+    if start == config.depth:
+        added = float(np.sqrt(max(noises[start] ** 2 - (own * signals[start]) ** 2, 0)))
+    return np.round(np.linspace(start, 0, config.ddim_steps + 1)).astype(int), added
 
 
 def _one_run(
     scaled: np.ndarray,
     times: np.ndarray,
-    own: float,
+    added: float,
     config: NoiseMapConfig,
     predict: Callable[[np.ndarray, np.ndarray], np.ndarray],
     rng: np.random.Generator,
@@ -149,8 +144,9 @@ def _one_run(
 ) -> np.ndarray:
     """Return the structure after one way up to the first time and back to 0."""
     signals, noises = (rates.tolist() for rates in LinearSchedule().rates(times))
-    added = np.float32(_added_noise(times[0], own))
-    noisy = np.float32(signals[0]) * scaled + added * rng.standard_normal(scaled.shape, np.float32)
+    noisy = np.float32(signals[0]) * scaled
+    if added:
+        noisy += np.float32(added) * rng.standard_normal(scaled.shape, np.float32)
     for k in range(len(times) - 1):
         variance = noises[k] ** 2
 

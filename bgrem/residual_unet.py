@@ -15,15 +15,18 @@ from bgrem.layers import (
 
 
 def residual_unet(
-    widths: tuple[int, ...] = (16, 32, 128), groups: int = 8, softening: float = 3.0
+    widths: tuple[int, ...] = (32, 64, 128), groups: int = 8, softening: float = 3.0
 ) -> keras.Model:
     """Return the network of DDNN: (noisy, noise_variance) -> the noise, of variance 1.
 
-    Inputs are (B, H, W, 1), H and W multiples of 2**(len(widths) - 1), and (B, 1, 1, 1); the
-    output is (B, H, W, 1), float32. Two residual blocks per level on both sides of the U, one
-    attention layer on either side of its lowest level (Waldmann et al. 2023, Table 1, whose
-    widths are 128, 256, 512; blocks as in Ho et al. 2020, with LeakyReLU, as SiLU takes twice
-    the time on a CPU).
+    Inputs are (B, H, W, 1), H and W multiples of 2**len(widths), and (B, 1, 1, 1); the output is
+    (B, H, W, 1), float32. Two residual blocks per level on both sides of the U, one attention
+    layer on either side of its lowest level (Waldmann et al. 2023, Table 1, whose widths are 128,
+    256, 512; blocks as in Ho et al. 2020, with LeakyReLU, as SiLU takes twice the time on a CPU).
+
+    Where the paper halves its frames, here the first convolution does, and the last one gives all
+    pixels back: as a gain for each pixel of the input, and an offset. Single pixels are noise and
+    pass with the gain; what the offset takes off has a structure.
 
     Parameters
     ----------
@@ -40,7 +43,10 @@ def residual_unet(
         SinusoidalEmbedding(name="embedding")(variance)
     )
     x = AsinhCompression(softening, name="compress")(noisy)
-    x = _convolution(x, widths[0], "image")
+    pixels = x
+    x = layers.Conv2D(
+        widths[0], 4, strides=2, padding="same", kernel_initializer="he_normal", name="image"
+    )(x)
     bottom, skips = len(widths) - 1, []
     for level, width in enumerate(widths):
         for part in "ab":
@@ -62,8 +68,14 @@ def residual_unet(
                 x = SpatialAttention(name="up_attention")(x)
             x = _residual_block(x, time, widths[level], groups, f"out{level}{part}")
     x = _normalised(x, groups, "last")
-    noise = SymmetricPadding(name="noise_padding")(x)
-    noise = layers.Conv2D(1, 3, dtype="float32", name="noise")(noise)
+    gain, offset = (
+        layers.Conv2DTranspose(
+            1, 4, strides=2, padding="same", dtype="float32", name=f"up_{part}"
+        )(x)
+        for part in ("gain", "offset")
+    )  # fmt: skip
+    noise = layers.Multiply(dtype="float32", name="passed")([pixels, gain])
+    noise = layers.Add(dtype="float32", name="noise")([noise, offset])
     return keras.Model([noisy, variance], noise, name="residual_unet")
 
 

@@ -108,7 +108,7 @@ def test_a_training_field_adds_up_to_the_observed_counts():
 
 
 def test_the_config_trains_on_simulated_counts(tmp_path):
-    from bgrem import training_data
+    from bgrem import training, training_data
 
     config = TrainConfig.read("gamma")
     assert (config.network, config.tile) == ("gamma", 64)
@@ -116,7 +116,7 @@ def test_the_config_trains_on_simulated_counts(tmp_path):
     found, validation = training_data.load_fields(small, tmp_path, lambda line: None)
     assert len(found) == 2 and len(validation) == 1
     assert not np.array_equal(found[0].clean, found[1].clean)
-    inputs, background = training._batches(small, found, 0, 1, vary=True)[0]
+    inputs, background = training_data.make_batches(small, found, 0, 1, vary=True)[0]
     assert inputs[0].shape == background.shape == (16, 64, 64, 1)
     assert training.describe(small, training.TrainingState())["background"] == "poisson"
 

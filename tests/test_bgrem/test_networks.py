@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from bgrem.layers import (
+    FREQUENCIES,
+    AsinhCompression,
+    JoinConstant,
+    QuickGroupNormalization,
+    SinusoidalEmbedding,
+    SpatialAttention,
+    SymmetricPadding,
+)
 from bgrem.models import named_weights
-from bgrem.layers import FREQUENCIES, AsinhCompression, SinusoidalEmbedding, SymmetricPadding
-from bgrem.networks import NETWORKS, attention_unet, initialise
+from bgrem.networks import NETWORKS, attention_unet, exposure_unet, initialise
+from bgrem.residual_unet import residual_unet
 
 
 def predict(network, noisy, variance=0.5):
@@ -115,3 +124,62 @@ def test_every_weight_is_trained():
         if np.array_equal(before[path], after[path]) and not path.endswith(exempt)
     ]  # fmt: skip
     assert not unchanged
+
+
+def test_group_normalisation_is_that_of_keras():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, (2, 8, 6, 16)).astype(np.float32)
+    ours, theirs = QuickGroupNormalization(4), keras.layers.GroupNormalization(4)
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+        layer.gamma.assign(np.linspace(0.5, 2, 16))
+        layer.beta.assign(np.linspace(-1, 1, 16))
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    assert_allclose(keras.ops.convert_to_numpy(ours(x)), expected, atol=2e-4)
+
+
+def test_group_normalisation_refuses_channels_that_are_no_multiple():
+    with pytest.raises(ValueError, match="multiple of 4"):
+        QuickGroupNormalization(4).build((None, 8, 8, 6))
+
+
+def test_attention_is_softmax_of_scaled_products():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(1, 2, 3, 4)).astype(np.float32)
+    layer = SpatialAttention()
+    layer.build(x.shape)
+    q, k, v, o = (rng.normal(size=(4, 4)).astype(np.float32) for _ in range(4))
+    layer.set_weights([q, k, v, o])
+    flat = x.reshape(6, 4)
+    scores = np.exp(flat @ q @ (flat @ k).T / 2)
+    expected = flat + scores / scores.sum(1, keepdims=True) @ (flat @ v) @ o
+    found = keras.ops.convert_to_numpy(layer(x)).reshape(6, 4)
+    assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_constant_is_joined_as_a_plane():
+    x, number = np.zeros((2, 3, 4, 5), np.float32), np.array([2, 3], np.float32)
+    joined = keras.ops.convert_to_numpy(JoinConstant()([x, number.reshape(2, 1, 1, 1)]))
+    assert joined.shape == (2, 3, 4, 6)
+    assert (joined[0, ..., 5] == 2).all()
+    assert (joined[1, ..., 5] == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("network", "least", "most"),
+    [(NETWORKS["exposure"], 1.8, 2.1), (NETWORKS["residual"], 1.7, 2.1)],
+)
+def test_networks_of_the_other_systems_fit_the_package_as_float16(network, least, most):
+    assert least < network().count_params() / 1e6 < most
+
+
+@pytest.mark.parametrize("build", [lambda: exposure_unet((4, 6), 8), lambda: residual_unet((8, 8))])
+def test_networks_of_the_other_systems_take_any_size_and_know_their_number(build):
+    network = build()
+    initialise(network, 2)
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, 24, 40, 1)).astype(np.float32)
+    few, many = predict(network, image, 0.3), predict(network, image, 3.0)
+    assert few.shape == image.shape
+    assert few.dtype == np.float32
+    assert not np.allclose(few, many)
