@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,10 +32,13 @@ from exposures import (  # noqa: E402
     INPUT,
     MATCH,
     OURS,
+    SETTINGS,
     Denoiser,
     Found,
     Pair,
     Row,
+    Settings,
+    another_long_exposure,
     classical_denoisers,
     draw_pair,
     find_sources,
@@ -58,6 +62,8 @@ FIRST_SEED = 76_000  # training draws from 1,000,000 up; choices are made on 60,
 SIDE, QUICK_SIDE = 768, 512
 RATIOS, QUICK_RATIOS = "2,3,4,5", "2,5"
 NOISES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+ANOTHER, PIXELS = "another long exposure", "pixels"
+KEYS = ("settings", "ratio", "image")
 REAL_SNR, REAL_LIGHT = 1.0, 0.5  # of the long exposure; share of what the image shows
 STRIDES, QUICK_STRIDES = (32, 64, 128, 192, 224, 256), (64, 192, 256)
 
@@ -74,27 +80,41 @@ def draw_fields(args: argparse.Namespace) -> list[HubbleField]:
 
 
 def judge_pair(
-    pair: Pair, denoisers: dict[str, Denoiser], noises: tuple[float, ...], threshold: float
+    pair: Pair,
+    denoisers: dict[str, Denoiser],
+    noises: tuple[float, ...],
+    chosen: dict[str, Settings],
 ) -> list[Row]:
-    """Return a row for the input and for each denoiser and each part of the noise that is kept."""
-    reference = find_sources(pair.long, threshold)
-    image = pair.short * pair.ratio
-    start = find_sources(image, threshold)
-    rows = [{"image": INPUT, "seconds": 0.0} | judge(image, start, pair, reference, start)]
+    """Return rows for the input and for each denoiser and each part of the noise that is kept.
+
+    One of its pixels and one for each of SExtractor's settings.
+    """
+    images = {INPUT: (pair.short * pair.ratio, 0.0), ANOTHER: (another_long_exposure(pair), 0.0)}
     for name, denoiser in denoisers.items():
         clean, seconds = timed(denoiser, pair)
         for noise in noises:
-            image = keep_noise(pair, clean, noise)
-            found = find_sources(image, threshold)
-            label = f"{name}, noise {noise:g}"
-            judged = judge(image, found, pair, reference, start)
-            rows.append({"image": label, "seconds": seconds} | judged)
+            images[f"{name}, noise {noise:g}"] = keep_noise(pair, clean, noise), seconds
     common = {"kind": pair.field.kind, "seed": pair.field.seed, "ratio": pair.ratio}
-    return [common | row for row in rows]
+    rows = []
+    for name, (image, seconds) in images.items():
+        row = common | {"image": name, "settings": PIXELS, "seconds": seconds}
+        rows.append(row | pixel_metrics(image, pair))
+    for label, settings in chosen.items():
+        # drizzled images, the paper's, have the sky taken off
+        flat = {name: image - np.median(pair.sky) for name, (image, _) in images.items()}
+        reference = find_sources(pair.long - np.median(pair.sky), settings)
+        start = find_sources(flat[INPUT], settings, scale=pair.ratio)
+        for name, image in flat.items():
+            found = start if name == INPUT else find_sources(image, settings)
+            judged = judge_sources(image, found, pair, reference, start)
+            rows.append(common | {"image": name, "settings": label} | judged)
+    return rows
 
 
-def judge(image: np.ndarray, found: Found, pair: Pair, reference: Found, start: Found) -> Row:
-    """Return the metrics of one image.
+def judge_sources(
+    image: np.ndarray, found: Found, pair: Pair, reference: Found, start: Found
+) -> Row:
+    """Return the metrics of the sources of one image.
 
     Parameters
     ----------
@@ -114,9 +134,9 @@ def judge(image: np.ndarray, found: Found, pair: Pair, reference: Found, start: 
     ratios = [signal_to_noise(found, mine) / signal_to_noise(*one)
               for one in ((start, theirs), (reference, star))]  # fmt: skip
     return {
-        **pixel_metrics(image, pair),
         **flux_errors(found, partner, reference, star),
-        "TPR": 100 * true / max(true + missed, 1), "F": metrics.f_measure(true, len(false), missed),
+        "TPR": 100 * true / (true + missed) if true + missed else np.nan,
+        "F": metrics.f_measure(true, len(false), missed) if true + missed else np.nan,
         "SNR_f": ratios[0], "SNR : long": ratios[1],
         "true": true, "missed": missed, "false": len(false), "real": real, "chance": chance,
     }  # fmt: skip
@@ -177,11 +197,11 @@ def real_among(found: Found, false: np.ndarray, image: np.ndarray, pair: Pair) -
     sides = image.shape[::-1]
     numbers = []
     for step in (0, 30):
-        there = np.column_stack([(x + step) % sides[0], (y + step) % sides[1]])
-        light = light_in_circles(pair.sources, *there.T, 2.0, (5.0, 9.0))
+        x_there, y_there = (x + step) % sides[0], (y + step) % sides[1]
+        light = light_in_circles(pair.sources, x_there, y_there, 2.0, (5.0, 9.0))
         real = (light > 0) & (light >= REAL_LIGHT * shown)
         if len(places):
-            real |= cKDTree(places).query(there)[0] <= MATCH
+            real |= cKDTree(places).query(np.column_stack([x_there, y_there]))[0] <= MATCH
         numbers.append(int(real.sum()))
     return numbers[0], numbers[1]
 
@@ -195,39 +215,54 @@ def _median(values: np.ndarray) -> float:
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """Return the means over fields, one row per ratio and image, in the order they came."""
-    summary = []
-    for key in dict.fromkeys((one["ratio"], one["image"]) for one in rows):
-        mine = [one for one in rows if (one["ratio"], one["image"]) == key]
-        start = [one for one in rows if (one["ratio"], one["image"]) == (key[0], INPUT)]
-        row: Row = {"ratio": key[0], "image": key[1], "fields": len(mine)}
-        for name in mine[0].keys() - {"ratio", "image", "kind", "seed"}:
+    """Return the means over fields, one row per ratio, image and settings, in their order."""
+    summary: list[Row] = []
+    start: dict[float, float] = {}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for one in sorted(rows, key=lambda row: row["ratio"]):
+        groups.setdefault(tuple(one[name] for name in KEYS), []).append(one)
+    for key, mine in groups.items():
+        row: Row = dict(zip(KEYS, key, strict=True)) | {"fields": len(mine)}
+        for name in mine[0].keys() - {*KEYS, "kind", "seed"}:
             values = np.array([one[name] for one in mine], float)
             values = values[np.isfinite(values)]
             row[name] = _mean(values)
-            row[f"{name} error"] = (
-                float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-            )
-        row["KL : input"] = row["KL"] / _mean(np.array([one["KL"] for one in start]))
+            error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+            row[f"{name} error"] = float(error)
+        if row["settings"] == PIXELS:
+            start.setdefault(row["ratio"], row["KL"])  # the input comes first
+            row["KL : input"] = row["KL"] / start[row["ratio"]]
         summary.append(row)
     return summary
 
 
-def print_metrics(rows: list[Row], megapixels: float) -> None:
-    head = ("ratio", "image", "RFE %", "mean abs. RFE %", "same, stars of the input", "TPR %", "F",
-            "SNR_f", "SNR : long", "PSNR", "SSIM", "KL", "KL : input", "false per Mpx",
-            "real of them (by chance) %", "s per Mpx")  # fmt: skip
-    print_head(head)
+def print_pixels(rows: list[Row], megapixels: float) -> None:
+    print_head(("ratio", "pixels", "PSNR", "SSIM", "KL", "KL : input", "s per Mpx"))
     for row in rows:
-        false = max(row["false"], 1e-9)
+        if row["settings"] == PIXELS:
+            seconds = f"{row['seconds'] / megapixels:.1f}" if row["seconds"] else "-"
+            print_cells([f"{row['ratio']:g}", row["image"], f"{row['PSNR']:.1f}",
+                         f"{row['SSIM']:.3f}", f"{row['KL']:.4f}", f"{row['KL : input']:.2f}",
+                         seconds])  # fmt: skip
+
+
+def print_sources(rows: list[Row], label: str, megapixels: float) -> None:
+    print_head(("ratio", f"sources, {label} settings", "RFE %", "mean abs. RFE %",
+                "of the input's stars", "TPR %", "F", "SNR_f", "SNR : long", "true per Mpx",
+                "false per Mpx", "real of the false (by chance) %"))  # fmt: skip
+    for row in rows:
+        if row["settings"] != label:
+            continue
+        shares = "-"
+        if row["false"]:
+            real, chance = (100 * row[name] / row["false"] for name in ("real", "chance"))
+            shares = f"{real:.0f} ({chance:.0f})"
         print_cells([
             f"{row['ratio']:g}", row["image"], with_error(row["RFE"], row["RFE error"], 2),
-            f"{row['|RFE|']:.1f}", f"{row['|RFE| common']:.1f}", f"{row['TPR']:.1f}",
+            f"{row['|RFE|']:.2f}", f"{row['|RFE| common']:.2f}", f"{row['TPR']:.1f}",
             f"{row['F']:.3f}", with_error(row["SNR_f"], row["SNR_f error"], 2).lstrip("+"),
-            f"{row['SNR : long']:.2f}", f"{row['PSNR']:.1f}", f"{row['SSIM']:.3f}",
-            f"{row['KL']:.4f}", f"{row['KL : input']:.2f}", f"{row['false'] / megapixels:.0f}",
-            f"{100 * row['real'] / false:.0f} ({100 * row['chance'] / false:.0f})",
-            f"{row['seconds'] / megapixels:.1f}",
+            f"{row['SNR : long']:.2f}", f"{row['true'] / megapixels:.0f}",
+            f"{row['false'] / megapixels:.0f}", shares,
         ])  # fmt: skip
 
 
@@ -253,7 +288,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, help=f"of a field, px; default {SIDE}")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--model", default="hst")
-    parser.add_argument("--threshold", type=float, default=1.5, help="SExtractor's DETECT_THRESH")
+    parser.add_argument("--settings", default=",".join(SETTINGS), help="of SExtractor")
+    parser.add_argument(
+        "--threshold", type=float, help="SExtractor's DETECT_THRESH; default: the settings'"
+    )
     parser.add_argument("--noise", type=float, help="that is kept; default: the command's")
     parser.add_argument("--sweep-noise", action="store_true", help="only ours, for many --noise")
     parser.add_argument("--no-peers", action="store_true", help="without classical denoisers")
@@ -266,6 +304,10 @@ def read_arguments() -> argparse.Namespace:
     args.side = args.side or (QUICK_SIDE if args.quick else SIDE)
     given = args.ratios or (QUICK_RATIOS if args.quick else RATIOS)
     args.ratios = [float(one) for one in given.split(",")]
+    args.chosen = {name: SETTINGS[name] for name in args.settings.split(",")}
+    if args.threshold is not None:
+        args.chosen = {name: replace(one, threshold=args.threshold)
+                       for name, one in args.chosen.items()}  # fmt: skip
     args.config = EnhanceConfig(model=args.model)
     if args.noise is not None:
         args.config = replace(args.config, noise=args.noise)
@@ -275,7 +317,8 @@ def read_arguments() -> argparse.Namespace:
 def main() -> None:
     args = read_arguments()
     ours = our_denoiser(args.config)
-    denoisers, noises = {OURS: ours}, (args.config.noise, 0.0)
+    denoisers: dict[str, Denoiser] = {OURS: ours}
+    noises: tuple[float, ...] = (args.config.noise, 0.0)
     if args.sweep_noise:
         noises = NOISES
     elif not args.no_peers:
@@ -287,12 +330,14 @@ def main() -> None:
             start = time.perf_counter()
             pair = draw_pair(field, ratio)
             ours(pair)  # compiles
-            rows += judge_pair(pair, denoisers, noises, args.threshold)
+            rows += judge_pair(pair, denoisers, noises, args.chosen)
             print(f"{field.kind} {field.seed}, ratio {ratio:g}: "
                   f"{time.perf_counter() - start:.0f} s", file=sys.stderr)  # fmt: skip
-    rows.sort(key=lambda row: row["ratio"])
     summary = summarise(rows)
-    print_metrics(summary, args.side**2 / 1e6)
+    megapixels = args.side**2 / 1e6
+    print_pixels(summary, megapixels)
+    for label in args.chosen:
+        print_sources(summary, label, megapixels)
     figures: Row = {"metrics": summary, "fields": rows}
     if not (args.sweep_noise or args.no_checks):
         figures |= print_checks(args, fields, ours)

@@ -8,6 +8,7 @@ import numpy as np
 from exposures import (
     INPUT,
     OURS,
+    SETTINGS,
     Denoiser,
     Pair,
     Row,
@@ -26,7 +27,6 @@ from bgrem.simulate.hubble import HubbleField
 from bgrem.simulate.hubble_scene import SATURATION
 
 LONG = "long exposure"
-EMPTY_THRESHOLD = 1.5  # sigma
 EDGES = (3.0, 5.0, 10.0, 30.0, 100.0, np.inf)  # S/N in the long exposure
 APERTURE, RING = 3.0, (8.0, 14.0)  # px, radii
 ALONE = 0.9  # own share of the light in the aperture
@@ -47,13 +47,14 @@ def noise_only(fields: list[HubbleField], ratio: float, ours: Denoiser, noise: f
 
     At 1.5 sigma of SExtractor's own noise, and of the long exposure's whatever the image's is.
     """
+    settings = SETTINGS["default"]
     counts: dict[str, list[tuple[int, int]]] = {}
     for field in fields:
         pair = draw_pair(field, ratio, field.sky)
-        fixed = EMPTY_THRESHOLD * float(np.median(pair.long_sigma))
+        fixed = settings.threshold * float(np.median(pair.long_sigma))
         for name, image in four_images(pair, ours, noise).items():
-            found = find_sources(image, EMPTY_THRESHOLD)
-            above = find_sources(image, fixed, relative=False)
+            found = find_sources(image, settings)
+            above = find_sources(image, settings, level=fixed)
             counts.setdefault(name, []).append((len(found["x"]), len(above["x"])))
     megapixels = sum(field.sky.size for field in fields) / 1e6
     return [

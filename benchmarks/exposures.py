@@ -36,6 +36,24 @@ Found = dict[str, np.ndarray]  # x, y (0-based), flux, error, background; shape 
 Denoiser = Callable[["Pair"], np.ndarray]
 
 
+@dataclass(frozen=True)
+class Settings:
+    """SExtractor's, where they differ: threshold in its noise, pixels, diameter in pixels, gain."""
+
+    threshold: float
+    area: int
+    filter: bool
+    aperture: float
+    gain: float
+
+
+# those of the paper are in its repository, code/final.sex; the others are SExtractor's own
+SETTINGS = {
+    "published": Settings(7.0, 10, filter=False, aperture=10.0, gain=1.5),
+    "default": Settings(1.5, detect.MINIMUM_AREA, filter=True, aperture=5.0, gain=0.0),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """A long exposure and the short one drawn from it (Astro U-net, equation 4).
@@ -88,6 +106,15 @@ def draw_pair(field: HubbleField, ratio: float, light: np.ndarray | None = None)
         field, ratio, long, short_exposure(long, ratio, seconds, rng), sky,
         np.sqrt(long_variance), np.sqrt(long_variance / ratio**2 + variance),
     )  # fmt: skip
+
+
+def another_long_exposure(pair: Pair) -> np.ndarray:
+    """Return one whose noise is its own: no denoiser can be asked for more agreement than it has.
+
+    Electrons, shape (H, W).
+    """
+    rng = np.random.default_rng([pair.field.seed, 13])
+    return long_exposure(pair.field.sources + pair.field.sky, pair.field.exposure, rng)
 
 
 def keep_noise(pair: Pair, clean: np.ndarray, noise: float) -> np.ndarray:
@@ -179,20 +206,31 @@ def timed(denoiser: Denoiser, pair: Pair) -> tuple[np.ndarray, float]:
     return image, time.perf_counter() - start
 
 
-def find_sources(image: np.ndarray, threshold: float, *, relative: bool = True) -> Found:
-    """Return what SExtractor finds and measures with its defaults.
+def find_sources(
+    image: np.ndarray, settings: Settings, *, scale: float = 1.0, level: float | None = None
+) -> Found:
+    """Return what SExtractor finds and measures.
 
-    The threshold is in units of its own noise, or, where not `relative`, in electrons.
+    Parameters
+    ----------
+    image : array, shape (H, W)
+        Electrons of the long exposure.
+    settings : Settings
+    scale : float
+        What the electrons that were counted have been multiplied with.
+    level : float, optional
+        The threshold in electrons, whatever the image's noise is.
     """
     names = ["X_IMAGE", "Y_IMAGE", "FLUX_APER(1)", "FLUXERR_APER(1)", "BACKGROUND"]
     options = {
-        "DETECT_THRESH": f"{threshold:.6g}", "PHOT_APERTURES": "5",
-        "THRESH_TYPE": "RELATIVE" if relative else "ABSOLUTE",
+        "DETECT_THRESH": f"{settings.threshold if level is None else level:.6g}",
+        "THRESH_TYPE": "RELATIVE" if level is None else "ABSOLUTE",
+        "DETECT_MINAREA": str(settings.area), "PHOT_APERTURES": f"{settings.aperture:g}",
+        "GAIN": f"{settings.gain / scale:g}",
     }  # fmt: skip
+    kernel = detect.DEFAULT_KERNEL if settings.filter else None
     with tempfile.TemporaryDirectory() as folder:
-        table = detect.run_sextractor(
-            Path(folder), [image], names, options, kernel=detect.DEFAULT_KERNEL
-        )
+        table = detect.run_sextractor(Path(folder), [image], names, options, kernel=kernel)
     x, y, flux, error, background = (table[n.split("(")[0]].astype(float).ravel() for n in names)
     return {"x": x - 1, "y": y - 1, "flux": flux, "error": error, "background": background}
 
