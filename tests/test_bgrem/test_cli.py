@@ -54,16 +54,52 @@ def test_a_bundle_gives_the_input_back_pixel_for_pixel(frame, quick, tmp_path):
     assert fits.getheader(again)["OBJECT"] == "M13"
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.float64])
 def test_bundles_give_all_pixel_types_back(starfield, quick, tmp_path, dtype):
-    pixels = starfield[0].astype(dtype)
+    pixels = (starfield[0] / 8).clip(0, 255).astype(dtype)
     pixels[:, :3] = 0
     fits.writeto(tmp_path / "a.fits", pixels)
     bundle, again = tmp_path / "bundle.fits", tmp_path / "again.fits"
     arguments = ["-o", str(tmp_path), *quick, "--bundle", str(bundle)]
     assert main(["denoise", str(tmp_path / "a.fits"), *arguments]) == 0
     assert main(["restore", str(bundle), "-o", str(again)]) == 0
-    assert np.array_equal(fits.getdata(again), pixels)
+    with fits.open(again, checksum=True) as hdus, fits.open(tmp_path / "a.fits") as source:
+        assert len(hdus) == 1  # not BKG, RESIDUAL, DQ of the bundle
+        assert hdus[0].header["BITPIX"] == source[0].header["BITPIX"]
+        assert hdus[0].header.get("BZERO") == source[0].header.get("BZERO")
+        assert np.array_equal(hdus[0].data, pixels)
+
+
+def test_planes_of_the_input_with_a_bundle_s_names_stay_in_the_restored_file(
+    starfield, quick, tmp_path
+):
+    path, bundle, again = (tmp_path / f"{name}.fits" for name in ("a", "bundle", "again"))
+    quality = np.zeros(starfield[0].shape, np.uint8)
+    quality[60, 70] = 4
+    image = fits.ImageHDU(starfield[0].astype(np.int16), name="IMAGE")
+    fits.HDUList([fits.PrimaryHDU(), image, fits.ImageHDU(quality, name="DQ")]).writeto(path)
+    arguments = ["-o", str(tmp_path), *quick, "--bundle", str(bundle)]
+    assert main(["denoise", str(path), *arguments]) == 0
+    assert main(["restore", str(bundle), "-o", str(again)]) == 0
+    with fits.open(again, checksum=True) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "IMAGE", "DQ"]
+        assert np.array_equal(hdus["IMAGE"].data, image.data)
+        assert np.array_equal(hdus["DQ"].data, quality)
+
+
+def test_integers_with_pixels_that_nothing_stands_for_come_back_as_floats(
+    starfield, quick, tmp_path
+):
+    path, bundle, again = (tmp_path / f"{name}.fits" for name in ("a", "bundle", "again"))
+    pixels, quality = starfield[0].astype(np.int16), np.zeros(starfield[0].shape, np.uint8)
+    quality[60, 70] = 4
+    fits.HDUList([fits.PrimaryHDU(pixels), fits.ImageHDU(quality, name="BAD")]).writeto(path)
+    arguments = ["-o", str(tmp_path), *quick, "--dq", "BAD", "--bundle", str(bundle)]
+    assert main(["denoise", str(path), *arguments]) == 0
+    assert main(["restore", str(bundle), "-o", str(again)]) == 0
+    restored = fits.getdata(again)
+    assert np.isnan(restored[60, 70])
+    assert np.array_equal(restored[quality == 0], pixels[quality == 0])
 
 
 def test_a_bundle_of_some_planes_gives_all_of_them_back(starfield, quick, tmp_path):
