@@ -81,8 +81,9 @@ def _run(argv: list[str]) -> int:
 
     single = ("before_after", "animation", "preview_png")
     return run_files(
-        TOOL, inputs, args, lambda path: _report(args, _process(path, args, config)), single
-    )
+        TOOL, inputs, args, lambda path: _report(args, _process(path, args, config)), single,
+        maker=TOOL,
+    )  # fmt: skip
 
 
 def _inputs_and_output(args: argparse.Namespace) -> list[str]:

@@ -11,6 +11,8 @@ from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig, SimulateC
 from common import cli
 
 TOOL = "bgrem"
+# they write no parameter file that could be replayed
+WITHOUT_PARAMETERS = ("restore", "reproduce", "models", "simulate", "train", "calibrate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         first = description.split(". ")[0].rstrip(".")
         command = commands.add_parser(name, help=first, description=description)
         add_flags(command)
-        cli.add_common_flags(command, __version__)
+        cli.add_common_flags(command, __version__, replays=name not in WITHOUT_PARAMETERS)
     return parser
 
 

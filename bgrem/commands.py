@@ -28,7 +28,7 @@ def denoise_files(args: argparse.Namespace) -> int:
     def work(path: Path) -> None:
         report_outputs(args, _denoise_file(path, args, config, calibration, loaded))
 
-    return run_files(TOOL, args.inputs, args, work, DENOISE_FILES)
+    return run_files(TOOL, args.inputs, args, work, DENOISE_FILES, maker=f"{TOOL} denoise")
 
 
 def _find_calibration(args: argparse.Namespace, config: DenoiseConfig) -> Any:
@@ -161,7 +161,10 @@ def _without_bad_pixels(image: Any, path: Path, dq: str) -> Any:
 
     from common.io import read_image
 
-    quality = read_image(path, hdu=int(dq) if dq.isdigit() else dq, zeros="data").pixels
+    try:
+        quality = read_image(path, hdu=int(dq) if dq.isdigit() else dq, zeros="data").pixels
+    except ValueError as error:
+        raise ValueError(str(error).replace("--hdu", "--dq")) from None
     if quality.shape[:2] != image.shape[:2]:
         raise ValueError(f"{path}[{dq}]: shape {quality.shape[:2]}, the image {image.shape[:2]}.")
     return image.with_pixels(np.where(quality != 0, np.nan, image.pixels))
@@ -169,14 +172,13 @@ def _without_bad_pixels(image: Any, path: Path, dq: str) -> Any:
 
 def restore_file(args: argparse.Namespace) -> int:
     """`bgrem restore`: the input of a bundle."""
-    from bgrem.bundle import restore
+    from bgrem.bundle import write_restored
     from common.batch import prepare_outputs
-    from common.io import write_image
 
     prepare_outputs(
         args.input, {"result": args.output}, make_folder=False, overwrite=args.overwrite
     )
-    write_image(args.output, restore(args.input), overwrite=args.overwrite)
+    write_restored(args.output, args.input, overwrite=args.overwrite)
     report_outputs(args, {"input": args.input, "outputs": {"result": args.output}})
     return cli.DONE
 

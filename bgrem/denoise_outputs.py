@@ -93,6 +93,7 @@ def write_denoised(
         COMMAND, __version__, path, pixels=image.pixels, model_sha256=model.sha256,
         seed=config.seed, device=describe_device(model), engine=describe_engine(),
     )  # fmt: skip
+    cards += measured_cards(done, config.strength)
     run = Run(
         image=image, done=done, files=files, outside=outside, calibration=calibration,
         calibration_name=args.calibration.name if args.calibration else "",
@@ -109,6 +110,26 @@ def write_denoised(
     write_params(
         files["parameters"], COMMAND, __version__, path, parameters, overwrite=args.overwrite
     )
+
+
+def measured_cards(done: Denoised, strength: float = 1.0) -> tuple[Card, ...]:
+    """Return BGNOISE and BGLEVEL in the image's units; of a colour image numbered by channel.
+
+    The level is unknown with `strength` 0, where no background is taken off.
+    """
+    planes: dict[str, tuple[np.ndarray, str]] = {
+        "BGNOISE": (done.sigma, "measured noise of a pixel (median)")
+    }
+    if strength > 0:
+        background = done.background.pixels / strength
+        planes["BGLEVEL"] = (background, "measured level of the background (median)")
+    cards: list[Card] = []
+    for keyword, (plane, words) in planes.items():
+        for channel in range(plane.shape[-1]):
+            number = str(channel + 1) if plane.shape[-1] > 1 else ""
+            median = float(np.nanmedian(plane[..., channel]))
+            cards.append((keyword + number, float(f"{median:.6g}"), words))
+    return tuple(cards)
 
 
 def _write_result(run: Run, file: Path) -> None:

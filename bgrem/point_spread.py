@@ -118,7 +118,7 @@ def find_stars(
     fwhm = np.array([_core_width(data, x, y) for x, y in zip(found["x"], found["y"], strict=True)])
     good = np.isfinite(fwhm)
     if good.sum() < FEWEST:
-        return Stars(*(np.zeros(0) for _ in range(3)))
+        return Stars(found["x"][good], found["y"][good], fwhm[good])
     alike = good & (np.abs(np.log(np.where(good, fwhm, 1) / _mode(fwhm[good]))) < ALIKE)
     return Stars(found["x"][alike], found["y"][alike], fwhm[alike])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,13 @@ from bgrem.domain import FrameProperties, check_domain, measure_frame
 from bgrem.examination import Examination, FieldTruth, Planes, own_noise, surrogate_noise
 from bgrem.injection import inject_sources
 from bgrem.models import Model
-from bgrem.point_spread import PointSpread, measure_point_spread
+from bgrem.point_spread import (
+    FAINT_PEAK,
+    FEWEST,
+    PointSpread,
+    find_stars,
+    measure_point_spread,
+)
 from common.image import AstroImage
 
 AREA = 2000  # px for each injected source: they crowd the frame by little
@@ -195,8 +202,11 @@ def _point_spread(
             )
         return replace(spread or PointSpread(config.fwhm), fwhm=config.fwhm, stars=0)
     if spread is None:
+        number = len(find_stars(planes.scaled, planes.missing, full))
         raise ValueError(
-            f"{name}: too few clear stars to measure the point-spread function. Give --fwhm PX."
+            f"{name}: too few clear stars (unsaturated, alone, a peak above {FAINT_PEAK:g} sigma) "
+            f"for the point-spread function: {number} found, {FEWEST} with a profile that can be "
+            "fitted are needed. Give --fwhm PX."
         )
     if spread.stars < 10:
         notes.append(f"the point-spread function rests on {spread.stars} stars")
@@ -239,7 +249,7 @@ def _facts(
 
     height, width = exam.planes.pixels.shape
     return {
-        "frame": image.name,
+        "frame": Path(image.name).name,
         "datasum": str(datasum(image.pixels)),
         "examined": f"{width} x {height} px",
         "model": model.name,

@@ -26,8 +26,16 @@ class BatchResult:
         return 1 if self.failures else 0
 
 
-def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
+def expand_inputs(
+    inputs: Iterable[str | os.PathLike[str]], leave_out: Callable[[Path], bool] | None = None
+) -> list[Path]:
     """Return the files behind names, folders (their image files, sorted) and glob patterns.
+
+    Parameters
+    ----------
+    inputs : iterable of path
+    leave_out : callable, optional
+        Takes a file of a folder or of a pattern; True leaves it out. Not asked for plain names.
 
     Raises
     ------
@@ -49,6 +57,8 @@ def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
             files = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
         else:
             files = [path]
+        if leave_out is not None and files != [path]:
+            files = [file for file in files if not leave_out(file)]
         if not files:
             raise ValueError(f"{name}: no image file there. Check the folder or the pattern.")
         found += files
@@ -154,6 +164,7 @@ def run_files(
     args: argparse.Namespace,
     work: Callable[[Path], Any],
     single: Iterable[str] = (),
+    maker: str | None = None,
 ) -> int:
     """Call `work` with each input of a command and return its exit code.
 
@@ -172,8 +183,20 @@ def run_files(
         Takes one file.
     single : iterable of str
         Names of arguments that are one file each: not with several inputs.
+    maker : str, optional
+        BGTOOL of this command's outputs: those in a folder or a pattern are left out, with a line
+        on stderr each.
     """
-    paths = expand_inputs(inputs)
+    from common.provenance import tool_of
+
+    def leave_out(path: Path) -> bool:
+        made = maker is not None and tool_of(path) == maker
+        if made and not args.quiet:
+            print(f"{tool}: {path}: left out, {maker} made it. Name it to take it too.",
+                  file=sys.stderr)  # fmt: skip
+        return made
+
+    paths = expand_inputs(inputs, leave_out)
     if len(paths) == 1:
         work(paths[0])
         return cli.DONE

@@ -102,14 +102,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
 
 
-def add_common_flags(parser: argparse.ArgumentParser, version: str) -> None:
-    """Add the flags of all commands."""
+def add_common_flags(
+    parser: argparse.ArgumentParser, version: str, *, replays: bool = True
+) -> None:
+    """Add the flags of all commands, and ``--params`` to those that can replay a file."""
     group = parser.add_argument_group("common options")
     group.add_argument("--json", action="store_true", help="write the result as JSON on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress bar, no messages")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
     group.add_argument("--overwrite", action="store_true", help="replace existing output files")
-    group.add_argument("--params", type=Path, metavar="FILE", help="replay a parameter file")
+    if replays:
+        group.add_argument("--params", type=Path, metavar="FILE", help="replay a parameter file")
     group.add_argument("--version", action="version", version=f"%(prog)s {version}")
 
 

@@ -218,7 +218,7 @@ def _wcs_from_properties(carrier: XisfCarrier) -> fits.Header:
         return header
     if system not in (None, "", "Gnomonic"):
         warnings.warn(
-            f"{carrier.path.name}: the plate solution in projection {system} is not in the FITS "
+            f"{carrier.path}: the plate solution in projection {system} is not in the FITS "
             "header; only Gnomonic is known",
             stacklevel=4,
         )

@@ -50,21 +50,24 @@ class Hdu:
 
 
 @contextmanager
-def plain_file(path: Path) -> Iterator[Path]:
-    """Give the path of the file without its whole-file gzip (a temporary copy if it has one)."""
+def plain_file(path: Path, name: str = "") -> Iterator[Path]:
+    """Give the path of the file without its whole-file gzip (a temporary copy if it has one).
+
+    `name` is what messages call the file, if not by its path.
+    """
     with open(path, "rb") as file:
         magic = file.read(2)
     if magic != b"\x1f\x8b":
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="fits-") as folder:
-        plain = Path(folder) / path.with_suffix("").name  # messages name it
+        plain = Path(folder) / path.with_suffix("").name
         try:
             with gzip.open(path, "rb") as packed, open(plain, "wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked, _CHUNK)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
-                f"{path.name}: the gzip data are truncated or damaged ({error}). "
+                f"{name or path}: the gzip data are truncated or damaged ({error}). "
                 "Get the file again."
             ) from error
         yield plain
@@ -79,7 +82,7 @@ def scan(plain: Path, name: str) -> list[Hdu]:
             raise ValueError(f"{name}: is not a FITS file (no SIMPLE card). Check the file.")
     length = plain.stat().st_size
     found = []
-    with open(plain, "rb") as file, _open(plain, disable_image_compression=True) as hdulist:
+    with open(plain, "rb") as file, _open(plain, name, disable_image_compression=True) as hdulist:
         for index in range(len(hdulist)):
             one = hdulist[index]
             place = one.fileinfo()
@@ -121,7 +124,7 @@ def scan(plain: Path, name: str) -> list[Hdu]:
 
 
 @contextmanager
-def _open(plain: Path, **options: Any) -> Iterator["fits.HDUList"]:
+def _open(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList"]:
     """Open with astropy, which shall not warn of odd cards: they are kept as they are."""
     from astropy.io import fits
 
@@ -131,7 +134,7 @@ def _open(plain: Path, **options: Any) -> Iterator["fits.HDUList"]:
             hdulist = fits.open(plain, memmap=True, do_not_scale_image_data=True, **options)
         except OSError as error:
             raise ValueError(
-                f"{plain.name}: the first header is truncated or damaged ({error}). "
+                f"{name or plain}: the first header is truncated or damaged ({error}). "
                 "Get the file again."
             ) from error
         with hdulist:
@@ -266,7 +269,7 @@ def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:
         while start < end:
             chunk = file.read(min(_CHUNK, end - start))
             if not chunk:
-                raise ValueError(f"{plain.name}: became shorter while it was read. Run again.")
+                raise ValueError(f"{plain}: became shorter while it was read. Run again.")
             start += len(chunk)
             yield chunk
 

@@ -98,26 +98,27 @@ def read_fits(
     ValueError
         If the file is not FITS, is truncated or damaged, or has no such image.
     """
+    name = os.fspath(path)  # as given: what messages call it
     path = Path(os.path.abspath(path))
     status = path.stat()
-    with plain_file(path) as plain:
-        hdus = scan(plain, path.name)
+    with plain_file(path, name) as plain:
+        hdus = scan(plain, name)
         if verify:
             for one in hdus:
-                verify_sums(plain, one, path.name)
-        chosen = select(hdus, hdu, path.name)
+                verify_sums(plain, one, name)
+        chosen = select(hdus, hdu, name)
         arrays = [stored_array(plain, one) for one in chosen]
         headers = [image_header(plain, one) for one in chosen]
         dtype = np.result_type(*(float_dtype(one.cards) for one in chosen))
         layout = _layout(chosen[0].core, channels)
         if len(chosen) > 1:
-            _require_planes(chosen, path.name)
+            _require_planes(chosen, name)
             if channels is not None:
                 raise ValueError(
-                    f"{path.name}: --hdu {hdu} names the channels already. Leave out --channels."
+                    f"{name}: --hdu {hdu} names the channels already. Leave out --channels."
                 )
             layout, channels = "plane", tuple(range(len(chosen)))
-        channels = _channels(chosen[0].core, layout, channels, len(chosen), path.name)
+        channels = _channels(chosen[0].core, layout, channels, len(chosen), name)
         height, width = _plane(arrays[0], layout, 0).shape
         pixels = np.empty((height, width, len(channels)), dtype)
         for place, channel in enumerate(channels):
@@ -135,7 +136,7 @@ def read_fits(
         channels=channels,
         stamp=(status.st_size, status.st_mtime_ns),
     )
-    return AstroImage(pixels, name=path.name, carrier=carrier)
+    return AstroImage(pixels, name=name, carrier=carrier)
 
 
 def write_fits(
@@ -172,9 +173,7 @@ def write_fits(
     path = Path(file)
     suffix = path.suffix.lower()
     if compress and suffix not in (".fz", ".gz"):
-        raise ValueError(
-            f"{path.name}: a plain FITS file is not compressed. Name the output *.fits.fz."
-        )
+        raise ValueError(f"{path}: a plain FITS file is not compressed. Name the output *.fits.fz.")
     carrier = image.carrier if header is None else None
     with _sink(path, gzipped=suffix == ".gz") as sink:
         if isinstance(carrier, FitsCarrier):
@@ -249,7 +248,7 @@ def _spliced(
     status = carrier.path.stat()
     if (status.st_size, status.st_mtime_ns) != carrier.stamp:
         raise ValueError(
-            f"{carrier.path.name}: changed since it was read, so its other HDUs and cards cannot "
+            f"{carrier.path}: changed since it was read, so its other HDUs and cards cannot "
             "be copied. Run again."
         )
     several = len(carrier.hdus) > 1
@@ -259,7 +258,7 @@ def _spliced(
             "HDUs of one channel each. Read one HDU with --hdu."
         )
     with plain_file(carrier.path) as plain:
-        for one in (hdus := scan(plain, carrier.path.name)):
+        for one in (hdus := scan(plain, str(carrier.path))):
             if one.index not in carrier.hdus:
                 yield from summed_bytes(plain, one)
                 continue
@@ -334,7 +333,7 @@ class _Planes:
             if expected != (height, width):
                 raise ValueError(
                     f"{image.name}: pixels of {(height, width)} do not fit the {expected} of "
-                    f"{carrier.path.name}. Drop the carrier to write a new file."
+                    f"{carrier.path}. Drop the carrier to write a new file."
                 )
         self.kept = None
         if source is not None and source.channel is None and self.count > len(self.channels):

@@ -53,7 +53,7 @@ def read_image(
     """
     path = Path(path)
     if zeros not in ("border", "all", "data"):
-        raise ValueError(f"{path.name}: zeros={zeros!r} is unknown. Use border, all or data.")
+        raise ValueError(f"{path}: zeros={zeros!r} is unknown. Use border, all or data.")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, expected an image file. Name a file.")
     suffix = split_suffix(path)[1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,33 @@ def provenance_cards(
     if engine is not None:
         cards.append(("BGENGINE", engine, ""))
     return tuple(cards)
+
+
+def tool_of(path: str | os.PathLike[str]) -> str | None:
+    """Return BGTOOL of an image file: the tool that made it; None where there is none.
+
+    Only headers are read. A file that cannot be read has none: reading it says what is wrong.
+    """
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".xisf":
+            from common.xisf_blocks import parse_header, read_header
+
+            with path.open("rb") as file:
+                root = parse_header(read_header(file, str(path)), str(path))
+            keywords = [one for image in root.find("Image") for one in image.find("FITSKeyword")]
+            values = [one.attributes.get("value", "") for one in keywords
+                      if one.attributes.get("name") == "BGTOOL"]  # fmt: skip
+            return values[0].strip(" '") if values else None
+        from astropy.io import fits
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd cards
+            with fits.open(path) as hdus:
+                values = [hdu.header["BGTOOL"] for hdu in hdus if "BGTOOL" in hdu.header]
+        return str(values[0]) if values else None
+    except (OSError, ValueError):
+        return None
 
 
 def parse_history(lines: Iterable[str], tool: str) -> tuple[str, str, dict[str, str]]:
@@ -180,7 +208,7 @@ def params_text(
             return os.fspath(value)
         if hasattr(value, "tolist"):  # numpy scalars and arrays
             return value.tolist()
-        raise ValueError(f"{Path(path).name}: the parameter {value!r} cannot be written as JSON.")
+        raise ValueError(f"{path}: the parameter {value!r} cannot be written as JSON.")
 
     return json.dumps(content, indent=2, default=plain) + "\n"
 

@@ -75,7 +75,7 @@ class XisfCarrier:
 
     def parse(self) -> tuple[Element, Element]:
         """Return the root element and that of the image."""
-        root = parse_header(self.header, self.path.name)
+        root = parse_header(self.header, str(self.path))
         return root, root.find("Image")[self.index]
 
     def open(self) -> BinaryIO:
@@ -116,23 +116,24 @@ def read_xisf(
     ValueError
         If the file is truncated, damaged, not XISF, or holds what is not supported.
     """
+    name = os.fspath(path)  # as given: what messages call it
     path = Path(path).absolute()
     with path.open("rb") as file:
         state = os.fstat(file.fileno())
-        header = read_header(file, path.name)
-        images = parse_header(header, path.name).find("Image")
-        index = _find_image(images, image, path.name)
-        planes = read_planes(file, images[index], f"{path.name}: image {image}")
+        header = read_header(file, name)
+        images = parse_header(header, name).find("Image")
+        index = _find_image(images, image, name)
+        planes = read_planes(file, images[index], f"{name}: image {image}")
     chosen = None if channels is None else tuple(channels)
     if chosen is not None:
         if not chosen or min(chosen) < 0 or max(chosen) >= len(planes):
             raise ValueError(
-                f"{path.name}: channels {chosen} are not all among the {len(planes)} of image "
+                f"{name}: channels {chosen} are not all among the {len(planes)} of image "
                 f"{image}. Count them from 0."
             )
         planes = planes[list(chosen)]
     carrier = XisfCarrier(path, header, index, chosen, state.st_size, state.st_mtime_ns)
-    return AstroImage(planes.transpose(1, 2, 0), name=path.name, carrier=carrier)
+    return AstroImage(planes.transpose(1, 2, 0), name=name, carrier=carrier)
 
 
 def _find_image(images: list[Element], wanted: int | str, name: str) -> int:
@@ -166,7 +167,7 @@ def read_property(carrier: XisfCarrier, identifier: str) -> Any:
         keys = ("rows", "columns") if "rows" in attributes else ("length",)
         shape = [int(attributes.get(key, "0")) for key in keys]
         order = ">" if attributes.get("byteOrder") == "big" else "<"
-        where = f"{carrier.path.name}: property {identifier}"
+        where = f"{carrier.path}: property {identifier}"
         with carrier.open() as file:
             data = read_block(file, element, 8 * int(np.prod(shape)), where)
         return data.view(f"{order}f8").astype(np.float64).reshape(shape)
@@ -270,7 +271,7 @@ def _gather_planes(image: AstroImage, source: XisfCarrier | None) -> list[Plane]
     count = int(element.attributes["geometry"].split(":")[-1])
     if set(source.channels) != set(range(count)):
         with source.open() as file:
-            others = read_planes(file, element, f"{source.path.name}: image {source.index}")
+            others = read_planes(file, element, f"{source.path}: image {source.index}")
         count = len(others)
     else:
         others = image.pixels.transpose(2, 0, 1)

@@ -47,6 +47,19 @@ def test_one_command_writes_result_model_mask_and_parameters(frame, tmp_path, ca
     assert "night3_bgSubtracted.fits" in capsys.readouterr().out
 
 
+def test_a_folder_fitted_twice_leaves_its_outputs_out(frame, tmp_path, capsys):
+    run = ["-o", str(tmp_path), "--overwrite", str(tmp_path)]
+    assert main(run) == 0
+    written = listing(tmp_path)
+    capsys.readouterr()
+    assert main(run) == 0
+    assert listing(tmp_path) == written
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        str(tmp_path / f"night3_bg{part}.fits") for part in ("Mask", "Model", "Subtracted")
+    ]
+
+
 def test_the_identity_holds_in_the_written_files(frame, tmp_path):
     main([str(frame), "-o", str(tmp_path)])
     result = fits.getdata(tmp_path / "night3_bgSubtracted.fits").astype(float)

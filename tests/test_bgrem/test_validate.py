@@ -123,7 +123,9 @@ def test_a_frame_without_stars_asks_for_the_width(quick, tmp_path, capsys):
     fits.writeto(tmp_path / "blank.fits", blank)
     arguments = [*quick[2:], "--no-halos", "-o", str(tmp_path / "report")]
     assert main(["validate", str(tmp_path / "blank.fits"), *arguments]) == 2
-    assert "--fwhm" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "--fwhm" in error
+    assert "0 found, 3 with a profile" in error
     assert main(["validate", str(tmp_path / "blank.fits"), "--fwhm", "50", *arguments]) == 2
     assert "too small for a FWHM" in capsys.readouterr().err
     assert main(["validate", str(tmp_path / "blank.fits"), "--fwhm", "3", *arguments]) == 0
