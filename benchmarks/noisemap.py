@@ -102,7 +102,7 @@ def try_settings(
     model: Any, config: NoiseMapConfig, first_seed: int, number: int, settings: Any
 ) -> list[Row]:
     """Return gain, flux kept and seconds of settings on small frames."""
-    small = [scenes.make_scene(first_seed + 500 + k, SMALL, KINDS, NUMBER // 4)
+    small = [scenes.make_scene(first_seed + 500 + k, SMALL, KINDS, NUMBER // 2)
              for k in range(number)]  # fmt: skip
     our_map(model, replace(config, runs=1, ddim_steps=1, tile=256, stride=192))(small[0].pixels)
     our_map(model, replace(config, runs=1, ddim_steps=1, tile=128, stride=96))(small[0].pixels)

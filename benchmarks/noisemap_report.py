@@ -7,7 +7,14 @@ import numpy as np
 
 KINDS = {"frame": 0.0, "3": 3.0, "5": 5.0, "8": 8.0}  # peaks in units of the noise; 0: SNR 1
 ALARMS = 1.0  # false ones per frame
+LIGHTS = {"2 to 10": (2, 10), "10 to 50": (10, 50), "above 50": (50, np.inf)}  # streaks, noise = 1
 BANDS = {"low": (1, 16), "middle": (16, 64), "high": (64, 256)}  # waves in 512 px
+STAGES = (
+    "difference",
+    "before",
+    "after",
+)  # with - without; frame and residual against no structure
+SHIFT = 0.2  # px, wanted at most
 Row = dict[str, Any]
 
 
@@ -23,6 +30,9 @@ def summarise(frames: list[dict[str, Row]], name: str) -> Row:
         for prefix, part in ((place, rows), (f"frame, {place}", select(rows, kind="frame"))):
             found = gains(select(part, place=place))
             line |= {f"{prefix}: {key}": value for key, value in found.items()}
+    for name_of, (low, high) in LIGHTS.items():
+        part = [row for row in rows if low < row["light"] <= high]
+        line |= {f"{name_of}: {key}": value for key, value in gains(part).items()}
     return line | {f"trail {key}": value for key, value in trail_figures(frames, name).items()}
 
 
@@ -77,12 +87,14 @@ def trail_figures(frames: list[dict[str, Row]], name: str) -> Row:
         kept = np.array([row["kept"] for row in part])
         result |= {f"{place}: trails": len(part), f"{place}: flux kept": kept.mean(),
                    f"{place}: flux kept, 10 %": np.quantile(kept, 0.1)}  # fmt: skip
-        for stage in ("difference", "before", "after"):
+        for stage in STAGES:
             for key in ("length", "width", "ends"):
                 values = np.array([row[stage][key] for row in part])
                 values[np.isnan(values)] = np.inf  # no fit
-                result[f"{place}: {stage}: {key}"] = float(np.median(values))
-                result[f"{place}: {stage}: {key} within 0.2"] = float((values <= 0.2).mean())
+                middle = float(np.median(values))
+                result[f"{place}: {stage}: {key}"] = middle if np.isfinite(middle) else None
+                share = float((values <= SHIFT).mean())
+                result[f"{place}: {stage}: {key} within {SHIFT:g}"] = share
     return result
 
 
@@ -101,9 +113,7 @@ def percent(value: float | None, sign: str = "") -> str:
 
 
 def number(value: float | None) -> str:
-    if value is None or np.isnan(value):
-        return "-"
-    return f"{value:.2f}" if np.isfinite(value) else "no fit"
+    return "-" if value is None else f"{value:.2f}"
 
 
 def print_table(head: list[str], rows: list[list[str]]) -> None:
@@ -126,9 +136,11 @@ def print_report(summary: dict[str, Row], bands: dict[str, Any]) -> None:
          for name, line in summary.items()])  # fmt: skip
     print_table(
         ["flux kept", *(f"{place}, {key}" for place in ("on a streak", "off")
-                        for key in ("mean", "10 % quantile", "with 90 %"))],
+                        for key in ("mean", "10 % quantile", "with 90 %")),
+         *(f"streak of {light} sigma" for light in LIGHTS)],
         [[name, *(percent(line.get(f"{place}: {key}")) for place in ("on", "off")
-                  for key in ("flux kept", "flux kept, 10 %", "share with 90 % of flux"))]
+                  for key in ("flux kept", "flux kept, 10 %", "share with 90 % of flux")),
+          *(percent(line.get(f"{light}: flux kept")) for light in LIGHTS)]
          for name, line in summary.items()])  # fmt: skip
     print_table(
         ["detected", *(f"peak {kind}{rest}" for rest in ("", ", own threshold")
@@ -137,20 +149,23 @@ def print_report(summary: dict[str, Row], bands: dict[str, Any]) -> None:
                   for kind in ("3", "5", "8"))]
          for name, line in summary.items()])  # fmt: skip
     for place in ("across", "parallel"):
-        print_table(
-            [f"trails {place}", "flux kept", "10 % quantile",
-             *(f"{stage}: {key}" for stage in ("difference", "before", "after")
-               for key in ("length", "width", "ends")), "all within 0.2 px, difference / after"],
-            [[name, percent(line.get(f"trail {place}: flux kept")),
-              percent(line.get(f"trail {place}: flux kept, 10 %")),
-              *(number(line.get(f"trail {place}: {stage}: {key}"))
-                for stage in ("difference", "before", "after")
-                for key in ("length", "width", "ends")),
-              " / ".join(percent(line.get(f"trail {place}: {stage}: ends within 0.2"))
-                         for stage in ("difference", "after"))]
-             for name, line in summary.items()])  # fmt: skip
+        print_trails(summary, place)
     print_table(
         ["power, white noise = 1", *(f"{band}: {what}" for band in BANDS
                                      for what in ("before", "after", "map"))],
         [[name, *(f"{value:.3g}" for band in BANDS for value in bands[name][band])]
          for name in bands])  # fmt: skip
+
+
+def print_trails(summary: dict[str, Row], place: str) -> None:
+    """Print what becomes of the trails across the streaks, or parallel to them: medians, px."""
+    keys = [f"{stage}: {key}" for stage in STAGES for key in ("length", "width", "ends")]
+    shares = [f"{stage}: ends within {SHIFT:g}" for stage in ("difference", "after")]
+    print_table(
+        [f"trails {place}", "flux kept", "10 % quantile", *keys,
+         *(f"{share} px" for share in shares)],
+        [[name, *(percent(line.get(f"trail {place}: {key}"))
+                  for key in ("flux kept", "flux kept, 10 %")),
+          *(number(line.get(f"trail {place}: {key}")) for key in keys),
+          *(percent(line.get(f"trail {place}: {share}")) for share in shares)]
+         for name, line in summary.items()])  # fmt: skip

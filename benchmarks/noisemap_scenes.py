@@ -32,7 +32,7 @@ class Scene:
 
     `streaks` is the light above sky and banding in units of the noise; `artefacts` are hot and hit
     pixels with their neighbours, as a mask of bad pixels has them. `catalogue` has x, y, flux, kind
-    ("frame" or a number of sigmas), place ("on", "off", "between").
+    ("frame" or a number of sigmas), place ("on", "off", "between"), light (of the streak there).
     """
 
     seed: int
@@ -69,7 +69,7 @@ def make_scene(seed: int, shape: tuple[int, int], peaks: dict[str, float], numbe
     place = np.select([light > ON, np.abs(light) < OFF], ["on", "off"], "between")
     return Scene(
         seed, frame, pixels, noise, streaks, artefacts, with_satellites,
-        catalogue | {"kind": kind, "place": place},
+        catalogue | {"kind": kind, "place": place, "light": light},
     )  # fmt: skip
 
 
@@ -142,8 +142,8 @@ def satellite_rows(scene: Scene, plain: np.ndarray, found: np.ndarray) -> list[d
     inner = slice(middle - INNER // 2, middle + INNER // 2 + 1)
     ring[inner, inner] = False
     rows = []
-    columns = (scene.catalogue[name] for name in ("x", "y", "kind", "place"))
-    for x, y, kind, place in zip(*columns, strict=True):
+    columns = (scene.catalogue[name] for name in ("x", "y", "kind", "place", "light"))
+    for x, y, kind, place, streak in zip(*columns, strict=True):
         column, row = round(x), round(y)
         box = np.s_[row - middle : row + middle + 1, column - middle : column + middle + 1]
         clean = ring & ~scene.artefacts[box]
@@ -154,6 +154,7 @@ def satellite_rows(scene: Scene, plain: np.ndarray, found: np.ndarray) -> list[d
                 for one in (put, kept)]  # fmt: skip
         rows.append({
             "seed": scene.seed, "kind": str(kind), "place": str(place),
+            "light": float(streak),
             "snr": light[0] / around[0], "gain": light[1] / around[1] * around[0] / light[0] - 1,
             "hot": light[1] / hot[1] * hot[0] / light[0] - 1,
             "whole": light[1] / whole[1] * whole[0] / light[0] - 1,
