@@ -46,6 +46,7 @@ from exposures import (  # noqa: E402
     light_in_circles,
     match,
     our_denoiser,
+    plain,
     print_cells,
     print_head,
     timed,
@@ -63,6 +64,12 @@ SIDE, QUICK_SIDE = 768, 512
 RATIOS, QUICK_RATIOS = "2,3,4,5", "2,5"
 NOISES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ANOTHER, PIXELS = "another long exposure", "pixels"
+# sums over all fields' sources that are divided by each other, as the paper's are
+POOLED = {
+    "RFE": ("errors", "measured"), "|RFE|": ("absolute", "measured"),
+    "|RFE| common": ("absolute common", "measured common"), "TPR": ("true", "listed"),
+    "F": ("true twice", "found and listed"),
+}  # fmt: skip
 KEYS = ("settings", "ratio", "image")
 REAL_SNR, REAL_LIGHT = 1.0, 0.5  # of the long exposure; share of what the image shows
 STRIDES, QUICK_STRIDES = (32, 64, 128, 192, 224, 256), (64, 192, 256)
@@ -125,7 +132,6 @@ def judge_sources(
     """
     partner, before = match(found, reference), match(start, reference)
     true, false = int((partner >= 0).sum()), np.flatnonzero(partner < 0)
-    missed = len(reference["x"]) - true
     real, chance = real_among(found, false, image, pair)
     _, mine, theirs = np.intersect1d(partner, before, return_indices=True)
     both = partner[mine] >= 0
@@ -135,10 +141,9 @@ def judge_sources(
               for one in ((start, theirs), (reference, star))]  # fmt: skip
     return {
         **flux_errors(found, partner, reference, star),
-        "TPR": 100 * true / (true + missed) if true + missed else np.nan,
-        "F": metrics.f_measure(true, len(false), missed) if true + missed else np.nan,
-        "SNR_f": ratios[0], "SNR : long": ratios[1],
-        "true": true, "missed": missed, "false": len(false), "real": real, "chance": chance,
+        "SNR_f": ratios[0], "SNR : long": ratios[1], "true": true, "listed": len(reference["x"]),
+        "true twice": 2 * true, "found and listed": len(found["x"]) + len(reference["x"]),
+        "false": len(false), "real": real, "chance": chance,
     }  # fmt: skip
 
 
@@ -159,18 +164,17 @@ def pixel_metrics(image: np.ndarray, pair: Pair) -> Row:
 
 
 def flux_errors(found: Found, partner: np.ndarray, reference: Found, common: np.ndarray) -> Row:
-    """Return the mean relative flux error (equation 25) and its absolute value, per cent.
+    """Return sums of the relative flux error (equation 25) and of its absolute value, per cent.
 
-    The last is that of the stars in `common` alone, which were found on the input, too.
+    And how many they are of; the same for the stars in `common`, which were found on the input too.
     """
     index = np.flatnonzero(partner >= 0)
-    exact = reference["flux"][partner[index]]
-    bright = exact > 0
-    error = 100 * (exact - found["flux"][index])[bright] / exact[bright]
-    shared = np.isin(partner[index][bright], common)
+    index = index[reference["flux"][partner[index]] > 0]
+    error = 100 * (1 - found["flux"][index] / reference["flux"][partner[index]])
+    shared = np.isin(partner[index], common)
     return {
-        "RFE": _mean(error), "|RFE|": _mean(abs(error)), "median RFE": _median(error),
-        "|RFE| common": _mean(abs(error[shared])),
+        "errors": float(error.sum()), "absolute": float(abs(error).sum()), "measured": len(error),
+        "absolute common": float(abs(error[shared]).sum()), "measured common": int(shared.sum()),
     }  # fmt: skip
 
 
@@ -210,29 +214,32 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
-
-
 def summarise(rows: list[Row]) -> list[Row]:
-    """Return the means over fields, one row per ratio, image and settings, in their order."""
+    """Return one row per ratio, image and settings: means over fields, and what is in `POOLED`."""
     summary: list[Row] = []
-    start: dict[float, float] = {}
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for one in sorted(rows, key=lambda row: row["ratio"]):
         groups.setdefault(tuple(one[name] for name in KEYS), []).append(one)
     for key, mine in groups.items():
         row: Row = dict(zip(KEYS, key, strict=True)) | {"fields": len(mine)}
-        for name in mine[0].keys() - {*KEYS, "kind", "seed"}:
-            values = np.array([one[name] for one in mine], float)
+        columns = {name: np.array([one[name] for one in mine], float)
+                   for name in mine[0].keys() - {*KEYS, "kind", "seed"}}  # fmt: skip
+        for name, values in columns.items():
             values = values[np.isfinite(values)]
             row[name] = _mean(values)
             error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
             row[f"{name} error"] = float(error)
-        if row["settings"] == PIXELS:
-            start.setdefault(row["ratio"], row["KL"])  # the input comes first
-            row["KL : input"] = row["KL"] / start[row["ratio"]]
+        for name, (upper, lower) in POOLED.items() if row["settings"] != PIXELS else ():
+            value, error = metrics.bootstrap_ratio(columns[upper], columns[lower])
+            row[name] = value if columns[lower].sum() else np.nan
+            row[f"{name} error"] = error if len(mine) > 1 else np.nan
         summary.append(row)
+    inputs = {
+        row["ratio"]: row for row in summary if row["settings"] == PIXELS and row["image"] == INPUT
+    }
+    for row in summary:
+        if row["settings"] == PIXELS:
+            row["KL : input"] = row["KL"] / inputs[row["ratio"]]["KL"]
     return summary
 
 
@@ -240,15 +247,16 @@ def print_pixels(rows: list[Row], megapixels: float) -> None:
     print_head(("ratio", "pixels", "PSNR", "SSIM", "KL", "KL : input", "s per Mpx"))
     for row in rows:
         if row["settings"] == PIXELS:
-            seconds = f"{row['seconds'] / megapixels:.1f}" if row["seconds"] else "-"
-            print_cells([f"{row['ratio']:g}", row["image"], f"{row['PSNR']:.1f}",
-                         f"{row['SSIM']:.3f}", f"{row['KL']:.4f}", f"{row['KL : input']:.2f}",
-                         seconds])  # fmt: skip
+            print_cells([
+                f"{row['ratio']:g}", row["image"], plain(row["PSNR"], 1), plain(row["SSIM"], 3),
+                plain(row["KL"], 4), plain(row["KL : input"], 2),
+                plain(row["seconds"] / megapixels or np.nan, 1),
+            ])  # fmt: skip
 
 
 def print_sources(rows: list[Row], label: str, megapixels: float) -> None:
-    print_head(("ratio", f"sources, {label} settings", "RFE %", "mean abs. RFE %",
-                "of the input's stars", "TPR %", "F", "SNR_f", "SNR : long", "true per Mpx",
+    print_head(("ratio", f"sources, {label} settings", "RFE %", "mean absolute RFE %",
+                "same, found on the input", "TPR %", "F", "SNR_f", "SNR : long", "true per Mpx",
                 "false per Mpx", "real of the false (by chance) %"))  # fmt: skip
     for row in rows:
         if row["settings"] != label:
@@ -259,11 +267,19 @@ def print_sources(rows: list[Row], label: str, megapixels: float) -> None:
             shares = f"{real:.0f} ({chance:.0f})"
         print_cells([
             f"{row['ratio']:g}", row["image"], with_error(row["RFE"], row["RFE error"], 2),
-            f"{row['|RFE|']:.2f}", f"{row['|RFE| common']:.2f}", f"{row['TPR']:.1f}",
-            f"{row['F']:.3f}", with_error(row["SNR_f"], row["SNR_f error"], 2).lstrip("+"),
-            f"{row['SNR : long']:.2f}", f"{row['true'] / megapixels:.0f}",
-            f"{row['false'] / megapixels:.0f}", shares,
+            plain(row["|RFE|"], 2), plain(row["|RFE| common"], 2),
+            with_error(100 * row["TPR"], 100 * row["TPR error"]).lstrip("+"), plain(row["F"], 3),
+            with_error(row["SNR_f"], row["SNR_f error"], 2).lstrip("+"),
+            plain(row["SNR : long"], 2), plain(row["true"] / megapixels, 0),
+            plain(row["false"] / megapixels, 0), shares,
         ])  # fmt: skip
+
+
+def print_tables(summary: list[Row], args: argparse.Namespace) -> None:
+    megapixels = args.side**2 / 1e6
+    print_pixels(summary, megapixels)
+    for label in args.chosen:
+        print_sources(summary, label, megapixels)
 
 
 def print_checks(args: argparse.Namespace, fields: list[HubbleField], ours: Denoiser) -> Row:
@@ -298,6 +314,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--no-checks", action="store_true", help="only the table of metrics")
     parser.add_argument("--quick", action="store_true",
                         help="one small field of each kind, two ratios, no BM3D")  # fmt: skip
+    parser.add_argument("--by-kind", action="store_true", help="tables for each kind, too")
     parser.add_argument("--json", type=Path, help="write every figure")
     args = parser.parse_args()
     args.fields = 1 if args.quick else args.fields
@@ -324,20 +341,21 @@ def main() -> None:
     elif not args.no_peers:
         denoisers |= classical_denoisers(quick=args.quick)
     fields = draw_fields(args)
+    ours(draw_pair(fields[0], args.ratios[0]))  # compiles
     rows: list[Row] = []
     for field in fields:
         for ratio in args.ratios:
             start = time.perf_counter()
             pair = draw_pair(field, ratio)
-            ours(pair)  # compiles
             rows += judge_pair(pair, denoisers, noises, args.chosen)
             print(f"{field.kind} {field.seed}, ratio {ratio:g}: "
                   f"{time.perf_counter() - start:.0f} s", file=sys.stderr)  # fmt: skip
     summary = summarise(rows)
-    megapixels = args.side**2 / 1e6
-    print_pixels(summary, megapixels)
-    for label in args.chosen:
-        print_sources(summary, label, megapixels)
+    print_tables(summary, args)
+    if args.by_kind:
+        for kind in args.kinds.split(","):
+            print(f"\n**{kind}**")
+            print_tables(summarise([row for row in rows if row["kind"] == kind]), args)
     figures: Row = {"metrics": summary, "fields": rows}
     if not (args.sweep_noise or args.no_checks):
         figures |= print_checks(args, fields, ours)

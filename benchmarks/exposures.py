@@ -262,6 +262,11 @@ def print_cells(cells: list[str]) -> None:
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
+def plain(value: float, digits: int) -> str:
+    """Return a value as a cell of a table."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else "-"
+
+
 def with_error(value: float, error: float, digits: int = 1) -> str:
     """Return the two as a cell of a table."""
     if not np.isfinite(value):
