@@ -82,7 +82,7 @@ def _run(argv: list[str]) -> int:
     single = ("before_after", "animation", "preview_png")
     return run_files(
         TOOL, inputs, args, lambda path: _report(args, _process(path, args, config)), single,
-        maker=TOOL,
+        makers=(TOOL,),
     )  # fmt: skip
 
 

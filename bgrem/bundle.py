@@ -177,7 +177,10 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
     # missing pixels have no residual: what the file had there is in SCI
     return science.with_pixels(
         np.where(np.isnan(residual), science.pixels, restored),
-        cards=[("BGPART", RESTORED, "the input's pixels, from a bundle")],
+        cards=[
+            ("BGTOOL", "bgrem restore", "program that made this image"),
+            ("BGPART", RESTORED, "the input's pixels, from a bundle"),
+        ],
         history=["bgrem restore: these are the input's pixels"],
     )
 

@@ -12,6 +12,7 @@ from bgrem import __version__
 from bgrem.catalog_files import catalog_suffix
 from bgrem.commands import (
     INPUT_FLAGS,
+    OUTPUTS_OF,
     TOOL,
     guard_image,
     read_input,
@@ -29,11 +30,11 @@ def catalog_files(args: argparse.Namespace) -> int:
     """`bgrem catalog`: the model is loaded once, then one file after the other."""
     config, denoising = read_settings(args, COMMAND, CatalogConfig, DenoiseConfig)
     from bgrem.models import find_model
-    from common.batch import expand_inputs, run_files
+    from common.batch import expand_inputs, leave_out_files_of, run_files
 
     if args.denoised is None:
         find_model(denoising.model)
-    paths = expand_inputs(args.inputs)
+    paths = expand_inputs(args.inputs, leave_out_files_of(OUTPUTS_OF, TOOL, quiet=args.quiet))
     if len(paths) > 1 and not _is_folder(args.output):
         raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
     loaded: list[Any] = []

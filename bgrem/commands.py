@@ -11,6 +11,7 @@ from common import cli
 
 TOOL = "bgrem"
 DENOISE_FILES = ("background", "residual", "bundle", "uncertainty", "quality", "before_after")
+OUTPUTS_OF = (f"{TOOL} denoise", f"{TOOL} catalog")  # in a folder they are no inputs
 # flags beside the config that change the pixels: recorded and replayed with it
 INPUT_FLAGS = ("hdu", "channels", "zeros", "verify", "dq")
 
@@ -28,7 +29,7 @@ def denoise_files(args: argparse.Namespace) -> int:
     def work(path: Path) -> None:
         report_outputs(args, _denoise_file(path, args, config, calibration, loaded))
 
-    return run_files(TOOL, args.inputs, args, work, DENOISE_FILES, maker=f"{TOOL} denoise")
+    return run_files(TOOL, args.inputs, args, work, DENOISE_FILES, makers=OUTPUTS_OF)
 
 
 def _find_calibration(args: argparse.Namespace, config: DenoiseConfig) -> Any:

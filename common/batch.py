@@ -4,7 +4,7 @@ import argparse
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,32 @@ def expand_inputs(
             raise ValueError(f"{name}: no image file there. Check the folder or the pattern.")
         found += files
     return list(dict.fromkeys(found))
+
+
+def leave_out_files_of(
+    makers: Collection[str], tool: str, *, quiet: bool = False
+) -> Callable[[Path], bool]:
+    """Return what `expand_inputs` asks so that a folder's outputs do not become inputs.
+
+    Parameters
+    ----------
+    makers : collection of str
+        BGTOOL of what is left out, with a line on stderr each.
+    tool : str
+        For the lines.
+    quiet : bool
+        No lines.
+    """
+    from common.provenance import tool_of
+
+    def leave_out(path: Path) -> bool:
+        maker = tool_of(path) if makers else None
+        if maker in makers and not quiet:
+            print(f"{tool}: {path}: left out, {maker} made it. Name it to take it too.",
+                  file=sys.stderr)  # fmt: skip
+        return maker in makers
+
+    return leave_out
 
 
 def run_batch(
@@ -164,7 +190,7 @@ def run_files(
     args: argparse.Namespace,
     work: Callable[[Path], Any],
     single: Iterable[str] = (),
-    maker: str | None = None,
+    makers: Collection[str] = (),
 ) -> int:
     """Call `work` with each input of a command and return its exit code.
 
@@ -183,20 +209,10 @@ def run_files(
         Takes one file.
     single : iterable of str
         Names of arguments that are one file each: not with several inputs.
-    maker : str, optional
-        BGTOOL of this command's outputs: those in a folder or a pattern are left out, with a line
-        on stderr each.
+    makers : collection of str
+        As for `leave_out_files_of`.
     """
-    from common.provenance import tool_of
-
-    def leave_out(path: Path) -> bool:
-        made = maker is not None and tool_of(path) == maker
-        if made and not args.quiet:
-            print(f"{tool}: {path}: left out, {maker} made it. Name it to take it too.",
-                  file=sys.stderr)  # fmt: skip
-        return made
-
-    paths = expand_inputs(inputs, leave_out)
+    paths = expand_inputs(inputs, leave_out_files_of(makers, tool, quiet=args.quiet))
     if len(paths) == 1:
         work(paths[0])
         return cli.DONE

@@ -70,7 +70,8 @@ def describe_error(error: Exception) -> tuple[int, str]:
     if isinstance(error, MemoryError):
         return NO_DEVICE, f"out of memory ({text or 'no details'}). Use smaller tiles or batches."
     if any(kind.__name__ in _DEVICE_ERRORS for kind in type(error).__mro__):
-        return NO_DEVICE, f"the device failed: {text}"
+        way_out = "CUDA_VISIBLE_DEVICES=-1 before the command takes the processor instead"
+        return NO_DEVICE, f"the device failed: {text.rstrip('.')}. {way_out}."
     if isinstance(error, (ValueError, OSError)):
         return BAD_INPUT, text or type(error).__name__
     return SOME_FAILED, f"{type(error).__name__}: {text}. --debug shows where."

@@ -59,6 +59,24 @@ def test_outputs_in_a_folder_are_left_out_with_a_line_unless_named(frame, quick,
     assert list(folder.glob("*_denoised_denoised.*"))
 
 
+def test_catalogues_in_a_folder_are_left_out_and_restored_inputs_are_not(frame, quick, capsys):
+    folder = frame.parent
+    bundle, segments = folder / "all.fits", folder / "segments.fits"
+    assert main(["denoise", str(frame), "-o", str(folder), "--bundle", str(bundle), *quick]) == 0
+    assert main(["restore", str(bundle), "-o", str(folder / "again.fits")]) == 0
+    more = ["--denoised", str(bundle), "--segmentation", str(segments)]
+    assert main(["catalog", str(frame), "-o", str(folder), *more]) == 0
+    for command in ("denoise", "catalog"):
+        capsys.readouterr()
+        assert main([command, str(folder), "-o", str(folder / command), *quick]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        left = [line.split(": ")[1] for line in lines if "left out" in line]
+        assert [line.removeprefix(f"{folder}/") for line in left] == [
+            "all.fits", "night3_catalog.fits", "night3_denoised.fits", "segments.fits",
+        ]  # fmt: skip
+        assert {path.name[:5] for path in (folder / command).iterdir()} == {"again", "night"}
+
+
 @pytest.mark.parametrize("command", [["restore", "x.fits", "-o", "y.fits"], ["models"]])
 def test_commands_without_a_parameter_file_refuse_one(command, capsys):
     assert main([*command, "--params", "p.json"]) == 2

@@ -90,13 +90,19 @@ class ResourceExhaustedError(Exception):
     """As TensorFlow calls it."""
 
 
+DEVICE_FAILED = (
+    "tool: error: the device failed: OOM. CUDA_VISIBLE_DEVICES=-1 before the command takes the "
+    "processor instead.\n"
+)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
         (ValueError("a.fits: bad.\nSee."), 2, "tool: error: a.fits: bad. See.\n"),
         (FileNotFoundError("a.fits: no file."), 2, "tool: error: a.fits: no file.\n"),
         (MemoryError(), 3, "tool: error: out of memory (no details). Use smaller tiles or "),
-        (ResourceExhaustedError("OOM"), 3, "tool: error: the device failed: OOM\n"),
+        (ResourceExhaustedError("OOM"), 3, DEVICE_FAILED),
         (TypeError("oops"), 1, "tool: error: TypeError: oops. --debug shows where.\n"),
         (KeyboardInterrupt(), 130, "tool: interrupted\n"),
         (SystemExit(2), 2, ""),
