@@ -16,7 +16,7 @@ from bgrem.training_data import smooth_leftover
 
 # noise of a simulated frame in the network's units: it is what the diffusion has at time 118
 OWN_NOISE = 0.4
-DEEPEST, DEEPEST_SHARE = 300, 0.75  # times that inference never exceeds; share of tiles up to it
+USUAL_TIMES, USUAL_SHARE = (90, 180), 0.7  # where inference starts; share of tiles
 TRACKS_SHARE = 0.4  # of tiles with tracks of grazing particles, thinner than any star's streak
 
 
@@ -119,8 +119,10 @@ class FrameBatches(Batches):
         """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), float32."""
         rng = self.generator(index)
         size = (self.batch_size, 1, 1, 1)
-        deepest = np.where(rng.uniform(size=size) < DEEPEST_SHARE, DEEPEST, self.schedule.steps)
-        times = 1 + np.floor(rng.uniform(size=size) * np.minimum(deepest, self.schedule.steps))
+        usual = rng.uniform(size=size) < USUAL_SHARE
+        low = np.where(usual, USUAL_TIMES[0], 1)
+        high = np.where(usual, USUAL_TIMES[1], self.schedule.steps)
+        times = np.floor(rng.uniform(low, high + 1))
         signals, rates = self.schedule.rates(times)
         both = zip(signals.ravel(), rates.ravel(), strict=True)
         tiles = [self._tile(rng, float(signal), float(rate)) for signal, rate in both]

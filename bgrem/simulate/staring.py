@@ -29,6 +29,7 @@ BRIGHT = 10.0  # peak in units of the noise; fainter streaks need no flicker, wi
 CROWDED = 3.0  # times the frame covered by streaks above 1 sigma: what lies deeper is sky
 ROTATION = np.radians(0.5)  # largest difference to the frame's angle
 FEW_ELECTRONS = 50.0  # below it photons are drawn from Poisson's distribution
+RESPONSE = 0.008  # rms of the response of single pixels at most
 TRACKS = 1.0  # of cosmic rays per Mpx; seconds of exposure see few
 
 
@@ -41,7 +42,7 @@ class StaringFrame:
     structure : array, shape (H, W), float32
         ADU without noise: bias + banding + flat * (sky + streaks), cut at the full well.
     sigma : array, shape (H, W), float32
-        ADU; noise of each pixel, of photons and of reading. Saturated pixels have the latter alone.
+        ADU; noise of each pixel: photons, response, reading. Saturated pixels have the last alone.
     angle : float
         Of the streaks, radians, from x towards y, 0 to pi.
     length : float
@@ -92,7 +93,9 @@ def simulate_staring_frame(seed: int, shape: tuple[int, int] = (512, 512)) -> St
         light += noise * _streaks(rng, shape, angle, length, width)
     light = np.minimum(light * _flat(rng, shape), full_well)
     structure = light + noise * _banding(rng, shape) + gain * rng.uniform(100, 2000)
-    variance = np.where(light < full_well, light, 0) + read_noise**2
+    # one frame does not tell the response of single pixels from noise
+    response = rng.uniform(0, RESPONSE) * rng.random()
+    variance = np.where(light < full_well, light + (response * light) ** 2, 0) + read_noise**2
     return StaringFrame(
         structure=(structure / gain).astype(np.float32),
         sigma=(np.sqrt(variance) / gain).astype(np.float32),
@@ -170,7 +173,7 @@ def _sky(rng, shape) -> np.ndarray:
 
 
 def _flat(rng, shape) -> np.ndarray:
-    """Return the response: vignetting, dust out of focus, columns, single pixels."""
+    """Return the response: vignetting, dust out of focus, columns."""
     v, u = np.meshgrid(*(np.arange(side, dtype=float) for side in shape), indexing="ij")
     x, y = rng.uniform(-1, 2, 2) * shape[::-1]  # the optical axis may lie outside this part
     square = (u - x) ** 2 + (v - y) ** 2
@@ -182,8 +185,7 @@ def _flat(rng, shape) -> np.ndarray:
         ring = special.expit((outer - radius) / 1.5) - special.expit((0.4 * outer - radius) / 1.5)
         flat *= 1 - rng.uniform(0.005, 0.06) * ring
     columns = 1 + rng.uniform(0, 0.003) * rng.random() * rng.standard_normal(shape[1])
-    pixels = 1 + rng.uniform(0, 0.008) * rng.random() * rng.standard_normal(shape)
-    return flat * columns * pixels
+    return flat * columns
 
 
 def _banding(rng, shape) -> np.ndarray:
