@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bgrem.commands import INPUT_FLAGS, read_input
-from bgrem.config import CatalogConfig, DenoiseConfig
+from bgrem.config import CatalogConfig, DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from bgrem.sameness import ROWS, compare, describe
 from common import cli
 from common.provenance import datasum, parse_history
@@ -318,6 +318,10 @@ REPLAYS: dict[str, Replay] = {
             "result": None, "background": None, "residual": None, "bundle": "SCI",
             "uncertainty": "SIGMA68", "quality": "DQ",
         },
+    ),
+    "bgrem enhance": Replay((EnhanceConfig,), {"result": None}),
+    "bgrem noisemap": Replay(
+        (NoiseMapConfig,), {"result": None, "map": None, "deviation": None}
     ),
     "bgrem catalog": Replay(
         (CatalogConfig, DenoiseConfig), {"catalogue": ROWS, "segmentation": "SEGMENTATION"}

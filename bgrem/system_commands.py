@@ -60,7 +60,7 @@ def run_system(args: argparse.Namespace, system: System) -> int:
         report_outputs(args, _run_file(path, args, system, config, loaded))
 
     single = [option for option in system.words if option != "result"]
-    return run_files(TOOL, args.inputs, args, work, single)
+    return run_files(TOOL, args.inputs, args, work, single, makers=(system.command,))
 
 
 def _outputs(path: Path, args: argparse.Namespace, system: System) -> dict[str, Path]:

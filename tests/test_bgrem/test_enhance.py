@@ -167,6 +167,7 @@ def test_the_command_writes_a_longer_exposure_with_its_header(
         assert header["EXPTIME"] == 60
         assert header["BGTOOL"] == "bgrem enhance"
         assert np.isnan(hdus["SCI"].data[40, 50])
+    assert main(["reproduce", str(out / "frame_enhanced.fits"), "--input", str(path)]) == 0
     parameters = json.loads((out / "frame_enhancedParams.json").read_text())
     assert parameters["parameters"]["ratio"] == 3
 

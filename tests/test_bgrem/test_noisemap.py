@@ -176,3 +176,4 @@ def test_the_command_writes_residual_map_and_deviation(tmp_path, frame, tiny_noi
             parts[part] = hdus[0].data
     assert np.allclose(parts["result"] + parts["map"], frame, atol=1e-3)
     assert (out / "frame_residualParams.json").exists()
+    assert main(["reproduce", str(out / "frame_map.fits"), "--input", str(path)]) == 0
