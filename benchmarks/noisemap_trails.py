@@ -75,7 +75,7 @@ def fit_trail(pixels: np.ndarray, trail: Trail, unit: float) -> dict[str, float]
     """Return length, width (px), ends (x, y) and flux per px of the trail that fits best.
 
     Least squares of the trail on a constant level; the first guess is the truth with an error.
-    None where the fit fails: its trail has no light, or has left the pixels.
+    None where the fit fails: its trail has no light, or leaves the pixels.
     """
     rng = np.random.default_rng(0)
     low = np.floor(np.minimum(trail.start, trail.end)).astype(int) - MARGIN
@@ -86,25 +86,25 @@ def fit_trail(pixels: np.ndarray, trail: Trail, unit: float) -> dict[str, float]
 
     def model(p: np.ndarray) -> np.ndarray:
         canvas = np.zeros(stamp.shape)
-        draw_trails(canvas, p[None, :2], p[None, 2:4], abs(p[4]) + 0.05, p[5:6])
+        draw_trails(canvas, p[None, :2], p[None, 2:4], p[4], p[5:6])
         return canvas + p[6]
 
     guess = np.concatenate([local.start, local.end, [local.width, local.flux / unit, 0.0]])
     guess[:4] += START_ERROR * rng.uniform(-1, 1, 4)
     guess[4] *= 1.2
     guess[6] = np.median(stamp[used])
-    try:
-        done = optimize.least_squares(
-            lambda p: (model(p) - stamp)[used], guess, method="lm", max_nfev=400
-        )
-    except (ValueError, FloatingPointError):
-        return None
+    limit = np.array(stamp.shape[::-1])
+    low_bounds = np.concatenate([np.zeros(4), [0.2, 0.0, -np.inf]])
+    high_bounds = np.concatenate([limit, limit, [MARGIN, np.inf, np.inf]])
+    done = optimize.least_squares(
+        lambda p: (model(p) - stamp)[used], guess, bounds=(low_bounds, high_bounds),
+        x_scale=np.maximum(np.abs(guess), 1) * [0.1, 0.1, 0.1, 0.1, 1, 1, 1], max_nfev=60,
+    )  # fmt: skip
     p = done.x
-    shape = np.array(stamp.shape[::-1])
-    if not done.success or p[5] <= 0 or (p[:4] < 0).any() or (p[:4].reshape(2, 2) > shape).any():
+    if not done.success or done.active_mask.any():
         return None
     start, end = p[:2] + low, p[2:4] + low
-    return {"length": float(np.hypot(*(end - start))), "width": abs(float(p[4])) + 0.05,
+    return {"length": float(np.hypot(*(end - start))), "width": float(p[4]),
             "x0": float(start[0]), "y0": float(start[1]), "x1": float(end[0]),
             "y1": float(end[1]), "flux": float(p[5]) * unit}  # fmt: skip
 
