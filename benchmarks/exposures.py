@@ -26,6 +26,7 @@ from bgrem.stabilise import stabilise, unstabilise
 MATCH = 2.0  # px; largest distance of two detections of one source
 SMOOTHING = 0.8  # h of the non-local means, in units of the noise
 SHIFTS = 4  # of the wavelets' grid on either axis, averaged: no blocks are left
+NOISE_PIXELS = 16.0  # 1 / sum of the squared profile; those that are simulated have 15 to 18
 PEERS = {"wavelets": "pywt", "BM3D": "bm3d"}  # what needs a package that bgrem does without
 SLOW = "BM3D"
 
@@ -85,8 +86,7 @@ class Pair:
 
     def snr(self) -> np.ndarray:
         """Return each star's signal-to-noise ratio in the long exposure, alone on the sky."""
-        pixels = 4 * np.pi * (self.field.fwhm / 2.355) ** 2  # 1 / sum(profile**2) of a Gaussian
-        sigma = np.median(self.long_sigma) * np.sqrt(pixels)
+        sigma = np.median(self.long_sigma) * np.sqrt(NOISE_PIXELS)
         return np.asarray(self.field.catalogue["flux"] * self.field.exposure / sigma)
 
 
