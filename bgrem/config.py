@@ -310,7 +310,7 @@ class EnhanceConfig:
     ratio: float = _option(2.0, "how many times longer the exposure is to look")
     model: str = _option("hst", "name (bgrem models) or folder of a model", "--model")
     noise: float = _option(
-        0.6, "noise that is kept, in units of what so long an exposure has; 0: the network's image"
+        0.4, "noise that is kept, in units of what so long an exposure has; 0: the network's image"
     )
     cosmic_rays: bool = _option(False, "take cosmic rays out first (needs astroscrappy)")
     gain: float | None = _option(None, "default: the header's", unit="electrons per count")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.config import TrainConfig
-from bgrem.normalise import whole_image_statistics
+from bgrem.normalise import MESH, bands, whole_image_statistics
 from bgrem.schedule import LinearSchedule
 from bgrem.simulate.staring import draw_noise, simulate_staring_frame
 from bgrem.simulate.trails import draw_trails
@@ -17,7 +17,8 @@ from bgrem.training_data import smooth_leftover
 # noise of a simulated frame in the network's units: it is what the diffusion has at time 118
 OWN_NOISE = 0.4
 USUAL_TIMES, USUAL_SHARE = (90, 180), 0.7  # where inference starts; share of tiles
-TRACKS_SHARE = 0.4  # of tiles with tracks of grazing particles, thinner than any star's streak
+BRIGHT = 3.0  # in the network's units: brighter structures are known to so much of themselves
+TRACKS_SHARE = 0.5  # of tiles with tracks of particles
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +65,27 @@ def simulated_frame_field(seed: int, shape: tuple[int, int]) -> FrameField:
     frame = simulate_staring_frame(seed, shape)
     rng = np.random.default_rng([seed, 3])
     noise = draw_noise(frame.sigma, frame.hot_pixels, frame.gain, frame.read_noise, rng)
-    found = whole_image_statistics(frame.structure + noise)
-    structure = (frame.structure - found.background) / found.sigma
+    level, scale = frame_level(frame.structure + noise)
+    structure = (frame.structure - level) / scale
     return FrameField(
-        structure.astype(np.float32), found.sigma, frame.sigma, frame.hot_pixels, frame.gain,
+        structure.astype(np.float32), scale, frame.sigma, frame.hot_pixels, frame.gain,
         frame.read_noise,
     )  # fmt: skip
+
+
+def frame_level(
+    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = MESH
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what no network is needed for: smooth background with bands, and the noise, (H, W).
+
+    Parameters
+    ----------
+    pixels, missing, mesh
+        As `bgrem.normalise.whole_image_statistics`.
+    """
+    missing = ~np.isfinite(pixels) if missing is None else missing
+    found = whole_image_statistics(pixels, missing, mesh=mesh)
+    return found.background + bands(pixels - found.background, missing), found.sigma
 
 
 def contrast(pixels: np.ndarray) -> tuple[float, float]:
@@ -115,8 +131,13 @@ class FrameBatches(Batches):
         super().__init__(fields, **common)
         self.schedule = schedule
 
-    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), float32."""
+    def __getitem__(
+        self, index: int
+    ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+        """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), (B, T, T), float32.
+
+        The last one weighs pixels: streaks of thousands of sigma count by their relative error.
+        """
         rng = self.generator(index)
         size = (self.batch_size, 1, 1, 1)
         usual = rng.uniform(size=size) < USUAL_SHARE
@@ -127,7 +148,8 @@ class FrameBatches(Batches):
         both = zip(signals.ravel(), rates.ravel(), strict=True)
         tiles = [self._tile(rng, float(signal), float(rate)) for signal, rate in both]
         structure, noise = (np.stack(part)[..., None] for part in zip(*tiles, strict=True))
-        return (signals * structure + rates * noise, rates**2), noise
+        weights = 1 / (1 + np.abs(structure[..., 0]) / BRIGHT)
+        return (signals * structure + rates * noise, rates**2), noise, weights
 
     def _tile(
         self, rng: np.random.Generator, signal: float, rate: float
@@ -152,17 +174,17 @@ class FrameBatches(Batches):
 
 
 def particle_tracks(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Return one or two tracks of particles that graze the detector, in units of the noise.
+    """Return tracks of particles that hit or graze the detector, in units of the noise.
 
-    Any direction, 3 to 100 px long, sigma 0.25 to 0.6 px: a streak that no star has left.
+    One to six, any direction, 0.5 to 100 px long, sigma 0.2 to 0.5 px: thinner than any star.
     """
     canvas = np.zeros((side, side))
-    number = int(rng.integers(1, 3))
-    angle, length = rng.uniform(0, 2 * np.pi, number), 3 * (100 / 3) ** rng.uniform(size=number)
+    number = int(rng.integers(1, 7))
+    angle, length = rng.uniform(0, 2 * np.pi, number), 0.5 * 200 ** rng.uniform(size=number)
     start = rng.uniform(-0.5, side - 0.5, (number, 2))
     end = start + length[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
-    width = rng.uniform(0.25, 0.6)
-    peak = 2 * 50 ** rng.uniform(size=number)
+    width = rng.uniform(0.2, 0.5)
+    peak = 2 * 250 ** rng.uniform(size=number)
     draw_trails(canvas, start, end, width, peak * np.sqrt(2 * np.pi) * width, quadrature=3)
     return canvas
 

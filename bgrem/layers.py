@@ -79,6 +79,55 @@ class AsinhCompression(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("bgrem")
+class SinhExpansion(layers.Layer):
+    """The inverse of `AsinhCompression`, in float32: softening sinh(x / softening).
+
+    Parameters
+    ----------
+    softening : float
+        As of the compression; 0 changes nothing.
+    """
+
+    LARGEST = 10.0  # of x / softening: 11,000 times the softening; larger steps would overflow
+
+    def __init__(self, softening: float = 3.0, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+        self.softening = softening
+
+    def call(self, x: Any) -> Any:
+        """Return the shape of `x`."""
+        x = ops.cast(x, "float32")
+        if not self.softening:
+            return x
+        return self.softening * ops.sinh(ops.clip(x / self.softening, -self.LARGEST, self.LARGEST))
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the same shape."""
+        return shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the same layer."""
+        return super().get_config() | {"softening": self.softening}
+
+
+@keras.saving.register_keras_serializable("bgrem")
+class NoiseOf(layers.Layer):
+    """(noisy - structure) / sqrt(noise_variance): the noise, of variance 1, in float32."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32"} | kwargs))
+
+    def call(self, inputs: Any) -> Any:
+        """Return (B, H, W, 1) from two such arrays and one of (B, 1, 1, 1)."""
+        noisy, structure, variance = (ops.cast(one, "float32") for one in inputs)
+        return (noisy - structure) / ops.sqrt(variance)
+
+    def compute_output_shape(self, shapes: Any) -> tuple[int | None, ...]:
+        """Return the shape of `noisy`."""
+        return tuple(shapes[0])
+
+
+@keras.saving.register_keras_serializable("bgrem")
 class JoinConstant(layers.Layer):
     """Concatenate a number as a constant plane: (B, H, W, C) and (B, 1, 1, 1) give C + 1."""
 

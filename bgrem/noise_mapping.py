@@ -9,9 +9,8 @@ import numpy as np
 from bgrem.config import NoiseMapConfig
 from bgrem.denoising import Progress, fill_missing, load_for, predictor, run_tiles
 from bgrem.diffusion import ddim_step
-from bgrem.frame_data import OWN_NOISE, contrast
+from bgrem.frame_data import OWN_NOISE, contrast, frame_level
 from bgrem.models import Model
-from bgrem.normalise import whole_image_statistics
 from bgrem.schedule import LinearSchedule
 from common.image import AstroImage
 
@@ -113,10 +112,10 @@ def _map_plane(
 
 def _scale(pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, model: Model) -> Scale:
     if model.description.get("scaling") == "contrast":
-        level, width = contrast(pixels)
-        return np.full(pixels.shape, level), np.full(pixels.shape, width), 0.0
-    found = whole_image_statistics(pixels, missing, mesh=config.mesh)
-    return found.background, found.sigma / OWN_NOISE, OWN_NOISE
+        middle, width = contrast(pixels)
+        return np.full(pixels.shape, middle), np.full(pixels.shape, width), 0.0
+    level, sigma = frame_level(pixels, missing, mesh=config.mesh)
+    return level, sigma / OWN_NOISE, OWN_NOISE
 
 
 def _times(config: NoiseMapConfig, own: float) -> tuple[np.ndarray, float]:

@@ -106,6 +106,21 @@ def whole_image_statistics(
     )
 
 
+def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return offsets of whole rows and columns, shape (H, W): medians, of what is not missing.
+
+    Parameters
+    ----------
+    flat : array, shape (H, W)
+        Pixels without the smooth background.
+    missing : bool array, shape (H, W)
+    """
+    known = np.ma.array(flat, mask=missing)
+    rows = np.ma.median(known, axis=1, keepdims=True).filled(0)
+    columns = np.ma.median(known - rows, axis=0, keepdims=True).filled(0)
+    return np.asarray(rows + columns, np.float32)
+
+
 def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool:
     """Return whether crests of the sky were taken for sources, which leaves even more of them.
 

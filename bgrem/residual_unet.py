@@ -7,7 +7,9 @@ from keras import layers
 
 from bgrem.layers import (
     AsinhCompression,
+    NoiseOf,
     QuickGroupNormalization,
+    SinhExpansion,
     SinusoidalEmbedding,
     SpatialAttention,
     SymmetricPadding,
@@ -25,8 +27,8 @@ def residual_unet(
     256, 512; blocks as in Ho et al. 2020, with LeakyReLU, as SiLU takes twice the time on a CPU).
 
     Where the paper halves its frames, here the first convolution does, and the last one gives all
-    pixels back: as a gain for each pixel of the input, and an offset. Single pixels are noise and
-    pass with the gain; what the offset takes off has a structure.
+    pixels of the structure back; the noise is what the pixels have beside it. So a single bright
+    pixel is noise unless the network makes a structure of it.
 
     Parameters
     ----------
@@ -43,7 +45,6 @@ def residual_unet(
         SinusoidalEmbedding(name="embedding")(variance)
     )
     x = AsinhCompression(softening, name="compress")(noisy)
-    pixels = x
     x = layers.Conv2D(
         widths[0], 4, strides=2, padding="same", kernel_initializer="he_normal", name="image"
     )(x)
@@ -68,14 +69,11 @@ def residual_unet(
                 x = SpatialAttention(name="up_attention")(x)
             x = _residual_block(x, time, widths[level], groups, f"out{level}{part}")
     x = _normalised(x, groups, "last")
-    gain, offset = (
-        layers.Conv2DTranspose(
-            1, 4, strides=2, padding="same", dtype="float32", name=f"up_{part}"
-        )(x)
-        for part in ("gain", "offset")
-    )  # fmt: skip
-    noise = layers.Multiply(dtype="float32", name="passed")([pixels, gain])
-    noise = layers.Add(dtype="float32", name="noise")([noise, offset])
+    compressed = layers.Conv2DTranspose(
+        1, 4, strides=2, padding="same", dtype="float32", name="up_structure"
+    )(x)
+    structure = SinhExpansion(softening, name="structure")(compressed)
+    noise = NoiseOf(name="noise")([noisy, structure, variance])
     return keras.Model([noisy, variance], noise, name="residual_unet")
 
 

@@ -202,9 +202,10 @@ class _Keeper(keras.callbacks.Callback):
     def _validation_loss(self) -> float:
         losses = []
         for index in range(len(self.check)):
-            inputs, wanted = self.check[index]
+            inputs, *wanted = self.check[index]  # the target, and weights if there are
             predicted = np.asarray(self.network.predict_on_batch(inputs), np.float32)
-            losses.append(float(LOSSES[self.config.loss](self.config)(wanted, predicted)))
+            loss = LOSSES[self.config.loss](self.config)
+            losses.append(float(loss(wanted[0], predicted, *wanted[1:])))
         return float(np.mean(losses))
 
     def _write_checkpoint(self) -> None:

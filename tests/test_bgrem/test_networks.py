@@ -11,7 +11,9 @@ from bgrem.layers import (
     FREQUENCIES,
     AsinhCompression,
     JoinConstant,
+    NoiseOf,
     QuickGroupNormalization,
+    SinhExpansion,
     SinusoidalEmbedding,
     SpatialAttention,
     SymmetricPadding,
@@ -155,6 +157,20 @@ def test_attention_is_softmax_of_scaled_products():
     expected = flat + scores / scores.sum(1, keepdims=True) @ (flat @ v) @ o
     found = keras.ops.convert_to_numpy(layer(x)).reshape(6, 4)
     assert_allclose(found, expected, atol=1e-4)
+
+
+def test_expansion_undoes_the_compression():
+    values = np.array([-4.0, 0.0, 0.3, 9e3], np.float32)
+    back = SinhExpansion(3.0)(AsinhCompression(3.0)(values))
+    assert_allclose(keras.ops.convert_to_numpy(back), values, rtol=1e-4)
+
+
+def test_noise_is_what_pixels_have_beside_the_structure():
+    noisy, structure, variance = (
+        np.full((1, 2, 2, 1), value, np.float32) for value in (7.0, 5.0, 0.25)
+    )
+    noise = NoiseOf()([noisy, structure, variance[:, :1, :1]])
+    assert_allclose(keras.ops.convert_to_numpy(noise), 4.0)
 
 
 def test_a_constant_is_joined_as_a_plane():

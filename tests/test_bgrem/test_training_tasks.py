@@ -80,9 +80,22 @@ def test_a_frame_s_own_noise_is_part_of_the_diffusion_s():
     field = FrameField(flat, flat + 5, flat + 5, flat, gain=1.0, read_noise=5.0)
     batches = FrameBatches([field], schedule=LinearSchedule(), vary=False,
                            **COMMON | {"tile": 128})  # fmt: skip
-    (noisy, variance), noise = batches[0]
+    (noisy, variance), noise, weights = batches[0]
     assert noise.std(axis=(1, 2, 3)) == pytest.approx(np.ones(8), abs=0.03)
+    assert (weights == 1).all()
     assert np.allclose(noisy, np.sqrt(variance) * noise)  # no structure
+
+
+def test_rows_and_columns_are_levelled_before_the_network():
+    from bgrem.frame_data import frame_level
+
+    rng = np.random.default_rng(5)
+    offsets = rng.normal(0, 8, (128, 1)) + rng.normal(0, 5, (1, 160))
+    noise = rng.normal(0, 6, (128, 160))
+    level, sigma = frame_level(1000 + offsets + noise)
+    # a median of 128 pixels is good to 0.11 of the noise
+    assert np.std(level - 1000 - offsets) < 0.25 * 6
+    assert np.median(sigma) == pytest.approx(6, rel=0.4)  # as the mesh sees it, bands and all
 
 
 def test_structures_are_scaled_so_that_the_noise_is_that_of_time_118():
