@@ -146,14 +146,7 @@ def _denoise_file(
         path, image, done, files, args, config, loaded[0],
         outside=bool(outside), calibration=calibration,
     )  # fmt: skip
-    return {
-        "input": path,
-        "outputs": files,
-        "model": loaded[0].name,
-        "outside_domain": outside,
-        "sha256": loaded[0].sha256,
-        "seconds": round(time.perf_counter() - start, 3),
-    }
+    return run_outcome(path, files, loaded[0], outside, start)
 
 
 def _without_bad_pixels(image: Any, path: Path, dq: str) -> Any:
@@ -246,6 +239,20 @@ def show_models(args: argparse.Namespace) -> int:
         what = description.get("domain", {}).get("what", "")
         print(json.dumps(name).strip('"').ljust(12), what)
     return cli.DONE
+
+
+def run_outcome(
+    path: Path, files: dict[str, Path], model: Any, outside: list[str], start: float
+) -> dict[str, Any]:
+    """Return what `--json` says of a run that began at `start` (`time.perf_counter`)."""
+    return {
+        "input": path,
+        "outputs": files,
+        "model": model.name,
+        "outside_domain": outside,
+        "sha256": model.sha256,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
 
 
 def report_outputs(args: argparse.Namespace, outcome: dict[str, Any]) -> None:

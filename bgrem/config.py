@@ -292,19 +292,35 @@ class ValidateConfig:
                 raise ValueError(f"{name} must be {least} or more. Received: {value}")
 
 
-def _refuse_bad_tiles(config: Any) -> None:
-    if config.tile < 32 or config.tile % 16:
-        raise ValueError(f"tile must be a multiple of 16 from 32 up. Received: {config.tile}")
-    if not 16 <= config.stride <= config.tile:
-        raise ValueError(f"stride must be from 16 to the tile ({config.tile}). "
-                         f"Received: {config.stride}")  # fmt: skip
-    for name, least in (("batch_size", 1), ("mesh", 16)):
-        if getattr(config, name) < least:
-            raise ValueError(f"{name} must be {least} or more. Received: {getattr(config, name)}")
+@dataclass(frozen=True, kw_only=True)
+class _Windows:
+    """How an image is cut for a network that sees it once a time."""
+
+    mesh: int = _option(64, "of the smooth background", unit="px")
+    tile: int = _option(256, "largest side of a window", unit="px")
+    stride: int = _option(192, "from window to window; overlaps are averaged", unit="px")
+    batch_size: int = _option(8, "windows at once")
+    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring windows share."""
+        return self.tile - self.stride
+
+    def __post_init__(self) -> None:
+        if self.tile < 32 or self.tile % 16:
+            raise ValueError(f"tile must be a multiple of 16 from 32 up. Received: {self.tile}")
+        if not 16 <= self.stride <= self.tile:
+            raise ValueError(
+                f"stride must be from 16 to the tile ({self.tile}). Received: {self.stride}"
+            )
+        for name, least in (("batch_size", 1), ("mesh", 16)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnhanceConfig:
+class EnhanceConfig(_Windows):
     """Settings of `bgrem.enhance`."""
 
     ratio: float = _option(2.0, "how many times longer the exposure is to look")
@@ -320,21 +336,11 @@ class EnhanceConfig:
     read_noise: float | None = _option(
         None, "for the search of cosmic rays; default: the header's, else 3", unit="electrons"
     )
-    mesh: int = _option(64, "of the smooth background", unit="px")
-    tile: int = _option(256, "largest side of a window", unit="px")
-    stride: int = _option(192, "from window to window; overlaps are averaged", unit="px")
-    batch_size: int = _option(8, "windows at once")
-    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
     seed: int = _option(0, "of the noise that fills missing pixels for the network")
-
-    @property
-    def overlap(self) -> int:
-        """Pixels that neighbouring windows share."""
-        return self.tile - self.stride
 
     def __post_init__(self) -> None:
         _refuse_not_finite(self, "ratio", "noise", "gain", "exposure", "read_noise")
-        _refuse_bad_tiles(self)
+        super().__post_init__()
         if not self.ratio > 1:
             raise ValueError(f"ratio must be above 1. Received: {self.ratio}")
         if not 0 <= self.noise <= 1:
@@ -345,7 +351,7 @@ class EnhanceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseMapConfig:
+class NoiseMapConfig(_Windows):
     """Settings of `bgrem.noisemap`."""
 
     model: str = _option("streaks", "name (bgrem models) or folder of a model", "--model")
@@ -353,20 +359,10 @@ class NoiseMapConfig:
     depth: int = _option(120, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
     eta: float = _option(0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM")
-    mesh: int = _option(64, "of the smooth background", unit="px")
-    tile: int = _option(256, "largest side of a tile", unit="px")
-    stride: int = _option(192, "from tile to tile", unit="px")
-    batch_size: int = _option(4, "tiles at once")
-    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
     seed: int = _option(0, "of the noise that is added")
 
-    @property
-    def overlap(self) -> int:
-        """Pixels that neighbouring tiles share."""
-        return self.tile - self.stride
-
     def __post_init__(self) -> None:
-        _refuse_bad_tiles(self)
+        super().__post_init__()
         for name, most in (("runs", 10_000), ("depth", 1000), ("ddim_steps", 1000)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""`python -m bgrem.demo DIR`: simulate a survey field, denoise it by command, count detections."""
+"""`python -m bgrem.demo DIR`: simulate fields, run the systems by command, count detections."""
 
 import argparse
 import sys
@@ -59,7 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines += ["until so many are false; after: the same on the denoised image, without filter and"]
     lines += [f"with finer deblending. {seconds:.0f} s for the command, with TensorFlow's start."]
     (folder / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("", *lines, f"\nopen {folder / PICTURE}", sep="\n")
+    print("", *lines, "", sep="\n")
+    from bgrem.demo_systems import enhance_demo, noisemap_demo
+
+    for part in (enhance_demo, noisemap_demo):
+        if code := part(folder, args.side):
+            return code
+    print(f"\nopen {folder / PICTURE}, {folder / 'enhanced.png'} and {folder / 'noisemap.png'}")
     return 0
 
 

@@ -16,7 +16,7 @@ from bgrem.simulate.hubble import (
     simulate_hubble_field,
 )
 from bgrem.stabilise import stabilise
-from bgrem.training_base import Batches, Report, cached_fields, find_files, split_fields
+from bgrem.training_base import Batches, Report, find_fields
 
 LEAST_SHARE = 0.3  # of a field's exposure time: what is varied
 LEVEL_ERROR, NOISE_ERROR = 0.1, 0.05  # of the measured background (in noise) and noise
@@ -140,15 +140,14 @@ def load_fields(
     config: TrainConfig, folder: Path, report: Report = print
 ) -> tuple[list[ExposureField], list[ExposureField]]:
     """Return training and validation fields; a field is in one of the two, whole."""
-    if config.files:
-        found = [measured_exposure_field(path) for path in find_files(config.files)]
-        return split_fields(found, config)
-    rows, columns = config.field_shape
-
-    def simulate(seed: int) -> ExposureField:
-        return simulated_exposure_field(seed, (rows, columns))
-
-    return cached_fields(config, folder, simulate, ExposureField, report)
+    return find_fields(
+        config,
+        folder,
+        report,
+        kind=ExposureField,
+        simulate=simulated_exposure_field,
+        measure=measured_exposure_field,
+    )
 
 
 def make_batches(

@@ -11,7 +11,7 @@ from bgrem.normalise import MESH, bands, whole_image_statistics
 from bgrem.schedule import LinearSchedule
 from bgrem.simulate.staring import draw_noise, simulate_staring_frame
 from bgrem.simulate.trails import draw_trails
-from bgrem.training_base import Batches, Report, cached_fields, find_files, split_fields
+from bgrem.training_base import Batches, Report, find_fields
 from bgrem.training_data import smooth_leftover
 
 # noise of a simulated frame in the network's units: it is what the diffusion has at time 118
@@ -193,15 +193,14 @@ def load_fields(
     config: TrainConfig, folder: Path, report: Report = print
 ) -> tuple[list[FrameField], list[FrameField]]:
     """Return training and validation frames; a frame is in one of the two, whole."""
-    if config.files:
-        found = [measured_frame_field(path) for path in find_files(config.files)]
-        return split_fields(found, config)
-    rows, columns = config.field_shape
-
-    def simulate(seed: int) -> FrameField:
-        return simulated_frame_field(seed, (rows, columns))
-
-    return cached_fields(config, folder, simulate, FrameField, report)
+    return find_fields(
+        config,
+        folder,
+        report,
+        kind=FrameField,
+        simulate=simulated_frame_field,
+        measure=measured_frame_field,
+    )
 
 
 def make_batches(

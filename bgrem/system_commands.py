@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bgrem import __version__
-from bgrem.commands import INPUT_FLAGS, guard_image, read_input, read_settings, report_outputs
+from bgrem.commands import (
+    INPUT_FLAGS,
+    guard_image,
+    read_input,
+    read_settings,
+    report_outputs,
+    run_outcome,
+)
 from bgrem.config import EnhanceConfig, NoiseMapConfig
 from common import cli
 from common.image import AstroImage, Card
@@ -99,14 +106,7 @@ def _run_file(
             loaded.append(load_for(config, system.task))
         products, cards = system.run(image, config, loaded[0])
     _write(path, image, products, cards, files, args, system, config, loaded[0])
-    return {
-        "input": path,
-        "outputs": files,
-        "model": loaded[0].name,
-        "outside_domain": outside,
-        "sha256": loaded[0].sha256,
-        "seconds": round(time.perf_counter() - start, 3),
-    }
+    return run_outcome(path, files, loaded[0], outside, start)
 
 
 def _write(path, image, products, more, files, args, system, config, model) -> None:

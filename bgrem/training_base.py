@@ -74,24 +74,30 @@ class Batches(keras.utils.PyDataset):
         return [part[:, ::-1] if mirror else part for part in parts]
 
 
-def cached_fields(
+def find_fields(
     config: TrainConfig,
     folder: Path,
-    simulate: Callable[[int], Field],
-    kind: type[Field],
     report: Report,
+    *,
+    kind: type[Field],
+    simulate: Callable[[int, tuple[int, int]], Field],
+    measure: Callable[[Path], Field],
 ) -> tuple[list[Field], list[Field]]:
-    """Return fields for training and validation, simulated once and kept in `folder`/fields.
+    """Return fields for training and validation: of own files, else simulated.
 
-    `simulate` takes a seed: a million and more, so that training shares none with tests.
+    Simulated ones are kept in `folder`/fields. `simulate` takes a seed, a million and more, so that
+    training shares none with tests, and the shape; `measure` takes a file.
     """
+    if config.files:
+        return split_fields([measure(path) for path in find_files(config.files)], config)
     cache = folder / "fields"
     cache.mkdir(exist_ok=True)
+    rows, columns = config.field_shape
     total, found = config.fields + config.validation_fields, []
     for number in range(total):
         path = cache / f"{number:04d}.npz"
         if not path.exists():
-            field = simulate(1_000_000 * (1 + config.seed) + number)
+            field = simulate(1_000_000 * (1 + config.seed) + number, (rows, columns))
             with atomic_write(path) as temporary:
                 field.save(temporary)
             report(f"field {number + 1} of {total}")

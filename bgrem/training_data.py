@@ -12,7 +12,7 @@ from bgrem.diffusion import mix
 from bgrem.normalise import paper_factor, whole_image_statistics
 from bgrem.schedule import CosineSchedule
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
-from bgrem.training_base import Batches, Report, cached_fields, find_files, split_fields
+from bgrem.training_base import Batches, Report, find_fields
 from bgrem.training_pairs import read_pair
 
 POISSON_BELOW = 900.0  # electrons of sky under which a Gaussian is too symmetric
@@ -235,19 +235,23 @@ def load_fields(
     config: TrainConfig, folder: Path, report: Report = print
 ) -> tuple[list[TrainingField], list[TrainingField]]:
     """Return training and validation fields; a field is in one of the two, whole."""
-    if not config.files:
-        return cached_fields(config, folder, lambda s: _simulate(config, s), TrainingField, report)
-    how = "tile-median" if config.tile_median else "smooth"
-    pairs = [read_pair(path) for path in find_files(config.files)]
+    return find_fields(
+        config, folder, report, kind=TrainingField,
+        simulate=lambda seed, shape: _simulate(config, seed, shape),
+        measure=lambda path: _measure(config, path),
+    )  # fmt: skip
+
+
+def _measure(config: TrainConfig, path: Path) -> TrainingField:
     if config.simulation == "gamma":
         from bgrem.counts import counts_training_field
 
-        return split_fields([counts_training_field(*pair) for pair in pairs], config)
-    return split_fields([measured_training_field(*pair, how=how) for pair in pairs], config)
+        return counts_training_field(*read_pair(path))
+    how = "tile-median" if config.tile_median else "smooth"
+    return measured_training_field(*read_pair(path), how=how)
 
 
-def _simulate(config: TrainConfig, seed: int) -> TrainingField:
-    shape = tuple(config.field_shape)
+def _simulate(config: TrainConfig, seed: int, shape: tuple[int, int]) -> TrainingField:
     if config.simulation == "gamma":
         from bgrem.counts import simulated_counts_field
 

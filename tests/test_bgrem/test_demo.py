@@ -42,3 +42,22 @@ def test_the_table_is_printed_and_more_is_found_after_at_equal_false_positives(d
     for row in text.splitlines()[1:4]:
         _, before, after, _ = row.rsplit(maxsplit=3)
         assert int(after) > int(before) > 100
+
+
+def test_the_other_systems_leave_their_files_and_pictures(demo):
+    folder, printed = demo
+    for name in ("short_enhanced.fits", "raw_residual.fits", "raw_map.fits", "raw_deviation.fits"):
+        assert (folder / name).exists()
+    for name in ("enhanced.png", "noisemap.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.width > 3 * SIDE
+        assert name in printed
+
+
+def test_the_enhanced_exposure_is_nearer_to_the_long_one(demo):
+    folder, _ = demo
+    long, short, enhanced = (
+        read_image(folder / f"{name}.fits").pixels for name in ("long", "short", "short_enhanced")
+    )
+    before, after = (np.abs(2 * one - long).mean() for one in (short, enhanced))
+    assert after < 0.85 * before

@@ -34,7 +34,9 @@ def test_it_denoises_detects_and_trains_from_a_clean_kernel(execute, tmp_path):
     source = read_image(tmp_path / "field.fits").pixels
     assert np.array_equal(restore(tmp_path / "field_bundle.fits").pixels, source)
     assert read_image(tmp_path / "field_denoised.fits").pixels.min() >= 0
-    assert done.pictures == 4
+    assert done.pictures == 6
+    assert (tmp_path / "enhanced.png").exists()
+    assert (tmp_path / "raw_residual.fits").exists()
 
 
 def test_it_takes_an_uploaded_image_and_has_no_truth_for_it(execute, starfield, tmp_path):

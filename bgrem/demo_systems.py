@@ -1,0 +1,80 @@
+"""Further parts of the demo: a short exposure made longer, a raw frame without its streaks."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bgrem import cli
+from common.image import AstroImage
+from common.io import read_image, write_image
+from common.pictures import write_side_by_side
+from common.stretch import auto_stf
+
+SEED = 2024
+RATIO = 2
+SATELLITES, PEAK = 12, 8.0  # number; brightest pixel in units of the frame's noise
+
+
+def enhance_demo(folder: Path, side: int) -> int:
+    """Simulate a long exposure and a short one, enhance that by command; return the exit code.
+
+    Writes long.fits, short.fits (electrons), short_enhanced.fits and enhanced.png.
+    """
+    from bgrem.simulate.hubble import long_exposure, short_exposure, simulate_hubble_field
+
+    field = simulate_hubble_field(SEED, (side, side), kind="cluster")
+    rng = np.random.default_rng(SEED)
+    long = long_exposure(field.sources + field.sky, field.exposure, rng)
+    short = short_exposure(long, RATIO, field.exposure, rng)
+    for name, pixels in (("long", long), ("short", short)):
+        cards = (("BUNIT", "electrons", ""),)
+        image = AstroImage(pixels.astype(np.float32), cards=cards)
+        write_image(folder / f"{name}.fits", image, overwrite=True)
+    command = ["enhance", str(folder / "short.fits"), "--ratio", str(RATIO), "-o", str(folder)]
+    code = _run([*command, "--overwrite", "--quiet"])
+    if code:
+        return code
+    enhanced = read_image(folder / "short_enhanced.fits").pixels * RATIO
+    panels = [
+        (f"the exposure, 1/{RATIO} as long", short[..., None] * RATIO),
+        ("enhanced", enhanced),
+        ("the long exposure", long[..., None]),
+    ]
+    stretch = auto_stf(long[..., None].astype(np.float32), linked=False)
+    write_side_by_side(panels, stretch, folder / "enhanced.png", overwrite=True)
+    return 0
+
+
+def noisemap_demo(folder: Path, side: int) -> int:
+    """Simulate a raw frame with satellites and map its structures by command; return the exit code.
+
+    Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits and noisemap.png.
+    """
+    from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_frame
+
+    frame = simulate_staring_frame(SEED, (side, side))
+    rng = np.random.default_rng(SEED)
+    noise = draw_noise(frame.sigma, frame.hot_pixels, frame.gain, frame.read_noise, rng)
+    peaks = np.full(SATELLITES, PEAK * float(np.median(frame.sigma)))
+    raw, _ = add_satellites(frame.structure + noise, peaks, rng)
+    write_image(folder / "raw.fits", AstroImage(raw.astype(np.float32)), overwrite=True)
+    code = _run(["noisemap", str(folder / "raw.fits"), "-o", str(folder), "--overwrite", "--quiet"])
+    if code:
+        return code
+    image, residual, found = (
+        read_image(folder / f"raw{word}.fits").pixels for word in ("", "_residual", "_map")
+    )
+    level = np.nanmedian(image)
+    panels = [
+        ("raw frame", image), ("map of its structures", found),
+        ("what remains: satellites", residual - np.nanmedian(residual) + level),
+    ]  # fmt: skip
+    write_side_by_side(
+        panels, auto_stf(image, linked=False), folder / "noisemap.png", overwrite=True
+    )
+    return 0
+
+
+def _run(command: list[str]) -> int:
+    print("bgrem", *command)
+    return cli.main(command)
