@@ -358,6 +358,10 @@ class NoiseMapConfig(_Windows):
     runs: int = _option(20, "noise maps that are averaged")
     depth: int = _option(120, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
+    protect: float = _option(
+        3.0, "compact light above this in a first residual is kept out of the map; 0: off",
+        unit="noise",
+    )  # fmt: skip
     eta: float = _option(0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM")
     seed: int = _option(0, "of the noise that is added")
 
@@ -371,5 +375,7 @@ class NoiseMapConfig(_Windows):
         if self.ddim_steps > self.depth:
             raise ValueError(f"ddim_steps must be {self.depth} (depth) or less. "
                              f"Received: {self.ddim_steps}")  # fmt: skip
+        if not self.protect >= 0:
+            raise ValueError(f"protect must be 0 or more. Received: {self.protect}")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must be from 0 to 1. Received: {self.eta}")

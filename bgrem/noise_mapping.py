@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from bgrem.config import NoiseMapConfig
 from bgrem.denoising import Progress, fill_missing, load_for, predictor, run_tiles
@@ -14,6 +15,10 @@ from bgrem.models import Model
 from bgrem.schedule import LinearSchedule
 from common.image import AstroImage
 
+POINT = 0.7  # px; sigma of a satellite and the pixel together
+AROUND, LARGEST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
+ROUNDS = 2  # a first map still has some of the light that is looked for
+POINT_PIXELS = 16  # larger patches are left-overs of streaks
 Scale = tuple[np.ndarray, np.ndarray, float]  # level, unit, noise of the frame in that unit
 
 
@@ -48,7 +53,8 @@ def noisemap(
 
     Noise is added up to a diffusion time and taken off again with all that the model does not
     know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
-    whole frame: tiles see the same.
+    whole frame: tiles see the same. Before, points that stand out of a first map are replaced by it,
+    twice (`protect`), as inpainting with diffusion does (Lugmayr et al. 2022).
 
     Parameters
     ----------
@@ -101,13 +107,43 @@ def _map_plane(
     times, added = _times(config, own)
     predict, rng = predictor(model), np.random.default_rng(config.seed)
     mean, squares = np.zeros(scaled.shape), np.zeros(scaled.shape)
+    seen = scaled
+    for _ in range(ROUNDS if config.protect else 0):
+        first = _one_run(seen, times, added, config, predict, rng, progress)
+        kept = compact_light((scaled - first) / noise, config.protect)
+        # what the network does not see it cannot make a structure of
+        white = rng.standard_normal(scaled.shape, np.float32)
+        seen = np.where(kept, first + np.float32(own) * white, scaled)
     runs = config.runs if added or config.eta else 1  # they would all be the same
     for run in range(runs):
-        found = _one_run(scaled, times, added, config, predict, rng, progress)
+        found = _one_run(seen, times, added, config, predict, rng, progress)
         change = found - mean
         mean += change / (run + 1)
         squares += change * (found - mean)
     return level + unit * mean, unit * np.sqrt(squares / runs)
+
+
+def compact_light(residual: np.ndarray, threshold: float) -> np.ndarray:
+    """Return where points of light stand out, with their surroundings: bool array, shape (H, W).
+
+    Parameters
+    ----------
+    residual : array, shape (H, W)
+        In units of its noise.
+    threshold : float
+        Of the residual under a Gaussian as wide as a satellite, in units of its noise there: of
+        white noise, or of what is left over around, if that is more.
+    """
+    smooth = ndimage.gaussian_filter(residual, POINT)
+    white = 1 / (2 * np.sqrt(np.pi) * POINT)
+    around = ndimage.uniform_filter(np.minimum(np.abs(smooth), LARGEST * white), AROUND)
+    stands_out = smooth > threshold * np.maximum(white, np.sqrt(np.pi / 2) * around)
+    labels, number = ndimage.label(stands_out, np.ones((3, 3)))
+    if not number:
+        return np.zeros(residual.shape, bool)
+    sizes = np.bincount(labels.ravel())
+    compact = stands_out & (sizes <= POINT_PIXELS)[labels]
+    return np.asarray(ndimage.binary_dilation(compact, np.ones((3, 3)), iterations=2))
 
 
 def _scale(pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, model: Model) -> Scale:
