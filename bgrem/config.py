@@ -355,8 +355,8 @@ class NoiseMapConfig(_Windows):
     """Settings of `bgrem.noisemap`."""
 
     model: str = _option("streaks", "name (bgrem models) or folder of a model", "--model")
-    runs: int = _option(20, "noise maps that are averaged")
-    depth: int = _option(120, "diffusion time up to which noise is added, of 1000")
+    runs: int = _option(4, "noise maps that are averaged")
+    depth: int = _option(150, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
     protect: float = _option(
         3.0, "compact light above this in a first residual is kept out of the map; 0: off",

@@ -18,7 +18,7 @@ from common.image import AstroImage
 POINT = 0.7  # px; sigma of a satellite and the pixel together
 AROUND, LARGEST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
 ROUNDS = 2  # a first map still has some of the light that is looked for
-POINT_PIXELS = 16  # larger patches are left-overs of streaks
+POINT_PIXELS = 40  # above half the threshold; larger patches are left-overs of streaks
 Scale = tuple[np.ndarray, np.ndarray, float]  # level, unit, noise of the frame in that unit
 
 
@@ -53,8 +53,8 @@ def noisemap(
 
     Noise is added up to a diffusion time and taken off again with all that the model does not
     know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
-    whole frame: tiles see the same. Before, points that stand out of a first map are replaced by it,
-    twice (`protect`), as inpainting with diffusion does (Lugmayr et al. 2022).
+    whole frame: tiles see the same. Before, points that stand out of a first map are replaced by
+    it, twice (`protect`), as inpainting with diffusion does (Lugmayr et al. 2022).
 
     Parameters
     ----------
@@ -137,12 +137,14 @@ def compact_light(residual: np.ndarray, threshold: float) -> np.ndarray:
     smooth = ndimage.gaussian_filter(residual, POINT)
     white = 1 / (2 * np.sqrt(np.pi) * POINT)
     around = ndimage.uniform_filter(np.minimum(np.abs(smooth), LARGEST * white), AROUND)
-    stands_out = smooth > threshold * np.maximum(white, np.sqrt(np.pi / 2) * around)
-    labels, number = ndimage.label(stands_out, np.ones((3, 3)))
+    significance = smooth / np.maximum(white, np.sqrt(np.pi / 2) * around)
+    labels, number = ndimage.label(significance > threshold / 2, np.ones((3, 3)))
     if not number:
         return np.zeros(residual.shape, bool)
-    sizes = np.bincount(labels.ravel())
-    compact = stands_out & (sizes <= POINT_PIXELS)[labels]
+    peaks = ndimage.maximum(significance, labels, np.arange(number + 1))
+    points = (peaks > threshold) & (np.bincount(labels.ravel()) <= POINT_PIXELS)
+    points[0] = False
+    compact = points[labels] & (significance > threshold)
     return np.asarray(ndimage.binary_dilation(compact, np.ones((3, 3)), iterations=2))
 
 

@@ -64,7 +64,7 @@ class Record:
     @property
     def model(self) -> str:
         """Name or folder."""
-        return next(one.model for one in self.configs if isinstance(one, DenoiseConfig))
+        return next(one.model for one in self.configs if hasattr(one, "model"))
 
     def arguments(self) -> list[str]:
         """Return the command's arguments that differ from their defaults, but for file names."""
