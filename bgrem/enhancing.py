@@ -17,7 +17,7 @@ from common.image import AstroImage
 # the search of cosmic rays
 USUAL_READ_NOISE = 3.0  # electrons
 USUAL_FWHM = 2.0  # px; of stars where there are none to measure
-LEAST_CONTRAST = 10.0  # to the fine structure; with 5 twice as many stars of 47 Tuc lose their core
+LEAST_CONTRAST = 2.0  # to the fine structure; tracks of several pixels have less than single ones
 
 
 @dataclass(frozen=True, eq=False)
