@@ -53,7 +53,14 @@ def test_all_batches_have_one_shape():
     assert shapes == {(4, 128, 128, 1)}
 
 
-@pytest.mark.parametrize(("tile", "overlap"), [(100, 10), (64, 40), (0, 0), (64, -1)])
+@pytest.mark.parametrize(("tile", "overlap"), [(100, 10), (64, 56), (0, 0), (64, -1)])
 def test_tiles_that_do_not_work_are_refused(tile, overlap):
     with pytest.raises(ValueError, match="Received"):
         TilePlan((300, 300), tile, overlap)
+
+
+@pytest.mark.parametrize("overlap", [40, 48])
+def test_tiles_may_overlap_by_more_than_half(overlap):
+    image = np.random.default_rng(0).normal(size=(150, 170)).astype(np.float32)
+    tiled = map_tiles(image, TilePlan(image.shape, tile=64, overlap=overlap), lambda tiles: tiles)
+    assert np.allclose(tiled, image, atol=1e-5)
