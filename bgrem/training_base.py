@@ -45,7 +45,14 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, fields: list[Any], *, tile: int, batch_size: int, steps: int, seed: int, vary: bool
+        self,
+        fields: list[Any],
+        *,
+        tile: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        vary: bool = True,
     ) -> None:
         super().__init__()
         self.fields, self.tile, self.batch_size, self.steps = fields, tile, batch_size, steps

@@ -142,6 +142,9 @@ class TileBatches(Batches):
         **common: Any,
     ) -> None:
         super().__init__(fields, **common)
+        smallest = min(min(one.clean.shape) for one in fields)
+        if smallest < self.tile:
+            raise ValueError(f"a training field has a side of {smallest} px, tile is {self.tile}.")
         self.schedule, self.tile_median = schedule, tile_median
         self.smallest_peak = smallest_peak
 

@@ -95,7 +95,7 @@ def test_rows_and_columns_are_levelled_before_the_network():
     level, sigma = frame_level(1000 + offsets + noise)
     # a median of 128 pixels is good to 0.11 of the noise
     assert np.std(level - 1000 - offsets) < 0.25 * 6
-    assert np.median(sigma) == pytest.approx(6, rel=0.4)  # as the mesh sees it, bands and all
+    assert 6 < np.median(sigma) < 12  # as the mesh sees it, bands and all
 
 
 def test_structures_are_scaled_so_that_the_noise_is_that_of_time_118():
