@@ -47,11 +47,14 @@ def test_nothing_is_invented_on_an_empty_sky(enhancer, ratio):
     long = long_exposure(sky, 1000.0, rng)
     short = short_exposure(long, ratio, 1000.0, rng)
     done = enhance(short, ratio=ratio, gain=1.0, noise=0.0, model=enhancer).result.pixels[..., 0]
-    width = np.std(long) / ratio
-    # the smoothed long exposure reaches 4 sigma of its own noise by chance; so much is no source
-    smooth = ndimage.gaussian_filter(done - np.median(done), 1.0)
-    chance = width / (2 * np.sqrt(np.pi))
-    assert smooth.max() < 5 * chance
+
+    def highest(image):
+        smooth = ndimage.gaussian_filter(image - np.median(image), 1.0)
+        return smooth.max()
+
+    # chance makes peaks of 4.4 sigma; those of the input are as many of its larger noise
+    assert highest(done) < 0.85 * highest(short)
+    assert highest(done) < 7 * np.std(long) / ratio / (2 * np.sqrt(np.pi))
 
 
 def test_bright_stars_keep_their_light(enhancer):
