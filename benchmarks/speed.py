@@ -190,7 +190,11 @@ def evaluations(task: str, config: object) -> int:
     """Return how often the network sees each pixel, overlaps aside."""
     if task == "denoise":
         return config.steps
-    return config.runs * config.ddim_steps if task == "noisemap" else 1
+    if task == "enhance":
+        return 1
+    from bgrem.noise_mapping import ROUNDS
+
+    return (config.runs + ROUNDS * bool(config.protect)) * config.ddim_steps
 
 
 def main() -> None:
