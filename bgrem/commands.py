@@ -100,18 +100,28 @@ def guard_image(image: Any, model: str, args: argparse.Namespace) -> tuple[Any, 
     return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
 
 
-def _denoise_outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
+def name_outputs(path: Path, args: argparse.Namespace, words: dict[str, str]) -> dict[str, Path]:
+    """Return option -> file for what a command always writes, and the file of its parameters.
+
+    `words` has what each name ends in; the first is the result's, which -o may name.
+    """
     from common.batch import is_image_name
     from common.io import split_suffix
 
     stem, suffix = split_suffix(path)
-    folder, name = args.output or Path("."), args.prefix + stem.name
-    result = folder / f"{name}_denoised{suffix}"
+    folder, name, result = args.output or Path("."), args.prefix + stem.name, None
     if args.output is not None and is_image_name(args.output):
         result = args.output
-        base, _ = split_suffix(result)
+        base, suffix = split_suffix(result)
         folder, name = base.parent, base.name
-    files = {"result": result, "parameters": folder / f"{name}_denoisedParams.json"}
+    files = {option: folder / f"{name}_{word}{suffix}" for option, word in words.items()}
+    main = next(iter(words))
+    files[main] = result or files[main]
+    return files | {"parameters": folder / f"{name}_{words[main]}Params.json"}
+
+
+def _denoise_outputs(path: Path, args: argparse.Namespace) -> dict[str, Path]:
+    files = name_outputs(path, args, {"result": "denoised"})
     for option in DENOISE_FILES:
         if getattr(args, option):
             files[option] = getattr(args, option)

@@ -28,7 +28,8 @@ class FrameField:
     Attributes
     ----------
     structure : array, shape (H, W), float32
-        What the smooth background of the whole frame leaves over; of a user's frame with noise.
+        What smooth background and bands of the whole frame leave over; a user's frame has its
+        noise in it.
     scale : array, shape (H, W), float32, or None
         Noise that is measured on a simulated frame, ADU; None: a user's frame.
     sigma, hot_pixels : array, shape (H, W), float32, or None

@@ -11,6 +11,7 @@ from bgrem import __version__
 from bgrem.commands import (
     INPUT_FLAGS,
     guard_image,
+    name_outputs,
     read_input,
     read_settings,
     report_outputs,
@@ -71,21 +72,8 @@ def run_system(args: argparse.Namespace, system: System) -> int:
 
 
 def _outputs(path: Path, args: argparse.Namespace, system: System) -> dict[str, Path]:
-    from common.batch import is_image_name
-    from common.io import split_suffix
-
-    stem, suffix = split_suffix(path)
-    folder, name = args.output or Path("."), args.prefix + stem.name
-    files = {option: folder / f"{name}_{word}{suffix}" for option, word in system.words.items()}
-    if args.output is not None and is_image_name(args.output):
-        base, suffix = split_suffix(args.output)
-        folder, name = base.parent, base.name
-        files = {o: folder / f"{name}_{word}{suffix}" for o, word in system.words.items()}
-        files["result"] = args.output
-    for option in files:
-        files[option] = getattr(args, option, None) or files[option]
-    word = system.words["result"]
-    return files | {"parameters": folder / f"{name}_{word}Params.json"}
+    files = name_outputs(path, args, system.words)
+    return {option: getattr(args, option, None) or file for option, file in files.items()}
 
 
 def _run_file(
