@@ -251,6 +251,22 @@ def show_models(args: argparse.Namespace) -> int:
     return cli.DONE
 
 
+def run_record(
+    command: str, path: Path, image: Any, config: Any, model: Any, args: argparse.Namespace
+) -> tuple[dict[str, Any], Any, list[str]]:
+    """Return parameters, keywords and HISTORY lines that say what made a run's files."""
+    from bgrem import __version__
+    from bgrem.device import describe_device, describe_engine
+    from common.provenance import history_lines, provenance_cards
+
+    parameters = dataclasses.asdict(config) | {name: getattr(args, name) for name in INPUT_FLAGS}
+    cards = provenance_cards(
+        command, __version__, path, pixels=image.pixels, model_sha256=model.sha256,
+        seed=config.seed, device=describe_device(model), engine=describe_engine(),
+    )  # fmt: skip
+    return parameters, cards, history_lines(command, __version__, path, parameters)
+
+
 def run_outcome(
     path: Path, files: dict[str, Path], model: Any, outside: list[str], start: float
 ) -> dict[str, Any]:

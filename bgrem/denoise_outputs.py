@@ -10,10 +10,9 @@ import numpy as np
 
 from bgrem import __version__
 from bgrem.bundle import write_bundle
-from bgrem.commands import INPUT_FLAGS
+from bgrem.commands import run_record
 from bgrem.config import DenoiseConfig
 from bgrem.denoising import Denoised
-from bgrem.device import describe_device, describe_engine
 from bgrem.exposure import header_of
 from bgrem.models import Model
 from bgrem.quality import quality_plane, write_quality
@@ -21,7 +20,7 @@ from bgrem.simulate.match import SATURATION_KEYWORDS, header_number
 from bgrem.uncertainty import Calibration, denoised_uncertainty, write_uncertainty
 from common.image import AstroImage, Card
 from common.io import write_image
-from common.provenance import history_lines, provenance_cards, write_params
+from common.provenance import write_params
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -88,16 +87,12 @@ def write_denoised(
     calibration: Calibration | None,
 ) -> None:
     """Write all files of one input and its parameters; `Run` says what the arguments are."""
-    parameters = dataclasses.asdict(config) | {name: getattr(args, name) for name in INPUT_FLAGS}
-    cards = provenance_cards(
-        COMMAND, __version__, path, pixels=image.pixels, model_sha256=model.sha256,
-        seed=config.seed, device=describe_device(model), engine=describe_engine(),
-    )  # fmt: skip
+    parameters, cards, history = run_record(COMMAND, path, image, config, model, args)
     cards += measured_cards(done, config.strength)
     run = Run(
         image=image, done=done, files=files, outside=outside, calibration=calibration,
         calibration_name=args.calibration.name if args.calibration else "",
-        cards=cards, history=history_lines(COMMAND, __version__, path, parameters),
+        cards=cards, history=history,
         header=header_of(image), channels=args.channels, overwrite=args.overwrite,
     )  # fmt: skip
     for option, (_, write) in PARTS.items():

@@ -9,13 +9,13 @@ from typing import Any
 
 from bgrem import __version__
 from bgrem.commands import (
-    INPUT_FLAGS,
     guard_image,
     name_outputs,
     read_input,
     read_settings,
     report_outputs,
     run_outcome,
+    run_record,
 )
 from bgrem.config import EnhanceConfig, NoiseMapConfig
 from common import cli
@@ -99,16 +99,10 @@ def _run_file(
 
 def _write(path, image, products, more, files, args, system, config, model) -> None:
     """Write all files of one input and its parameters."""
-    from bgrem.device import describe_device, describe_engine
     from common.io import write_image
-    from common.provenance import history_lines, provenance_cards, write_params
+    from common.provenance import write_params
 
-    parameters = dataclasses.asdict(config) | {name: getattr(args, name) for name in INPUT_FLAGS}
-    cards = provenance_cards(
-        system.command, __version__, path, pixels=image.pixels, model_sha256=model.sha256,
-        seed=config.seed, device=describe_device(model), engine=describe_engine(),
-    )  # fmt: skip
-    history = history_lines(system.command, __version__, path, parameters)
+    parameters, cards, history = run_record(system.command, path, image, config, model, args)
     for option, product in products.items():
         what = ("BGPART", option, "which of the run's files this is")
         notes = [*history, f"{system.command}: {system.meanings[option]}"]
