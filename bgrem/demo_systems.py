@@ -1,5 +1,6 @@
 """Further parts of the demo: a short exposure made longer, a raw frame without its streaks."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from common.stretch import auto_stf
 
 SEED = 2024
 RATIO = 2
+LENGTHS = (20, 100)  # px; a frame without streaks, or with endless ones, shows little
 SATELLITES, PEAK = 12, 8.0  # number; brightest pixel in units of the frame's noise
 
 
@@ -52,7 +54,8 @@ def noisemap_demo(folder: Path, side: int) -> int:
     """
     from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_frame
 
-    frame = simulate_staring_frame(SEED, (side, side))
+    frames = (simulate_staring_frame(seed, (side, side)) for seed in itertools.count(SEED))
+    frame = next(one for one in frames if LENGTHS[0] < one.length < LENGTHS[1])
     rng = np.random.default_rng(SEED)
     noise = draw_noise(frame.sigma, frame.hot_pixels, frame.gain, frame.read_noise, rng)
     peaks = np.full(SATELLITES, PEAK * float(np.median(frame.sigma)))
