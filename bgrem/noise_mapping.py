@@ -13,9 +13,9 @@ from bgrem.diffusion import ddim_step
 from bgrem.frame_data import OWN_NOISE, contrast, frame_level
 from bgrem.models import Model
 from bgrem.schedule import LinearSchedule
+from bgrem.streaks import POINT, find_streaks, follow_streaks, look_along, stand_out
 from common.image import AstroImage
 
-POINT = 0.7  # px; sigma of a satellite and the pixel together
 AROUND, LARGEST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
 ROUNDS = 2  # a first map still has some of the light that is looked for
 POINT_PIXELS = 40  # above half the threshold; larger patches are left-overs of streaks
@@ -53,8 +53,10 @@ def noisemap(
 
     Noise is added up to a diffusion time and taken off again with all that the model does not
     know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
-    whole frame: tiles see the same. Before, points that stand out of a first map are replaced by
-    it, twice (`protect`), as inpainting with diffusion does (Lugmayr et al. 2022).
+    whole frame: tiles see the same. Before, streaks and points of light are replaced by what their
+    neighbours along the streaks tell (`protect`), so that points stay out of the map. In a frame
+    without streaks points that stand out of a first map are replaced by it, twice, as inpainting
+    with diffusion does (Lugmayr et al. 2022).
 
     Parameters
     ----------
@@ -101,26 +103,43 @@ def _map_plane(
         level, unit, own = _scale(pixels, missing, config, model)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    noise = own or 1.0
-    scaled = np.where(missing, 0, (pixels - level) / (unit * noise)).astype(np.float32)
-    scaled = np.float32(noise) * fill_missing(scaled, missing, config.seed)
+    scaled = np.where(missing, 0, (pixels - level) / unit).astype(np.float32)
+    noise = own or _robust_noise(scaled[~missing])
+    scaled = np.float32(noise) * fill_missing(scaled / np.float32(noise), missing, config.seed)
     times, added = _times(config, own)
     predict, rng = predictor(model), np.random.default_rng(config.seed)
     mean, squares = np.zeros(scaled.shape), np.zeros(scaled.shape)
-    seen = scaled
-    for _ in range(ROUNDS if config.protect else 0):
-        first = _one_run(seen, times, added, config, predict, rng, progress)
-        kept = compact_light((scaled - first) / noise, config.protect)
-        # what the network does not see it cannot make a structure of
+
+    def one_run(seen: np.ndarray) -> np.ndarray:
+        return _one_run(seen, times, added, config, predict, rng, progress)
+
+    def filled(hidden: np.ndarray, light: np.ndarray) -> np.ndarray:
         white = rng.standard_normal(scaled.shape, np.float32)
-        seen = np.where(kept, first + np.float32(own) * white, scaled)
+        return np.where(hidden, light + np.float32(own) * white, scaled).astype(np.float32)
+
+    # what the network does not see it cannot map
+    seen, streaks = scaled, find_streaks(scaled / noise) if config.protect else None
+    if streaks is not None:
+        expected = look_along(scaled / noise, streaks, config.protect)
+        seen = filled(expected.points | expected.bright, noise * expected.light)
+    elif config.protect:
+        for _ in range(ROUNDS):
+            first = one_run(seen)
+            seen = filled(compact_light((scaled - first) / noise, config.protect), first)
     runs = config.runs if added or config.eta else 1  # they would all be the same
     for run in range(runs):
-        found = _one_run(seen, times, added, config, predict, rng, progress)
+        found = one_run(seen)
         change = found - mean
         mean += change / (run + 1)
         squares += change * (found - mean)
+    if streaks is not None:
+        mean = noise * follow_streaks(mean / noise, scaled / noise, streaks, expected)
     return level + unit * mean, unit * np.sqrt(squares / runs)
+
+
+def _robust_noise(scaled: np.ndarray) -> float:
+    """Return the noise of a frame in units of its contrast: of neighbours' differences."""
+    return float(1.4826 * np.median(np.abs(np.diff(scaled))) / np.sqrt(2)) or 1.0
 
 
 def compact_light(residual: np.ndarray, threshold: float) -> np.ndarray:
@@ -138,14 +157,7 @@ def compact_light(residual: np.ndarray, threshold: float) -> np.ndarray:
     white = 1 / (2 * np.sqrt(np.pi) * POINT)
     around = ndimage.uniform_filter(np.minimum(np.abs(smooth), LARGEST * white), AROUND)
     significance = smooth / np.maximum(white, np.sqrt(np.pi / 2) * around)
-    labels, number = ndimage.label(significance > threshold / 2, np.ones((3, 3)))
-    if not number:
-        return np.zeros(residual.shape, bool)
-    peaks = ndimage.maximum(significance, labels, np.arange(number + 1))
-    points = (peaks > threshold) & (np.bincount(labels.ravel()) <= POINT_PIXELS)
-    points[0] = False
-    compact = points[labels] & (significance > threshold)
-    return np.asarray(ndimage.binary_dilation(compact, np.ones((3, 3)), iterations=2))
+    return stand_out(significance, threshold, POINT_PIXELS)
 
 
 def _scale(pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, model: Model) -> Scale:

@@ -1,0 +1,233 @@
+"""Streaks of a staring frame: their direction, and what the light along them says of a pixel.
+
+All stars of a frame draw streaks of one direction. A point of light has nothing of its kind along
+it, be it on a streak or beside: neighbours along the streaks tell the streak's light without it.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+SMOOTH, FAINTEST = 1.0, 1.5  # px, and noise of a pixel: light for the correlation
+REACH = 80  # px, of the correlation
+FIRST = 3  # px; noise that is smoothed by 1 px does not correlate further
+NEAR = (3, 6)  # px along the streaks; points do not reach that far, seeing bends no streak so soon
+FAR = (4, 12)  # px; to find points and trails by
+CHANCE = 3.0  # times the scatter of the correlation: less is noise
+SHORTEST = 8.0  # px; the neighbours along shorter streaks are dark
+NARROWEST = 1.5  # widths; what is shorter is round
+POINT = 0.7  # px; sigma of a satellite and the pixel together
+BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
+AGREE = 2.0  # noise; where both sides differ by more, a streak ends
+ROWS, MARGIN = 512, 24  # px; at once: a frame's neighbours would fill the memory
+
+
+@dataclass(frozen=True)
+class Streaks:
+    """Direction and length of a frame's streaks.
+
+    Attributes
+    ----------
+    angle : float
+        Radians from x towards y, 0 to pi.
+    length : float
+        Pixels; 2 * `REACH` stands for longer ones.
+    """
+
+    angle: float
+    length: float
+
+
+def find_streaks(flat: np.ndarray) -> Streaks | None:
+    """Measure the streaks by the correlation of their light with itself; None: there are none.
+
+    Parameters
+    ----------
+    flat : array, shape (H, W)
+        Frame without smooth background and bands, in units of its noise.
+    """
+    smooth = ndimage.gaussian_filter(flat.astype(np.float32), SMOOTH)
+    light = np.arcsinh(np.maximum(smooth - FAINTEST, 0))  # one bright star does not decide
+    power = np.abs(np.fft.rfft2(light - light.mean())) ** 2
+    shifts = np.arange(-REACH, REACH + 1)  # negative ones are at the end
+    shifts = np.clip(shifts, *((1 - min(light.shape)) // 2, min(light.shape) // 2))
+    found = np.fft.irfft2(power, light.shape)[np.ix_(shifts, shifts)]
+
+    def along(angles: np.ndarray, distances: np.ndarray) -> np.ndarray:
+        steps = np.multiply.outer(np.stack([np.sin(angles), np.cos(angles)]), distances)
+        return ndimage.map_coordinates(found, REACH + steps, order=1)
+
+    def profile(angle: float) -> np.ndarray:
+        return along(np.array([angle]), np.arange(FIRST, REACH + 1))[0]
+
+    angles = np.radians(np.arange(180.0))
+    angle = angles[along(angles, np.arange(*FAR)).mean(1).argmax()]
+    length, width = _length(profile(angle)), _length(profile(angle + np.pi / 2))
+    by_chance = profile(angle)[0] <= CHANCE * found.std()
+    if by_chance or length < max(SHORTEST, NARROWEST * width):
+        return None
+    # the longer the arm, the finer the angle; beyond half the length little is left
+    arm = np.arange(FIRST, max(FAR[1], min(length / 2, REACH / 2)))
+    angles = angle + np.radians(np.linspace(-3, 3, 121))
+    angle = angles[along(angles, arm).mean(1).argmax()]
+    return Streaks(float(angle % np.pi), _length(profile(angle)))
+
+
+def _length(correlation: np.ndarray) -> float:
+    """Return the length of streaks whose correlation from `FIRST` px on is given.
+
+    It falls in a straight line to 0 at the length.
+    """
+    below = correlation < correlation[0] / 2
+    return float(2 * (FIRST + below.argmax()) - FIRST) if below.any() else 2.0 * REACH
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the neighbours along the streaks say: all of shape (H, W).
+
+    Attributes
+    ----------
+    light : array
+        Expected without points of light, in units of the noise.
+    points, bright : bool array
+        Points of light that stand out of it, with their surroundings; streaks.
+    """
+
+    light: np.ndarray
+    points: np.ndarray
+    bright: np.ndarray
+
+
+def look_along(flat: np.ndarray, streaks: Streaks, threshold: float) -> Seen:
+    """Return the light of a frame as neighbours on both sides along the streaks tell it.
+
+    Parameters
+    ----------
+    flat : array, shape (H, W)
+        As for `find_streaks`.
+    streaks : Streaks
+    threshold : float
+        Of points: light under a Gaussian as wide as a satellite, in units of its scatter on pixels
+        that are as bright.
+    """
+    sides = _both_sides(flat, streaks, FAR)
+    excess = ndimage.gaussian_filter(flat - sides.most, POINT)
+    excess -= np.median(excess)
+    brightness = ndimage.maximum_filter(sides.most, 3)
+    points = stand_out(excess / scatter(excess, brightness), threshold)
+    # again without them: they are neighbours too
+    sides = _both_sides(np.where(points, sides.expected, flat), streaks, NEAR)
+    bright = ndimage.maximum_filter(ndimage.gaussian_filter(sides.expected, SMOOTH), 3) > BRIGHT
+    return Seen(sides.expected, points, bright)
+
+
+def follow_streaks(
+    mapped: np.ndarray, flat: np.ndarray, streaks: Streaks, seen: Seen
+) -> np.ndarray:
+    """Return a map of a frame with its streaks as their neighbours tell them, shape (H, W).
+
+    A network knows bright light to a few per cent: where the neighbours are nearer to pixels of a
+    brightness than the map, they are taken. Then what is left over along the streaks is added.
+
+    Parameters
+    ----------
+    mapped, flat : array, shape (H, W)
+        Map and frame in units of the noise.
+    streaks, seen
+        Of the frame.
+    """
+    nearer = scatter(flat - seen.light, seen.light) < scatter(flat - mapped, seen.light)
+    mapped = np.where(nearer & seen.bright, seen.light, mapped)
+    left = np.where(seen.points, 0, flat - mapped)
+    return np.where(seen.bright, mapped + _both_sides(left, streaks, NEAR).expected, mapped)
+
+
+def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
+    """Return pixels of peaks above a threshold, with 2 px around: bool array, shape (H, W).
+
+    Parameters
+    ----------
+    significance : array, shape (H, W)
+    threshold : float
+    largest : int
+        Pixels above half the threshold that a peak may have; 0: any number.
+    """
+    labels, number = ndimage.label(significance > threshold / 2, np.ones((3, 3)))
+    if not number:
+        return np.zeros(significance.shape, bool)
+    peaks = ndimage.maximum(significance, labels, np.arange(number + 1))
+    chosen = peaks > threshold
+    if largest:
+        chosen &= np.bincount(labels.ravel()) <= largest
+    chosen[0] = False
+    compact = chosen[labels] & (significance > threshold / 1.5)
+    return np.asarray(ndimage.binary_dilation(compact, np.ones((3, 3)), iterations=2))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """What a pixel is by its neighbours, and the brighter side's light: both (H, W)."""
+
+    expected: np.ndarray
+    most: np.ndarray
+
+
+def _both_sides(flat: np.ndarray, streaks: Streaks, distances: tuple[int, int]) -> _Sides:
+    """Return what neighbours along the streaks tell.
+
+    Where both sides agree it is their mean. Where they differ a streak ends: there it is a pixel's
+    own light as far as it lies between the nearest neighbours'.
+    """
+    far, near = _neighbours(flat, streaks, *distances)
+    noise = scatter(flat - far.mean(0), far.max(0))
+    ends = np.abs(far[0] - far[1]) > AGREE * noise
+    bounds = np.where(ends, near, far)
+    most = bounds.max(0)
+    expected = np.where(ends, np.clip(flat, bounds.min(0), most), bounds.mean(0))
+    return _Sides(expected, most)
+
+
+def _neighbours(
+    flat: np.ndarray, streaks: Streaks, nearest: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return medians of all neighbours of each side and means of its two nearest, (2, H, W)."""
+    last = int(np.clip(streaks.length / 2 - 2, nearest + 2, last))
+    step = np.array([np.sin(streaks.angle), np.cos(streaks.angle)])
+    far, near = np.empty((2, 2, *flat.shape), np.float32)
+    for top in range(0, len(flat), ROWS):
+        first = max(top - MARGIN, 0)
+        block = flat[first : top + ROWS + MARGIN].astype(np.float32)
+        curve = ndimage.spline_filter(block, 3, np.float32, "mirror")
+        inside = slice(top - first, min(top + ROWS, len(flat)) - first)
+        for side, sign in enumerate((1, -1)):
+            found = [
+                ndimage.shift(curve, -sign * d * step, order=3, mode="mirror", prefilter=False)
+                for d in range(nearest, last + 1)
+            ]
+            far[side, top : top + ROWS] = np.median(found, 0)[inside]
+            near[side, top : top + ROWS] = np.mean(found[:2], 0)[inside]
+    return far, near
+
+
+def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+    """Return the robust standard deviation of values on pixels as bright, shape (H, W).
+
+    It grows with the light: photon noise, and what interpolation between pixels leaves. It is
+    measured in ranges of brightness, narrower where there are fewer pixels, and interpolated.
+    """
+    shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
+    edges = np.quantile(brightness, shares)
+    places = np.searchsorted(edges, brightness.ravel(), "right")
+    order = np.argsort(places, kind="stable")
+    bounds = np.searchsorted(places[order], np.arange(1, len(edges) + 2))
+    centres, widths = [], []
+    for low, high in itertools.pairwise(bounds):
+        chosen = order[low:high]
+        if len(chosen) >= 30:
+            centres.append(np.median(brightness.ravel()[chosen]))
+            widths.append(1.4826 * np.median(np.abs(values.ravel()[chosen])))
+    growing = np.maximum.accumulate(np.maximum(widths, 1e-6))
+    return np.interp(brightness, centres, growing).astype(np.float32)
