@@ -187,7 +187,7 @@ def systems(side: int, repeat: int, names: dict[str, str]) -> list[dict[str, obj
 
 
 def evaluations(task: str, config: object) -> int:
-    """Return how often the network sees each pixel, overlaps aside."""
+    """Return how often the network sees each pixel of a frame without streaks, overlaps aside."""
     if task == "denoise":
         return config.steps
     if task == "enhance":

@@ -326,7 +326,7 @@ class EnhanceConfig(_Windows):
     ratio: float = _option(2.0, "how many times longer the exposure is to look")
     model: str = _option("hst", "name (bgrem models) or folder of a model", "--model")
     noise: float = _option(
-        0.4, "noise that is kept, in units of what so long an exposure has; 0: the network's image"
+        0.3, "noise that is kept, in units of what so long an exposure has; 0: the network's image"
     )
     cosmic_rays: bool = _option(False, "take cosmic rays out first (needs astroscrappy)")
     gain: float | None = _option(None, "default: the header's", unit="electrons per count")
@@ -359,7 +359,8 @@ class NoiseMapConfig(_Windows):
     depth: int = _option(150, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
     protect: float = _option(
-        3.0, "compact light above this in a first residual is kept out of the map; 0: off",
+        3.0, "points of light above this are kept out of the map, streaks told by their neighbours; "
+        "0: off",
         unit="noise",
     )  # fmt: skip
     eta: float = _option(0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM")

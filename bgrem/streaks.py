@@ -146,7 +146,7 @@ def follow_streaks(
 
 
 def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
-    """Return pixels of peaks above a threshold, with 2 px around: bool array, shape (H, W).
+    """Return peaks above a threshold down to half of it, and 2 px around: bool array, (H, W).
 
     Parameters
     ----------
@@ -163,8 +163,7 @@ def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> n
     if largest:
         chosen &= np.bincount(labels.ravel()) <= largest
     chosen[0] = False
-    compact = chosen[labels] & (significance > threshold / 1.5)
-    return np.asarray(ndimage.binary_dilation(compact, np.ones((3, 3)), iterations=2))
+    return np.asarray(ndimage.binary_dilation(chosen[labels], np.ones((3, 3)), iterations=2))
 
 
 @dataclass(frozen=True, eq=False)
