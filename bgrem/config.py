@@ -359,8 +359,8 @@ class NoiseMapConfig(_Windows):
     depth: int = _option(150, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
     protect: float = _option(
-        3.0, "points of light above this are kept out of the map, streaks told by their neighbours; "
-        "0: off",
+        3.0, "points of light above this are kept out of the map, streaks are told by their "
+        "neighbours; 0: off",
         unit="noise",
     )  # fmt: skip
     eta: float = _option(0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM")

@@ -17,6 +17,7 @@ from common.image import AstroImage
 
 Progress = Callable[[int], None]
 SMALLEST = 128  # px; side of a tile where memory runs out
+STRENGTH, MOST = 2.5, 4.0  # px, over which noise is measured; units of the noise
 TileSettings = DenoiseConfig | EnhanceConfig | NoiseMapConfig  # model, tiles, precision
 
 
@@ -38,7 +39,7 @@ class Denoised:
         Where the network would have changed more than `max_sigma`: there the input stays, without
         the background. None without a cap.
     twin : array, shape (H, W, C)
-        The result of the mirrored image, mirrored back, if it was asked for.
+        The result's sources with the noise of other pixels, denoised again, if it was asked for.
     """
 
     result: AstroImage
@@ -71,7 +72,7 @@ def denoise(
     progress : callable, optional
         Called with the number of tiles that are done.
     twin : bool
-        Denoise the mirrored image too, as `bgrem.uncertainty` needs it: twice the time.
+        Denoise the result with other noise, too, as `bgrem.uncertainty` needs it: twice the time.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def denoise(
     ]
     always, optional = ([plane[:3] for plane in planes], [plane[3:] for plane in planes])
     result, background, sigma = (np.stack(part, -1) for part in zip(*always, strict=True))
-    capped, mirrored = (
+    capped, twins = (
         None if part[0] is None else np.stack(part, -1) for part in zip(*optional, strict=True)
     )
     pixels = image.pixels
@@ -109,7 +110,7 @@ def denoise(
     residual = residual_of(pixels, result, background)
     return Denoised(
         image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual),
-        sigma, capped, mirrored,
+        sigma, capped, twins,
     )  # fmt: skip
 
 
@@ -144,11 +145,21 @@ def _denoise_plane(
         return np.maximum(clean, 0) if config.clip else clean
 
     clean, capped = cleaned(scaled), None
-    mirrored = statistics.inverse(cleaned(scaled[::-1, ::-1])[::-1, ::-1]) if twin else None
+    second = statistics.inverse(cleaned(clean + other_noise(scaled - clean))) if twin else None
     if config.max_sigma is not None:
         capped = (np.abs(scaled - clean) > config.max_sigma) & ~missing
         clean = np.where(capped, scaled, clean)
-    return statistics.inverse(clean), statistics.background, statistics.sigma, capped, mirrored
+    return statistics.inverse(clean), statistics.background, statistics.sigma, capped, second
+
+
+def other_noise(removed: np.ndarray) -> np.ndarray:
+    """Return what was taken off elsewhere, as strong as it is here: (H, W) in units of the noise.
+
+    So it has the correlation of the image's own noise, and grows with light as that does.
+    """
+    strength = np.sqrt(ndimage.gaussian_filter(removed**2, STRENGTH))
+    elsewhere = np.clip(removed[::-1, ::-1], -MOST, MOST)  # beyond it is no noise
+    return (elsewhere * np.maximum(strength, 1)).astype(np.float32)
 
 
 def _statistics(

@@ -26,6 +26,7 @@ LEVELS = (0.6827, 0.9545)  # of one and two standard deviations
 NAMES = ("SIGMA68", "SIGMA95")
 EDGES = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)  # of the signal's ranges, in sigma
 NEIGHBOURS = 5  # px; the signal of a pixel is the brightest one in this square
+FEATURES = 10  # of `describe_surroundings`
 FLOOR = 0.02  # sigma; what is fainter is no light, and its logarithm would be noise
 BLOCK = 256  # rows at once: all terms of a large frame would fill the memory
 SETTINGS = ("steps", "clip")  # of `DenoiseConfig`: what a calibration holds for
@@ -119,6 +120,9 @@ def load_calibration(
     if values is None:
         raise ValueError(f"{where}: has no calibration. Make one with `bgrem calibrate`.")
     found = Calibration.from_json(values, where)
+    if len(found.middle) != FEATURES:
+        raise ValueError(f"{where}: the calibration is of another version. Make it anew with "
+                         "`bgrem calibrate`.")  # fmt: skip
     if found.notes.get("sha256") != description.get("sha256"):
         raise ValueError(f"{where}: the calibration is for other weights than {config.model}.")
     for name in ("normalisation", "minimum"):
@@ -195,7 +199,7 @@ def describe_surroundings(done: Denoised, channel: int = 0) -> tuple[np.ndarray,
     """Return features, shape (F, H, W), and signal, shape (H, W), both float32, of one channel.
 
     Light on scales from one pixel to sixteen says what is there; what was taken off, smoothed,
-    says what may be hidden in it; the twin, how much the network depends on orientation.
+    says what may be hidden in it; the twin, what other noise makes of the same sources.
     """
     if done.twin is None:
         raise ValueError("the uncertainty needs denoise(..., twin=True).")
@@ -210,7 +214,7 @@ def describe_surroundings(done: Denoised, channel: int = 0) -> tuple[np.ndarray,
     left = np.abs(smooth(removed, 1.5))
     planes = [
         light, *(smooth(light, scale) for scale in (1, 2.5, 6, 16)),
-        left, smooth(left, 16), smooth(np.abs(light - twin), 1.5),
+        left, smooth(left, 16), *(smooth(np.abs(light - twin), scale) for scale in (1, 2.5, 8)),
     ]  # fmt: skip
     features = np.log(np.maximum(planes, 0) + np.float32(FLOOR))
     signal = ndimage.maximum_filter(light, NEIGHBOURS)

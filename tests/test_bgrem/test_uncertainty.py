@@ -17,7 +17,7 @@ from bgrem.calibration import (
 )
 from bgrem.cli import main
 from bgrem.config import DenoiseConfig
-from bgrem.denoising import denoise, load_for
+from bgrem.denoising import denoise, load_for, other_noise
 from bgrem.models import list_models
 from bgrem.uncertainty import Calibration, denoised_uncertainty, describe_surroundings, design
 
@@ -103,7 +103,14 @@ def test_the_map_is_positive_in_the_images_units_and_missing_where_the_image_is(
     assert widths[1][known] == pytest.approx(done.sigma[known])
 
 
-def test_the_twin_is_the_mirrored_image_denoised(starfield, config):
+def test_the_twin_has_the_same_sources_and_other_noise(starfield, config):
+    rng = np.random.default_rng(6)
+    removed = rng.standard_normal((150, 130)) * np.linspace(0.5, 4, 130)
+    removed[20, 30] = 500
+    other = other_noise(removed)
+    assert np.abs(other[110:, 80:]).max() < 4 * 5  # a cosmic ray does not go with the noise
+    assert other[:, 100:].std() == pytest.approx(removed[:, 100:].std(), rel=0.5)
+    assert abs(np.corrcoef(other[40:].ravel(), removed[40:].ravel())[0, 1]) < 0.05
     model = load_for(config)
     done = denoise(starfield[0], config, model=model, twin=True)
     alone = denoise(starfield[0], config, model=model)
@@ -201,6 +208,19 @@ def test_the_calibration_of_other_weights_is_refused(own_calibration, tmp_path, 
     run += ["--uncertainty", str(tmp_path / "u.fits"), "--calibration", str(own_calibration)]
     assert main(run) == 2
     assert "other weights than optical" in capsys.readouterr().err
+
+
+def test_the_calibration_of_other_features_is_refused(
+    own_calibration, tiny_model, fitted, tmp_path, capsys
+):
+    content = json.loads(own_calibration.read_text())
+    own_calibration.write_text(json.dumps(content | {
+        name: value for name, value in fitted.to_json().items() if name not in ("settings", "notes")
+    }))  # fmt: skip
+    run = ["denoise", str(tmp_path / "pair0.fits"), *QUICK, "--model", str(tiny_model)]
+    run += ["--uncertainty", str(tmp_path / "u.fits"), "--calibration", str(own_calibration)]
+    assert main(run) == 2
+    assert "another version" in capsys.readouterr().err
 
 
 def test_calibrate_wants_files_or_a_simulation(tmp_path, capsys):
