@@ -376,7 +376,7 @@ class NoiseMapConfig(_Windows):
         if self.ddim_steps > self.depth:
             raise ValueError(f"ddim_steps must be {self.depth} (depth) or less. "
                              f"Received: {self.ddim_steps}")  # fmt: skip
-        if not self.protect >= 0:
-            raise ValueError(f"protect must be 0 or more. Received: {self.protect}")
+        if not (self.protect == 0 or self.protect >= 2.5):  # below noise is all points
+            raise ValueError(f"protect must be 2.5 or more, or 0. Received: {self.protect}")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must be from 0 to 1. Received: {self.eta}")

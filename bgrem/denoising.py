@@ -153,13 +153,14 @@ def _denoise_plane(
 
 
 def other_noise(removed: np.ndarray) -> np.ndarray:
-    """Return what was taken off elsewhere, as strong as it is here: (H, W) in units of the noise.
+    """Return what was taken off elsewhere, made as strong as it is here: (H, W), noise = 1.
 
-    So it has the correlation of the image's own noise, and grows with light as that does.
+    So it has the correlation of the image's own noise, and grows with light as that does; around
+    what is no noise (a cosmic ray) it is strong, too.
     """
-    strength = np.sqrt(ndimage.gaussian_filter(removed**2, STRENGTH))
-    elsewhere = np.clip(removed[::-1, ::-1], -MOST, MOST)  # beyond it is no noise
-    return (elsewhere * np.maximum(strength, 1)).astype(np.float32)
+    strength = np.maximum(np.sqrt(ndimage.gaussian_filter(removed**2, STRENGTH)), 1)
+    elsewhere = np.clip((removed / strength)[::-1, ::-1], -MOST, MOST)
+    return (elsewhere * strength).astype(np.float32)
 
 
 def _statistics(

@@ -94,6 +94,8 @@ def contrast(pixels: np.ndarray) -> tuple[float, float]:
     from astropy.visualization import ZScaleInterval
 
     known = pixels[np.isfinite(pixels)]
+    if not known.size:
+        raise ValueError("no pixel is measured.")
     low, high = ZScaleInterval().get_limits(known)
     inside = np.clip(known, low, high)
     if not inside.std() > 0:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from bgrem.config import NoiseMapConfig
 from bgrem.denoising import Progress, fill_missing, load_for, predictor, run_tiles
@@ -13,13 +12,11 @@ from bgrem.diffusion import ddim_step
 from bgrem.frame_data import OWN_NOISE, contrast, frame_level
 from bgrem.models import Model
 from bgrem.schedule import LinearSchedule
-from bgrem.streaks import POINT, find_streaks, follow_streaks, look_along, stand_out
+from bgrem.streaks import compact_light, find_streaks, follow_streaks, look_along, look_around
 from common.image import AstroImage
 
-AROUND, LARGEST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
 ROUNDS = 2  # a first map still has some of the light that is looked for
 POINT_PIXELS = 40  # above half the threshold; larger patches are left-overs of streaks
-Scale = tuple[np.ndarray, np.ndarray, float]  # level, unit, noise of the frame in that unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +28,7 @@ class NoiseMap:
     residual : AstroImage
         Frame less map: satellites and the frame's noise.
     map : AstroImage
-        Streaks, banding, sky: the mean of all runs.
+        Streaks, banding, sky: the mean of all runs, on streaks with what neighbours tell.
     deviation : AstroImage
         Standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
     """
@@ -54,9 +51,10 @@ def noisemap(
     Noise is added up to a diffusion time and taken off again with all that the model does not
     know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
     whole frame: tiles see the same. Before, streaks and points of light are replaced by what their
-    neighbours along the streaks tell (`protect`), so that points stay out of the map. In a frame
-    without streaks points that stand out of a first map are replaced by it, twice, as inpainting
-    with diffusion does (Lugmayr et al. 2022).
+    neighbours along the streaks tell (`protect`), so that points stay out of the map; in a frame
+    without streaks all that is smaller than the sky. Where streaks are too short, points that stand
+    out of a first map are replaced by it, twice, as inpainting with diffusion does (Lugmayr et al.
+    2022).
 
     Parameters
     ----------
@@ -100,72 +98,75 @@ def _map_plane(
     """Return mean and standard deviation of the runs for one channel, each (H, W)."""
     missing = ~np.isfinite(pixels)
     try:
-        level, unit, own = _scale(pixels, missing, config, model)
+        units = _find_units(pixels, missing, config, model)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    scaled = np.where(missing, 0, (pixels - level) / unit).astype(np.float32)
-    noise = own or _robust_noise(scaled[~missing])
-    scaled = np.float32(noise) * fill_missing(scaled / np.float32(noise), missing, config.seed)
-    times, added = _times(config, own)
+    flat = np.where(missing, 0, (pixels - units.background) / units.sigma).astype(np.float32)
+    flat = fill_missing(flat, missing, config.seed)
+    times, added = _times(config, units.own)
     predict, rng = predictor(model), np.random.default_rng(config.seed)
-    mean, squares = np.zeros(scaled.shape), np.zeros(scaled.shape)
 
     def one_run(seen: np.ndarray) -> np.ndarray:
-        return _one_run(seen, times, added, config, predict, rng, progress)
+        return _one_run(units.scaled(seen), times, added, config, predict, rng, progress)
 
     def filled(hidden: np.ndarray, light: np.ndarray) -> np.ndarray:
-        white = rng.standard_normal(scaled.shape, np.float32)
-        return np.where(hidden, light + np.float32(own) * white, scaled).astype(np.float32)
+        return np.where(hidden, light + rng.standard_normal(flat.shape, np.float32), flat)
 
     # what the network does not see it cannot map
-    seen, streaks = scaled, find_streaks(scaled / noise) if config.protect else None
-    if streaks is not None:
-        expected = look_along(scaled / noise, streaks, config.protect)
-        seen = filled(expected.points | expected.bright, noise * expected.light)
-    elif config.protect:
+    seen, streaks = flat, find_streaks(flat) if config.protect else None
+    if streaks is not None and streaks.short:
         for _ in range(ROUNDS):
-            first = one_run(seen)
-            seen = filled(compact_light((scaled - first) / noise, config.protect), first)
+            first = units.flat(one_run(seen))
+            seen = filled(compact_light(flat - first, config.protect, POINT_PIXELS), first)
+    elif streaks is not None:
+        expected = look_along(flat, streaks, config.protect)
+        seen = filled(expected.points | expected.bright, expected.light)
+    elif config.protect:
+        seen = filled(*look_around(flat, config.protect))
+    mean, squares = np.zeros(flat.shape), np.zeros(flat.shape)
     runs = config.runs if added or config.eta else 1  # they would all be the same
     for run in range(runs):
         found = one_run(seen)
         change = found - mean
         mean += change / (run + 1)
         squares += change * (found - mean)
-    if streaks is not None:
-        mean = noise * follow_streaks(mean / noise, scaled / noise, streaks, expected)
-    return level + unit * mean, unit * np.sqrt(squares / runs)
+    mapped = units.flat(mean)
+    if streaks is not None and not streaks.short:
+        mapped = follow_streaks(mapped, flat, streaks, expected)
+    return units.background + units.sigma * mapped, units.unit * np.sqrt(squares / runs)
 
 
-def _robust_noise(scaled: np.ndarray) -> float:
-    """Return the noise of a frame in units of its contrast: of neighbours' differences."""
-    return float(1.4826 * np.median(np.abs(np.diff(scaled))) / np.sqrt(2)) or 1.0
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """Of the network, and of the frame's noise: arrays (H, W) in the frame's units.
 
-
-def compact_light(residual: np.ndarray, threshold: float) -> np.ndarray:
-    """Return where points of light stand out, with their surroundings: bool array, shape (H, W).
-
-    Parameters
-    ----------
-    residual : array, shape (H, W)
-        In units of its noise.
-    threshold : float
-        Of the residual under a Gaussian as wide as a satellite, in units of its noise there: of
-        white noise, or of what is left over around, if that is more.
+    `own` is the frame's noise in the network's units; 0 where the network has learned it, too.
     """
-    smooth = ndimage.gaussian_filter(residual, POINT)
-    white = 1 / (2 * np.sqrt(np.pi) * POINT)
-    around = ndimage.uniform_filter(np.minimum(np.abs(smooth), LARGEST * white), AROUND)
-    significance = smooth / np.maximum(white, np.sqrt(np.pi / 2) * around)
-    return stand_out(significance, threshold, POINT_PIXELS)
+
+    level: np.ndarray
+    unit: np.ndarray
+    background: np.ndarray
+    sigma: np.ndarray
+    own: float
+
+    def scaled(self, flat: np.ndarray) -> np.ndarray:
+        """Return what the network sees of a frame without background, its noise 1."""
+        scaled = (self.background - self.level + self.sigma * flat) / self.unit
+        return scaled.astype(np.float32)
+
+    def flat(self, scaled: np.ndarray) -> np.ndarray:
+        """Return the opposite of `scaled`."""
+        return (self.level - self.background + self.unit * scaled) / self.sigma
 
 
-def _scale(pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, model: Model) -> Scale:
+def _find_units(
+    pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, model: Model
+) -> _Units:
+    background, sigma = frame_level(pixels, missing, mesh=config.mesh)
     if model.description.get("scaling") == "contrast":
-        middle, width = contrast(pixels)
-        return np.full(pixels.shape, middle), np.full(pixels.shape, width), 0.0
-    level, sigma = frame_level(pixels, missing, mesh=config.mesh)
-    return level, sigma / OWN_NOISE, OWN_NOISE
+        level, unit = (np.full(pixels.shape, value) for value in contrast(pixels))
+        return _Units(level, unit, background, sigma, 0.0)
+    return _Units(background, sigma / OWN_NOISE, background, sigma, OWN_NOISE)
 
 
 def _times(config: NoiseMapConfig, own: float) -> tuple[np.ndarray, float]:

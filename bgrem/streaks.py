@@ -16,11 +16,17 @@ FIRST = 3  # px; noise that is smoothed by 1 px does not correlate further
 NEAR = (3, 6)  # px along the streaks; points do not reach that far, seeing bends no streak so soon
 FAR = (4, 12)  # px; to find points and trails by
 CHANCE = 3.0  # times the scatter of the correlation: less is noise
+TINY = 6.0  # px; hot pixels, particles
 SHORTEST = 8.0  # px; the neighbours along shorter streaks are dark
-NARROWEST = 1.5  # widths; what is shorter is round
+LARGEST = 0.1  # of all light's power, an object's
+LINE, FEWEST = 4.0, 4  # px, width of a line; fewer ones of a direction are a trail's
+NARROWEST = 1.5  # widths; shorter ones have dark neighbours, too
+NEARBY, ROUNDEST = 5, 1.18  # px; correlation in the best direction to the mean one: less is round
 POINT = 0.7  # px; sigma of a satellite and the pixel together
 BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
 AGREE = 2.0  # noise; where both sides differ by more, a streak ends
+AROUND, MOST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
+FAINT, WIDE = 2.0, 8.0  # noise, px: what is brighter or smaller is no sky
 ROWS, MARGIN = 512, 24  # px; at once: a frame's neighbours would fill the memory
 
 
@@ -34,22 +40,26 @@ class Streaks:
         Radians from x towards y, 0 to pi.
     length : float
         Pixels; 2 * `REACH` stands for longer ones.
+    short : bool
+        Too short, for their width, to be told by neighbours along them.
     """
 
     angle: float
     length: float
+    short: bool = False
 
 
 def find_streaks(flat: np.ndarray) -> Streaks | None:
-    """Measure the streaks by the correlation of their light with itself; None: there are none.
+    """Measure the streaks by the correlation of their light with itself.
+
+    None: there are none, but round stars, or single trails.
 
     Parameters
     ----------
     flat : array, shape (H, W)
         Frame without smooth background and bands, in units of its noise.
     """
-    smooth = ndimage.gaussian_filter(flat.astype(np.float32), SMOOTH)
-    light = np.arcsinh(np.maximum(smooth - FAINTEST, 0))  # one bright star does not decide
+    light = _light(flat)
     power = np.abs(np.fft.rfft2(light - light.mean())) ** 2
     shifts = np.arange(-REACH, REACH + 1)  # negative ones are at the end
     shifts = np.clip(shifts, *((1 - min(light.shape)) // 2, min(light.shape) // 2))
@@ -66,13 +76,35 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     angle = angles[along(angles, np.arange(*FAR)).mean(1).argmax()]
     length, width = _length(profile(angle)), _length(profile(angle + np.pi / 2))
     by_chance = profile(angle)[0] <= CHANCE * found.std()
-    if by_chance or length < max(SHORTEST, NARROWEST * width):
+    near = along(angles, np.array([NEARBY]))
+    round_ones = length < TINY or near.max() < ROUNDEST * near.mean()
+    if by_chance or round_ones or _lines(light, angle) < FEWEST:
         return None
+    if length < max(SHORTEST, NARROWEST * width):
+        return Streaks(float(angle), length, short=True)
     # the longer the arm, the finer the angle; beyond half the length little is left
     arm = np.arange(FIRST, max(FAR[1], min(length / 2, REACH / 2)))
     angles = angle + np.radians(np.linspace(-3, 3, 121))
     angle = angles[along(angles, arm).mean(1).argmax()]
     return Streaks(float(angle % np.pi), _length(profile(angle)))
+
+
+def _light(flat: np.ndarray) -> np.ndarray:
+    """Return the compressed light of a frame, (H, W): neither a bright star nor a trail decides."""
+    smooth = ndimage.gaussian_filter(flat.astype(np.float32), SMOOTH) - _sky(flat)
+    light = np.arcsinh(np.maximum(smooth - FAINTEST, 0))
+    labels, number = ndimage.label(light > 0, np.ones((3, 3)))
+    powers = np.bincount(labels.ravel(), np.square(light).ravel(), minlength=number + 1)
+    weights = np.sqrt(np.minimum(LARGEST * powers.sum() / np.maximum(powers, 1e-9), 1))
+    return (light * weights[labels]).astype(np.float32)
+
+
+def _lines(light: np.ndarray, angle: float) -> float:
+    """Return on how many lines of one direction the light lies, as far as it is spread evenly."""
+    y, x = np.nonzero(light)
+    place = (y * np.cos(angle) - x * np.sin(angle)) / LINE
+    line = np.bincount((place - place.min()).astype(int), light[y, x])
+    return float(line.sum() ** 2 / (line**2).sum())
 
 
 def _length(correlation: np.ndarray) -> float:
@@ -82,6 +114,42 @@ def _length(correlation: np.ndarray) -> float:
     """
     below = correlation < correlation[0] / 2
     return float(2 * (FIRST + below.argmax()) - FIRST) if below.any() else 2.0 * REACH
+
+
+def compact_light(residual: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
+    """Return where light stands out of its surroundings, with 2 px around: bool array, (H, W).
+
+    Parameters
+    ----------
+    residual : array, shape (H, W)
+        In units of its noise.
+    threshold : float
+        Of the residual under a Gaussian as wide as a satellite, in units of its noise there: of
+        white noise, or of what is left over around, if that is more.
+    largest : int
+        As for `stand_out`.
+    """
+    smooth = ndimage.gaussian_filter(residual, POINT)
+    white = 1 / (2 * np.sqrt(np.pi) * POINT)
+    around = ndimage.uniform_filter(np.minimum(np.abs(smooth), MOST * white), AROUND)
+    significance = smooth / np.maximum(white, np.sqrt(np.pi / 2) * around)
+    return stand_out(significance, threshold, largest)
+
+
+def look_around(flat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a frame without streaks has light that is no sky, and the sky: both (H, W).
+
+    Parameters
+    ----------
+    flat, threshold
+        As for `look_along`.
+    """
+    sky = _sky(flat)
+    return compact_light(flat - sky, threshold), sky
+
+
+def _sky(flat: np.ndarray) -> np.ndarray:
+    return np.asarray(ndimage.gaussian_filter(np.clip(flat, -FAINT, FAINT), WIDE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,35 +248,35 @@ def _both_sides(flat: np.ndarray, streaks: Streaks, distances: tuple[int, int]) 
     Where both sides agree it is their mean. Where they differ a streak ends: there it is a pixel's
     own light as far as it lies between the nearest neighbours'.
     """
-    far, near = _neighbours(flat, streaks, *distances)
-    noise = scatter(flat - far.mean(0), far.max(0))
-    ends = np.abs(far[0] - far[1]) > AGREE * noise
-    bounds = np.where(ends, near, far)
+    every, nearest = _neighbours(flat, streaks, *distances)
+    noise = scatter(flat - every.mean(0), every.max(0))
+    ends = np.abs(every[0] - every[1]) > AGREE * noise
+    bounds = np.where(ends, nearest, every)
     most = bounds.max(0)
     expected = np.where(ends, np.clip(flat, bounds.min(0), most), bounds.mean(0))
     return _Sides(expected, most)
 
 
 def _neighbours(
-    flat: np.ndarray, streaks: Streaks, nearest: int, last: int
+    flat: np.ndarray, streaks: Streaks, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return medians of all neighbours of each side and means of its two nearest, (2, H, W)."""
-    last = int(np.clip(streaks.length / 2 - 2, nearest + 2, last))
+    last = int(np.clip(streaks.length / 2 - 2, first + 2, last))
     step = np.array([np.sin(streaks.angle), np.cos(streaks.angle)])
-    far, near = np.empty((2, 2, *flat.shape), np.float32)
+    every, nearest = np.empty((2, 2, *flat.shape), np.float32)
     for top in range(0, len(flat), ROWS):
-        first = max(top - MARGIN, 0)
-        block = flat[first : top + ROWS + MARGIN].astype(np.float32)
+        above = max(top - MARGIN, 0)
+        block = flat[above : top + ROWS + MARGIN].astype(np.float32)
         curve = ndimage.spline_filter(block, 3, np.float32, "mirror")
-        inside = slice(top - first, min(top + ROWS, len(flat)) - first)
+        inside = slice(top - above, min(top + ROWS, len(flat)) - above)
         for side, sign in enumerate((1, -1)):
             found = [
                 ndimage.shift(curve, -sign * d * step, order=3, mode="mirror", prefilter=False)
-                for d in range(nearest, last + 1)
+                for d in range(first, last + 1)
             ]
-            far[side, top : top + ROWS] = np.median(found, 0)[inside]
-            near[side, top : top + ROWS] = np.mean(found[:2], 0)[inside]
-    return far, near
+            every[side, top : top + ROWS] = np.median(found, 0)[inside]
+            nearest[side, top : top + ROWS] = np.mean(found[:2], 0)[inside]
+    return every, nearest
 
 
 def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
@@ -228,5 +296,7 @@ def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
         if len(chosen) >= 30:
             centres.append(np.median(brightness.ravel()[chosen]))
             widths.append(1.4826 * np.median(np.abs(values.ravel()[chosen])))
+    if not centres:  # a tiny frame
+        centres, widths = [0.0], [1.4826 * np.median(np.abs(values))]
     growing = np.maximum.accumulate(np.maximum(widths, 1e-6))
     return np.interp(brightness, centres, growing).astype(np.float32)

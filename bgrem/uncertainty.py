@@ -6,6 +6,7 @@ range of brightness then makes the shares right on fields that the function was 
 groups: Vovk, Gammerman and Shafer 2005). `bgrem.calibration` fits both.
 """
 
+import itertools
 import json
 import os
 from dataclasses import dataclass
@@ -92,7 +93,12 @@ class Calibration:
                       for n in ("middle", "spread", "weights", "centres", "shifts")}  # fmt: skip
             found = cls(settings=values["settings"], notes=values.get("notes", {}), **arrays)
             terms = design(np.zeros((len(found.middle), 1)))
-            fits = found.weights.shape == (2, len(terms)) and found.shifts.shape[0] == 2
+            fits = (
+                found.weights.shape == (2, len(terms))
+                and found.spread.shape == found.middle.shape
+                and found.shifts.shape == (2, len(found.centres)) != (2, 0)
+                and isinstance(found.notes, dict)
+            )
         except (KeyError, TypeError, ValueError):
             fits = False
         if not fits:
@@ -150,7 +156,7 @@ def denoised_uncertainty(done: Denoised, calibration: Calibration) -> np.ndarray
     -------
     array
         `LEVELS` of the errors lie within; NaN where the input is missing. Where `max_sigma` has
-        left the input its noise and twice that.
+        left the input at least its noise and twice that.
     """
     height, width, channels = done.sigma.shape
     found = np.empty((2, height, width, channels), np.float32)
@@ -208,15 +214,18 @@ def describe_surroundings(done: Denoised, channel: int = 0) -> tuple[np.ndarray,
     def scaled(pixels: np.ndarray) -> np.ndarray:
         return np.nan_to_num(pixels[..., channel] / sigma).astype(np.float32)
 
-    light, twin = scaled(done.result.pixels), scaled(done.twin)
-    removed = scaled(done.residual.pixels)
+    light, removed = scaled(done.result.pixels), scaled(done.residual.pixels)
+    change = np.abs(light - scaled(done.twin))
+    change[done.result.missing[..., channel]] = 0  # there is no light there, and a twin is
     smooth = ndimage.gaussian_filter
     left = np.abs(smooth(removed, 1.5))
-    planes = [
-        light, *(smooth(light, scale) for scale in (1, 2.5, 6, 16)),
-        left, smooth(left, 16), *(smooth(np.abs(light - twin), scale) for scale in (1, 2.5, 8)),
-    ]  # fmt: skip
-    features = np.log(np.maximum(planes, 0) + np.float32(FLOOR))
+    features = np.empty((FEATURES, *light.shape), np.float32)
+    planes = itertools.chain(
+        [light], (smooth(light, scale) for scale in (1, 2.5, 6, 16)),
+        [left, smooth(left, 16)], (smooth(change, scale) for scale in (1, 2.5, 8)),
+    )  # fmt: skip
+    for feature, plane in zip(features, planes, strict=True):
+        np.log(np.maximum(plane, 0) + np.float32(FLOOR), out=feature)
     signal = ndimage.maximum_filter(light, NEIGHBOURS)
     return features, signal
 

@@ -8,7 +8,7 @@ from bgrem.cli import main
 from bgrem.diffusion import ddim_step
 from bgrem.frame_data import OWN_NOISE
 from bgrem.models import Model
-from bgrem.noise_mapping import compact_light, noisemap
+from bgrem.noise_mapping import noisemap
 from bgrem.schedule import LinearSchedule
 
 
@@ -145,20 +145,6 @@ def test_the_linear_schedule_is_the_ddpm_s():
     assert noise[0] == 0
     assert signal[1] ** 2 == pytest.approx(1 - 1e-4)
     assert signal[2] ** 2 == pytest.approx(4e-5, rel=0.05)  # Ho et al. 2020: nearly nothing is left
-
-
-def test_compact_light_is_found_with_its_surroundings_and_streaks_are_not():
-    rng = np.random.default_rng(1)
-    residual = rng.normal(size=(80, 90)).astype(np.float32)
-    residual[30, 40] += 12
-    residual[60, 10:70] += 12
-    found = compact_light(residual, 5.0)
-    assert found[28:33, 38:43].all()
-    assert not found[57:64, 15:65].any()
-
-
-def test_nothing_is_found_where_nothing_stands_out():
-    assert not compact_light(np.zeros((30, 40), np.float32), 3.0).any()
 
 
 def test_points_of_light_are_kept_out_of_the_map_of_a_network_that_would_take_half(frame):
