@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from bgrem import streaks as streaks_module
+from bgrem.models import Model
+from bgrem.noise_mapping import noisemap
 from bgrem.simulate.trails import add_satellites, draw_trails
 from bgrem.streaks import (
     NEAR,
@@ -182,3 +184,30 @@ def test_compact_light_is_found_with_its_surroundings_and_streaks_are_not():
 
 def test_nothing_is_found_where_nothing_stands_out():
     assert not compact_light(np.zeros((30, 40), np.float32), 3.0).any()
+
+
+class Everything:
+    """Takes all that it sees for structure."""
+
+    def predict_on_batch(self, inputs):
+        return np.zeros_like(inputs[0])
+
+
+@pytest.mark.parametrize(("protect", "least", "most"), [(0, -0.1, 0.1), (3, 0.8, 1.2)])
+def test_satellites_on_streaks_stay_out_of_a_map_of_everything(protect, least, most):
+    frame, light = streaked(0.5, 60, number=20)
+    inside = np.zeros(SHAPE, bool)
+    inside[20:-20, 20:-20] = True
+    rows, columns = np.nonzero((light > 5) & (light < 20) & inside)
+    chosen = np.random.default_rng(4).choice(len(rows), 5, replace=False)
+    places = np.stack([columns, rows], 1)[chosen].astype(float)
+    after, _ = add_satellites(frame, np.full(5, 30.0), None, positions=places)
+    model = Model("all", Everything(), {"task": "noisemap", "scaling": "noise"})
+    maps = [noisemap(500 + 12 * one, model=model, runs=1, depth=100, protect=protect)
+            .map.pixels[..., 0] for one in (frame, after)]  # fmt: skip
+    put, mapped = 12 * (after - frame), maps[1] - maps[0]
+    kept = []
+    for column, row in places.astype(int):
+        box = np.s_[row - 3 : row + 4, column - 3 : column + 4]
+        kept.append(1 - mapped[box].sum() / put[box].sum())
+    assert least < np.median(kept) < most
