@@ -293,7 +293,7 @@ def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
     centres, widths = [], []
     for low, high in itertools.pairwise(bounds):
         chosen = order[low:high]
-        if len(chosen) >= 30:
+        if len(chosen) >= 10:
             centres.append(np.median(brightness.ravel()[chosen]))
             widths.append(1.4826 * np.median(np.abs(values.ravel()[chosen])))
     if not centres:  # a tiny frame
