@@ -16,12 +16,12 @@ FIRST = 3  # px; noise that is smoothed by 1 px does not correlate further
 NEAR = (3, 6)  # px along the streaks; points do not reach that far, seeing bends no streak so soon
 FAR = (4, 12)  # px; to find points and trails by
 CHANCE = 3.0  # times the scatter of the correlation: less is noise
-TINY = 6.0  # px; hot pixels, particles
 SHORTEST = 8.0  # px; the neighbours along shorter streaks are dark
 LARGEST = 0.1  # of all light's power, an object's
-LINE, FEWEST = 4.0, 4  # px, width of a line; fewer ones of a direction are a trail's
-NARROWEST = 1.5  # widths; shorter ones have dark neighbours, too
+SMALLEST, ELONGATED = 12, 1.6  # px, of an object; its variance along to that across the streaks
+FEWEST, SHARE = 4, 0.2  # of the objects: stars' streaks have 0.3 and more, round stars under 0.1
 NEARBY, ROUNDEST = 5, 1.18  # px; correlation in the best direction to the mean one: less is round
+NARROWEST = 1.5  # widths; shorter ones have dark neighbours, too
 POINT = 0.7  # px; sigma of a satellite and the pixel together
 BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
 AGREE = 2.0  # noise; where both sides differ by more, a streak ends
@@ -77,8 +77,7 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     length, width = _length(profile(angle)), _length(profile(angle + np.pi / 2))
     by_chance = profile(angle)[0] <= CHANCE * found.std()
     near = along(angles, np.array([NEARBY]))
-    round_ones = length < TINY or near.max() < ROUNDEST * near.mean()
-    if by_chance or round_ones or _lines(light, angle) < FEWEST:
+    if by_chance or near.max() < ROUNDEST * near.mean() or not _most_lie_along(light, angle):
         return None
     if length < max(SHORTEST, NARROWEST * width):
         return Streaks(float(angle), length, short=True)
@@ -99,12 +98,22 @@ def _light(flat: np.ndarray) -> np.ndarray:
     return (light * weights[labels]).astype(np.float32)
 
 
-def _lines(light: np.ndarray, angle: float) -> float:
-    """Return on how many lines of one direction the light lies, as far as it is spread evenly."""
-    y, x = np.nonzero(light)
-    place = (y * np.cos(angle) - x * np.sin(angle)) / LINE
-    line = np.bincount((place - place.min()).astype(int), light[y, x])
-    return float(line.sum() ** 2 / (line**2).sum())
+def _most_lie_along(light: np.ndarray, angle: float) -> bool:
+    """Return whether many objects are drawn out in one direction: stars, not trails among stars."""
+    labels, number = ndimage.label(light > 0, np.ones((3, 3)))
+    y, x = np.nonzero(labels)
+    label, weight = labels[y, x], light[y, x]
+    total = np.maximum(np.bincount(label, weight, number + 1), 1e-9)
+
+    def variance(place: np.ndarray) -> np.ndarray:
+        mean = np.bincount(label, weight * place, number + 1) / total
+        return np.bincount(label, weight * (place - mean[label]) ** 2, number + 1) / total
+
+    along = variance(x * np.cos(angle) + y * np.sin(angle))
+    across = variance(y * np.cos(angle) - x * np.sin(angle))
+    large = np.bincount(label, minlength=number + 1) >= SMALLEST
+    drawn_out = (large & (along > ELONGATED * across)).sum()
+    return bool(drawn_out >= max(FEWEST, SHARE * large.sum()))
 
 
 def _length(correlation: np.ndarray) -> float:

@@ -57,8 +57,8 @@ def test_round_stars_and_noise_are_no_streaks():
 
 
 def test_frames_smaller_than_the_reach_can_be_measured():
-    frame, _ = streaked(0.6, 30, number=150)
-    assert find_streaks(frame[:60, :70]).angle == pytest.approx(0.6, abs=0.06)
+    frame, _ = streaked(0.6, 20, number=120)
+    assert find_streaks(frame[:75, :75]).angle == pytest.approx(0.6, abs=0.06)
 
 
 def trail(angle, length, peak):
@@ -73,6 +73,15 @@ def trail(angle, length, peak):
 def test_one_trail_is_no_direction_of_stars():
     noise = np.random.default_rng(7).standard_normal(SHAPE)
     assert find_streaks(noise + trail(1.4, 150, 30)) is None
+
+
+def test_trails_among_round_stars_are_no_streaks():
+    rng = np.random.default_rng(8)
+    frame = rng.standard_normal(SHAPE) + trail(0.4, 200, 30) + np.roll(trail(0.4, 200, 30), 50, 0)
+    places = rng.uniform(10, 190, (60, 2))
+    flux = np.full(60, 30 * 2 * np.pi * 1.5**2 / 0.01)
+    draw_trails(frame, places, places + np.array([0.01, 0]), 1.5, flux)
+    assert find_streaks(frame) is None
 
 
 def test_a_bright_trail_among_streaks_does_not_set_their_direction():
