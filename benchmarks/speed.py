@@ -187,14 +187,12 @@ def systems(side: int, repeat: int, names: dict[str, str]) -> list[dict[str, obj
 
 
 def evaluations(task: str, config: object) -> int:
-    """Return how often the network sees each pixel of a frame without streaks, overlaps aside."""
+    """Return how often the network sees each pixel, overlaps aside."""
     if task == "denoise":
         return config.steps
     if task == "enhance":
         return 1
-    from bgrem.noise_mapping import ROUNDS
-
-    return (config.runs + ROUNDS * bool(config.protect)) * config.ddim_steps
+    return config.runs * config.ddim_steps
 
 
 def main() -> None:
