@@ -170,7 +170,8 @@ class Seen:
     light : array
         Expected without points of light, in units of the noise.
     points, bright : bool array
-        Points of light that stand out of it, with their surroundings; streaks.
+        Points of light that stand out of it, with their surroundings; streaks. Neither is at the
+        frame's edge, where a streak that it cuts looks like a point.
     """
 
     light: np.ndarray
@@ -194,11 +195,12 @@ def look_along(flat: np.ndarray, streaks: Streaks, threshold: float) -> Seen:
     excess = ndimage.gaussian_filter(flat - sides.most, POINT)
     excess -= np.median(excess)
     brightness = ndimage.maximum_filter(sides.most, 3)
-    points = stand_out(excess / scatter(excess, brightness), threshold)
+    inside = ~_near_edge(flat.shape, streaks)
+    points = stand_out(excess / scatter(excess, brightness), threshold) & inside
     # again without them: they are neighbours too
     sides = _both_sides(np.where(points, sides.expected, flat), streaks, NEAR)
     bright = ndimage.maximum_filter(ndimage.gaussian_filter(sides.expected, SMOOTH), 3) > BRIGHT
-    return Seen(sides.expected, points, bright)
+    return Seen(sides.expected, points, bright & inside)
 
 
 def follow_streaks(
@@ -286,6 +288,14 @@ def _neighbours(
             every[side, top : top + ROWS] = np.median(found, 0)[inside]
             nearest[side, top : top + ROWS] = np.mean(found[:2], 0)[inside]
     return every, nearest
+
+
+def _near_edge(shape: tuple[int, ...], streaks: Streaks) -> np.ndarray:
+    """Return where the frame ends along the streaks: what it cuts looks like a point."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    reach = np.mean(FAR) * np.abs([np.sin(streaks.angle), np.cos(streaks.angle)])
+    row_edge = np.minimum(rows, shape[0] - 1 - rows) < reach[0]
+    return np.asarray(row_edge | (np.minimum(columns, shape[1] - 1 - columns) < reach[1]))
 
 
 def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:

@@ -150,6 +150,19 @@ def test_ends_of_streaks_are_not_drawn_out():
     assert error[140 + NEAR[1] + 2 : 170].max() < 4
 
 
+def test_streaks_that_the_frame_cuts_are_no_points():
+    light = np.zeros(SHAPE)
+    start = np.array([[-30.0, 80.0], [210.0, 150.0], [100.0, 180.0]])
+    end = start + 60 * np.array([np.cos(0.6), np.sin(0.6)])
+    draw_trails(light, start, end, 1.3, [300.0, 300.0, 300.0])
+    frame = light + np.random.default_rng(3).standard_normal(SHAPE)
+    seen = look_along(frame, Streaks(0.6, 60.0), 3.0)
+    for edge in (np.s_[:, :6], np.s_[:, -6:], np.s_[-4:]):
+        assert light[edge].max() > 80
+        assert not (seen.points | seen.bright)[edge].any()
+    assert seen.bright[20:-20, 20:-20][light[20:-20, 20:-20] > 20].all()
+
+
 def test_a_map_that_misses_a_part_of_the_streaks_gets_it():
     frame, light = streaked(0.5, 60, number=20)
     streaks = Streaks(0.5, 60.0)
