@@ -157,6 +157,11 @@ def other_noise(removed: np.ndarray) -> np.ndarray:
 
     So it has the correlation of the image's own noise, and grows with light as that does; around
     what is no noise (a cosmic ray) it is strong, too.
+
+    Parameters
+    ----------
+    removed : array, shape (H, W)
+        Image less result, in units of its noise.
     """
     strength = np.maximum(np.sqrt(ndimage.gaussian_filter(removed**2, STRENGTH)), 1)
     elsewhere = np.clip((removed / strength)[::-1, ::-1], -MOST, MOST)

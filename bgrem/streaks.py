@@ -52,12 +52,15 @@ class Streaks:
 def find_streaks(flat: np.ndarray) -> Streaks | None:
     """Measure the streaks by the correlation of their light with itself.
 
-    None: there are none, but round stars, or single trails.
-
     Parameters
     ----------
     flat : array, shape (H, W)
         Frame without smooth background and bands, in units of its noise.
+
+    Returns
+    -------
+    Streaks or None
+        None: there are none, but round stars, or single trails.
     """
     light = _light(flat)
     power = np.abs(np.fft.rfft2(light - light.mean())) ** 2
@@ -230,7 +233,9 @@ def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> n
     Parameters
     ----------
     significance : array, shape (H, W)
+        Light over its noise.
     threshold : float
+        Of the significance.
     largest : int
         Pixels above half the threshold that a peak may have; 0: any number.
     """
