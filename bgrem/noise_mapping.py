@@ -12,7 +12,7 @@ from bgrem.diffusion import ddim_step
 from bgrem.frame_data import OWN_NOISE, contrast, frame_level
 from bgrem.models import Model
 from bgrem.schedule import LinearSchedule
-from bgrem.streaks import compact_light, find_streaks, follow_streaks, look_along, look_around
+from bgrem.streaks import compact_light, find_streaks, follow_streaks, longer_light, look_along, look_around
 from common.image import AstroImage
 
 ROUNDS = 2  # a first map still has some of the light that is looked for
@@ -115,9 +115,11 @@ def _map_plane(
     # what the network does not see it cannot map
     seen, streaks = flat, find_streaks(flat) if config.protect else None
     if streaks is not None and streaks.short:
+        trails, sky = longer_light(flat, streaks)
         for _ in range(ROUNDS):
-            first = units.flat(one_run(seen))
-            seen = filled(compact_light(flat - first, config.protect, POINT_PIXELS), first)
+            first = units.flat(one_run(np.where(trails, sky, seen)))
+            points = compact_light(flat - first, config.protect, POINT_PIXELS)
+            seen = filled(points | trails, np.where(trails, sky, first))
     elif streaks is not None:
         expected = look_along(flat, streaks, config.protect)
         seen = filled(expected.points | expected.bright, expected.light)

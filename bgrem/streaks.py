@@ -27,6 +27,9 @@ BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
 AGREE = 2.0  # noise; where both sides differ by more, a streak ends
 AROUND, MOST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
 FAINT, WIDE = 2.0, 8.0  # noise, px: what is brighter or smaller is no sky
+ROUNDS = 2  # of looking for what to hide
+BEYOND, NEAREST, CHUNK = 24, 4, 100_000  # px; pixels
+LONGER, THIN, WINGS = 1.3, 0.1, 3  # lengths of streaks; variance across to along; px
 ROWS, MARGIN = 512, 24  # px; at once: a frame's neighbours would fill the memory
 
 
@@ -156,12 +159,48 @@ def look_around(flat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndar
     flat, threshold
         As for `look_along`.
     """
+    hidden = np.zeros(flat.shape, bool)
+    for _ in range(ROUNDS):
+        hidden |= compact_light(flat - _sky(flat, hidden), threshold)
+    return hidden, _sky(flat, hidden)
+
+
+def longer_light(flat: np.ndarray, streaks: Streaks) -> tuple[np.ndarray, np.ndarray]:
+    """Return where light is drawn out further than the streaks are, and the sky: both (H, W).
+
+    Parameters
+    ----------
+    flat : array, shape (H, W)
+        As for `find_streaks`.
+    streaks : Streaks
+    """
     sky = _sky(flat)
-    return compact_light(flat - sky, threshold), sky
+    light = ndimage.gaussian_filter(flat - sky, SMOOTH) > FAINTEST
+    labels, number = ndimage.label(light, np.ones((3, 3)))
+    y, x = np.nonzero(labels)
+    label = labels[y, x]
+    pixels = np.maximum(np.bincount(label, minlength=number + 1), 1)
+
+    def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        mean_a, mean_b = (np.bincount(label, one, number + 1) / pixels for one in (a, b))
+        deviations = (a - mean_a[label]) * (b - mean_b[label])
+        return np.bincount(label, deviations, number + 1) / pixels
+
+    xx, yy, xy = covariance(x, x), covariance(y, y), covariance(x, y)
+    half, root = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    longest = np.sqrt(12 * (half + root))  # of a line with this variance
+    narrow = half - root < THIN * (half + root)
+    chosen = narrow & (longest > LONGER * streaks.length)
+    chosen[0] = False
+    hidden = ndimage.binary_dilation(chosen[labels], np.ones((3, 3)), iterations=WINGS)
+    return hidden, _sky(flat, hidden)
 
 
-def _sky(flat: np.ndarray) -> np.ndarray:
-    return np.asarray(ndimage.gaussian_filter(np.clip(flat, -FAINT, FAINT), WIDE))
+def _sky(flat: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
+    """Return smooth light, (H, W), of what is not hidden."""
+    free = np.ones(flat.shape, np.float32) if hidden is None else (~hidden).astype(np.float32)
+    light = ndimage.gaussian_filter(free * np.clip(flat, -FAINT, FAINT), WIDE)
+    return np.asarray(light / np.maximum(ndimage.gaussian_filter(free, WIDE), 1e-3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,16 +233,52 @@ def look_along(flat: np.ndarray, streaks: Streaks, threshold: float) -> Seen:
         Of points: light under a Gaussian as wide as a satellite, in units of its scatter on pixels
         that are as bright.
     """
-    sides = _both_sides(flat, streaks, FAR)
-    excess = ndimage.gaussian_filter(flat - sides.most, POINT)
-    excess -= np.median(excess)
-    brightness = ndimage.maximum_filter(sides.most, 3)
     inside = ~_near_edge(flat.shape, streaks)
-    points = stand_out(excess / scatter(excess, brightness), threshold) & inside
-    # again without them: they are neighbours too
-    sides = _both_sides(np.where(points, sides.expected, flat), streaks, NEAR)
+    points, free = np.zeros(flat.shape, bool), flat
+    for _ in range(ROUNDS):  # they are neighbours too: what is wide stands out without its middle
+        sides = _both_sides(free, streaks, FAR)
+        excess = ndimage.gaussian_filter(flat - sides.most, POINT)
+        excess -= np.median(excess)
+        brightness = ndimage.maximum_filter(sides.most, 3)
+        points |= stand_out(excess / scatter(excess, brightness), threshold) & inside
+        free = _fill(flat, points, sides.expected, scatter(flat - sides.expected, sides.most), streaks)
+    sides = _both_sides(free, streaks, NEAR)
     bright = ndimage.maximum_filter(ndimage.gaussian_filter(sides.expected, SMOOTH), 3) > BRIGHT
-    return Seen(sides.expected, points, bright & inside)
+    return Seen(np.where(points, free, sides.expected), points, bright & inside)
+
+
+def _fill(
+    flat: np.ndarray, hidden: np.ndarray, light: np.ndarray, noise: np.ndarray, streaks: Streaks
+) -> np.ndarray:
+    """Return a frame, (H, W), with hidden pixels as the nearest others along the streaks have it.
+
+    `light` is a first guess; it stays where a side has no others within `BEYOND`.
+    """
+    filled = np.where(hidden, light, flat).astype(np.float32)
+    curve = ndimage.spline_filter(filled, 3, np.float32, "mirror")
+    step = np.array([np.sin(streaks.angle), np.cos(streaks.angle)])
+    places = np.argwhere(hidden)
+    distances = np.arange(NEAR[0], BEYOND + 1)
+    for part in np.array_split(places, len(places) // CHUNK + 1):
+        sides = np.empty((2, len(part)))
+        for side, sign in enumerate((1, -1)):
+            at = part.T[:, :, None] + sign * step[:, None, None] * distances
+            free = ndimage.map_coordinates(hidden.astype(np.float32), at, order=1, mode="mirror")
+            free = free < 0.05
+            nearest = free & (free.cumsum(1) <= NEAREST)
+            found = ndimage.map_coordinates(curve, at, order=3, mode="mirror", prefilter=False)
+            number = nearest.sum(1)
+            sides[side] = np.where(
+                number, (found * nearest).sum(1) / np.maximum(number, 1), np.nan
+            )
+        alone = np.isnan(sides)
+        mean = np.where(alone, 0, sides).sum(0) / np.maximum((~alone).sum(0), 1)
+        low, high = np.fmin(*sides), np.fmax(*sides)
+        here = tuple(part.T)
+        ends = high - low > AGREE * noise[here]
+        mean = np.where(ends, np.clip(flat[here], low, high), mean)
+        filled[here] = np.where(alone.all(0), filled[here], mean)
+    return filled
 
 
 def follow_streaks(
