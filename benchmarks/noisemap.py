@@ -80,15 +80,14 @@ def measure_frame(scene: scenes.Scene, ways: dict[str, Map], number: int) -> dic
         started = time.perf_counter()
         plain_map = way(scene.pixels)
         seconds = time.perf_counter() - started
-        plain, found, crossed = (
-            pixels - (plain_map if pixels is scene.pixels else way(pixels))
-            for pixels in (scene.pixels, scene.with_satellites, frames["with"])
-        )
+        found_map = way(scene.with_satellites)
+        plain, found = scene.pixels - plain_map, scene.with_satellites - found_map
+        crossed = frames["with"] - way(frames["with"])
         result[name] = {
             "seconds": seconds,
             "satellites": scenes.satellite_rows(scene, plain, found),
-            "false": scenes.false_peaks(scene, plain).tolist()[:2000],
-            "found": scenes.satellite_peaks(scene, found).tolist(),
+            "false": scenes.false_peaks(scene, plain, plain_map).tolist()[:2000],
+            "found": scenes.satellite_peaks(scene, found, found_map).tolist(),
             "trails": trails.trail_rows(
                 lines, frames, {"plain": plain, "with": crossed}, scene.noise
             ),

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from bgrem.simulate import staring
 from bgrem.simulate.staring import StaringFrame, add_satellites, draw_noise, simulate_staring_frame
+from bgrem.streaks import rms_of
 
 APART = 22  # px between satellites: their boxes do not hold each other's light
 EDGE = 20  # px at the border without satellites
@@ -21,6 +22,7 @@ ON, OFF = 2.0, 0.5  # sigma of streak light: more is on a streak, less is off
 ON_SHARE = 0.35  # of the satellites are put onto streaks, if there are any
 FILTER = 0.6  # px, sigma of the matched filter
 NEAR = 1.5  # px, largest distance of a detection to its satellite
+SKY = 64  # px, mesh
 MESH, RING = 32, (5, 11)  # px, of the detector's own local level and noise
 STACK = 12  # frames in the median
 Map = Callable[[np.ndarray], np.ndarray]
@@ -165,35 +167,41 @@ def satellite_rows(scene: Scene, plain: np.ndarray, found: np.ndarray) -> list[d
     return rows
 
 
-def significance(pixels: np.ndarray) -> np.ndarray:
-    """Return the matched filter of point sources over its own local noise.
+def significance(pixels: np.ndarray, mapped: np.ndarray) -> np.ndarray:
+    """Return the matched filter of point sources over its noise, given the map that was taken off.
 
-    That is the larger of a mesh's robust noise and the rms of a ring around: without the ring what
-    is left of bright streaks, be it photon noise alone, is every alarm.
+    The noise is the largest of a mesh's robust noise, the rms of a ring around, and the noise where
+    the map is as bright (`bgrem.streaks.rms_of`), as `bgrem noisemap` gives it; here for all maps.
+    Without the last two what is left of bright streaks, be it photon noise alone, is every alarm.
     """
     filtered = ndimage.gaussian_filter(pixels.astype(float), FILTER)
     local = sep.Background(filtered, bw=MESH, bh=MESH)
     flat = filtered - local.back()
     inner, outer = (side**2 * ndimage.uniform_filter(flat**2, side) for side in RING)
     ring = (outer - inner) / (RING[1] ** 2 - RING[0] ** 2)
-    return flat / np.sqrt(np.maximum(np.maximum(ring, local.rms() ** 2), 1e-18))
+    noise = sep.Background(np.ascontiguousarray(pixels, float), bw=SKY, bh=SKY).rms()
+    sky = sep.Background(np.ascontiguousarray(mapped, float), bw=SKY, bh=SKY).back()
+    rms = noise * rms_of((pixels - np.median(pixels)) / noise, (mapped - sky) / noise)
+    white = 1 / (2 * np.sqrt(np.pi) * FILTER)  # of the noise is left by the filter
+    largest = np.maximum(np.maximum(ring, local.rms() ** 2), (white * rms) ** 2)
+    return flat / np.sqrt(np.maximum(largest, 1e-18))
 
 
-def false_peaks(scene: Scene, plain: np.ndarray) -> np.ndarray:
+def false_peaks(scene: Scene, plain: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     """Return the significance of all peaks of a residual without satellites, falling.
 
     Those of hot and hit pixels are left out, and those so near to the border that no satellite is.
     """
-    found = significance(plain)
+    found = significance(plain, mapped)
     peaks = (found == ndimage.maximum_filter(found, 3)) & ~scene.artefacts
     return np.sort(found[EDGE:-EDGE, EDGE:-EDGE][peaks[EDGE:-EDGE, EDGE:-EDGE]])[::-1]
 
 
-def satellite_peaks(scene: Scene, found: np.ndarray) -> np.ndarray:
+def satellite_peaks(scene: Scene, found: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     """Return the highest significance near each satellite, shape (N,)."""
     size = int(np.ceil(NEAR))
     near = np.hypot(*np.mgrid[-size : size + 1, -size : size + 1]) <= NEAR
-    highest = ndimage.maximum_filter(significance(found), footprint=near)
+    highest = ndimage.maximum_filter(significance(found, mapped), footprint=near)
     x, y = (np.round(scene.catalogue[name]).astype(int) for name in "xy")
     return highest[y, x]
 

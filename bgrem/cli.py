@@ -106,6 +106,9 @@ def _noisemap_flags(parser: argparse.ArgumentParser) -> None:
     add("--map", type=Path, metavar="FILE", help="name of the map (default: <stem>_map)")
     add("--deviation", type=Path, metavar="FILE",
         help="name of the runs' standard deviation (default: <stem>_deviation)")  # fmt: skip
+    add("--rms", type=Path, metavar="FILE",
+        help="name of the residual's noise, left-overs of streaks included: detect against it "
+        "(SExtractor: WEIGHT_TYPE MAP_RMS; default: <stem>_rms)")  # fmt: skip
     cli.add_config_flags(parser.add_argument_group("method"), NoiseMapConfig)  # type: ignore[arg-type]
 
 
@@ -263,7 +266,8 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
         "<stem>_enhancedParams.json; fluxes keep their place and units."),
     "noisemap": (_noisemap_flags, _noisemap,
         "Map streaks, banding and sky of a raw frame, so that satellites remain. Writes "
-        "<prefix><stem>_residual, <stem>_map, <stem>_deviation and <stem>_residualParams.json."),
+        "<prefix><stem>_residual, <stem>_map, <stem>_deviation, <stem>_rms and "
+        "<stem>_residualParams.json."),
     "catalog": (_catalog_flags, _catalog,
         "Find sources on the denoised image and measure them on the original. Writes a catalogue "
         "with SExtractor's columns, and its settings as JSON."),

@@ -50,7 +50,8 @@ def enhance_demo(folder: Path, side: int) -> int:
 def noisemap_demo(folder: Path, side: int) -> int:
     """Simulate a raw frame with satellites and map its structures by command; return the exit code.
 
-    Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits and noisemap.png.
+    Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits and
+    noisemap.png.
     """
     from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_frame
 

@@ -12,7 +12,15 @@ from bgrem.diffusion import ddim_step
 from bgrem.frame_data import OWN_NOISE, contrast, frame_level
 from bgrem.models import Model
 from bgrem.schedule import LinearSchedule
-from bgrem.streaks import compact_light, find_streaks, follow_streaks, longer_light, look_along, look_around
+from bgrem.streaks import (
+    compact_light,
+    find_streaks,
+    follow_streaks,
+    longer_light,
+    look_along,
+    look_around,
+    rms_of,
+)
 from common.image import AstroImage
 
 ROUNDS = 2  # a first map still has some of the light that is looked for
@@ -31,11 +39,15 @@ class NoiseMap:
         Streaks, banding, sky: the mean of all runs, on streaks with what neighbours tell.
     deviation : AstroImage
         Standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
+    rms : AstroImage
+        Noise of the residual's pixels, and what is left over of streaks as bright: what to detect
+        against (`bgrem.streaks.rms_of`).
     """
 
     residual: AstroImage
     map: AstroImage
     deviation: AstroImage
+    rms: AstroImage
 
 
 def noisemap(
@@ -80,22 +92,23 @@ def noisemap(
         _map_plane(image.pixels[..., channel], image.name, config, model, progress)
         for channel in range(image.shape[-1])
     ]
-    mean, deviation = (np.stack(part, -1) for part in zip(*planes, strict=True))
     dtype = image.pixels.dtype
-    mean, deviation = (
-        np.where(image.missing, np.nan, part).astype(dtype) for part in (mean, deviation)
+    mean, deviation, rms = (
+        np.where(image.missing, np.nan, np.stack(part, -1)).astype(dtype)
+        for part in zip(*planes, strict=True)
     )
     return NoiseMap(
         image.with_pixels((image.pixels - mean).astype(dtype)),
         image.with_pixels(mean),
         image.with_pixels(deviation),
+        image.with_pixels(rms),
     )
 
 
 def _map_plane(
     pixels: np.ndarray, name: str, config: NoiseMapConfig, model: Model, progress: Progress | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of the runs for one channel, each (H, W)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return map, standard deviation of the runs and residual's noise of a channel, each (H, W)."""
     missing = ~np.isfinite(pixels)
     try:
         units = _find_units(pixels, missing, config, model)
@@ -135,7 +148,11 @@ def _map_plane(
     mapped = units.flat(mean)
     if streaks is not None and not streaks.short:
         mapped = follow_streaks(mapped, flat, streaks, expected)
-    return units.background + units.sigma * mapped, units.unit * np.sqrt(squares / runs)
+    return (
+        units.background + units.sigma * mapped,
+        units.unit * np.sqrt(squares / runs),
+        units.sigma * rms_of(flat - mapped, mapped),
+    )
 
 
 @dataclass(frozen=True, eq=False)

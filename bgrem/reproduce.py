@@ -321,7 +321,7 @@ REPLAYS: dict[str, Replay] = {
     ),
     "bgrem enhance": Replay((EnhanceConfig,), {"result": None}),
     "bgrem noisemap": Replay(
-        (NoiseMapConfig,), {"result": None, "map": None, "deviation": None}
+        (NoiseMapConfig,), {"result": None, "map": None, "deviation": None, "rms": None}
     ),
     "bgrem catalog": Replay(
         (CatalogConfig, DenoiseConfig), {"catalogue": ROWS, "segmentation": "SEGMENTATION"}

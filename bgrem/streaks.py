@@ -30,6 +30,7 @@ FAINT, WIDE = 2.0, 8.0  # noise, px: what is brighter or smaller is no sky
 ROUNDS = 2  # of looking for what to hide
 BEYOND, NEAREST, CHUNK = 24, 4, 100_000  # px; pixels
 LONGER, THIN, WINGS = 1.3, 0.1, 3  # lengths of streaks; variance across to along; px
+RIMS = 5  # px; a streak's rim is as uncertain as its middle
 ROWS, MARGIN = 512, 24  # px; at once: a frame's neighbours would fill the memory
 
 
@@ -302,6 +303,17 @@ def follow_streaks(
     return np.where(seen.bright, mapped + _both_sides(left, streaks, NEAR).expected, mapped)
 
 
+def rms_of(left: np.ndarray, mapped: np.ndarray) -> np.ndarray:
+    """Return the noise of a residual, (H, W), with what is left over of streaks as bright.
+
+    Parameters
+    ----------
+    left, mapped : array, shape (H, W)
+        Residual and map in units of the frame's noise.
+    """
+    return scatter(left, ndimage.maximum_filter(mapped, RIMS), tails=True)
+
+
 def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
     """Return peaks above a threshold down to half of it, and 2 px around: bool array, (H, W).
 
@@ -378,11 +390,17 @@ def _near_edge(shape: tuple[int, ...], streaks: Streaks) -> np.ndarray:
     return np.asarray(row_edge | (np.minimum(columns, shape[1] - 1 - columns) < reach[1]))
 
 
-def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+def scatter(values: np.ndarray, brightness: np.ndarray, *, tails: bool = False) -> np.ndarray:
     """Return the robust standard deviation of values on pixels as bright, shape (H, W).
 
     It grows with the light: photon noise, and what interpolation between pixels leaves. It is
     measured in ranges of brightness, narrower where there are fewer pixels, and interpolated.
+
+    Parameters
+    ----------
+    values, brightness : array, shape (H, W)
+    tails : bool
+        Of a Gaussian that reaches as far as the values do, 1 % of them set aside, if that is more.
     """
     shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
     edges = np.quantile(brightness, shares)
@@ -394,8 +412,13 @@ def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
         chosen = order[low:high]
         if len(chosen) >= 10:
             centres.append(np.median(brightness.ravel()[chosen]))
-            widths.append(1.4826 * np.median(np.abs(values.ravel()[chosen])))
+            widths.append(_width(values.ravel()[chosen], tails))
     if not centres:  # a tiny frame
-        centres, widths = [0.0], [1.4826 * np.median(np.abs(values))]
+        centres, widths = [0.0], [_width(values, tails)]
     growing = np.maximum.accumulate(np.maximum(widths, 1e-6))
     return np.interp(brightness, centres, growing).astype(np.float32)
+
+
+def _width(values: np.ndarray, tails: bool) -> float:
+    median, far = np.quantile(np.abs(values), (0.5, 0.99))
+    return float(max(1.4826 * median, far / 2.5758 if tails else 0))

@@ -128,7 +128,8 @@ def _noisemap(image: AstroImage, config: NoiseMapConfig, model: Any) -> Products
     from bgrem.noise_mapping import noisemap
 
     done = noisemap(image, config, model=model)
-    return {"result": done.residual, "map": done.map, "deviation": done.deviation}, []
+    parts = {"map": done.map, "deviation": done.deviation, "rms": done.rms}
+    return {"result": done.residual, **parts}, []
 
 
 ENHANCE = System(
@@ -137,11 +138,12 @@ ENHANCE = System(
 )  # fmt: skip
 NOISEMAP = System(
     "noisemap", NoiseMapConfig,
-    {"result": "residual", "map": "map", "deviation": "deviation"},
+    {"result": "residual", "map": "map", "deviation": "deviation", "rms": "rms"},
     {
         "result": "this is the input less the map of its structures",
         "map": "this is the map of the input's structures",
         "deviation": "this is the standard deviation of the runs",
+        "rms": "this is the noise of the residual, left-overs of streaks included",
     },
     _noisemap,
 )  # fmt: skip
