@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bgrem.normalise import pixel_noise
+
 SMOOTH, FAINTEST = 1.0, 1.5  # px, and noise of a pixel: light for the correlation
 REACH = 80  # px, of the correlation
 FIRST = 3  # px; noise that is smoothed by 1 px does not correlate further
@@ -19,6 +21,7 @@ CHANCE = 3.0  # times the scatter of the correlation: less is noise
 SHORTEST = 8.0  # px; the neighbours along shorter streaks are dark
 LARGEST = 0.1  # of all light's power, an object's
 SMALLEST, ELONGATED = 12, 1.6  # px, of an object; its variance along to that across the streaks
+PARALLEL = np.radians(10)  # an object's direction to the streaks'
 FEWEST, SHARE = 4, 0.2  # of the objects: stars' streaks have 0.3 and more, round stars under 0.1
 NEARBY, ROUNDEST = 5, 1.18  # px; correlation in the best direction to the mean one: less is round
 NARROWEST = 1.5  # widths; shorter ones have dark neighbours, too
@@ -112,14 +115,17 @@ def _most_lie_along(light: np.ndarray, angle: float) -> bool:
     label, weight = labels[y, x], light[y, x]
     total = np.maximum(np.bincount(label, weight, number + 1), 1e-9)
 
-    def variance(place: np.ndarray) -> np.ndarray:
-        mean = np.bincount(label, weight * place, number + 1) / total
-        return np.bincount(label, weight * (place - mean[label]) ** 2, number + 1) / total
+    def centred(place: np.ndarray) -> np.ndarray:
+        return place - (np.bincount(label, weight * place, number + 1) / total)[label]
 
-    along = variance(x * np.cos(angle) + y * np.sin(angle))
-    across = variance(y * np.cos(angle) - x * np.sin(angle))
+    u = centred(x * np.cos(angle) + y * np.sin(angle))
+    v = centred(y * np.cos(angle) - x * np.sin(angle))
+    along, across, both = (
+        np.bincount(label, weight * part, number + 1) / total for part in (u * u, v * v, u * v)
+    )
     large = np.bincount(label, minlength=number + 1) >= SMALLEST
-    drawn_out = (large & (along > ELONGATED * across)).sum()
+    parallel = np.abs(2 * both) < np.tan(2 * PARALLEL) * (along - across)
+    drawn_out = (large & parallel & (along > ELONGATED * across)).sum()
     return bool(drawn_out >= max(FEWEST, SHARE * large.sum()))
 
 
@@ -146,7 +152,8 @@ def compact_light(residual: np.ndarray, threshold: float, largest: int = 0) -> n
         As for `stand_out`.
     """
     smooth = ndimage.gaussian_filter(residual, POINT)
-    white = 1 / (2 * np.sqrt(np.pi) * POINT)
+    # clouds are in the frame's noise, but not in that of its pixels
+    white = min(1.0, pixel_noise(residual)) / (2 * np.sqrt(np.pi) * POINT)
     around = ndimage.uniform_filter(np.minimum(np.abs(smooth), MOST * white), AROUND)
     significance = smooth / np.maximum(white, np.sqrt(np.pi / 2) * around)
     return stand_out(significance, threshold, largest)
