@@ -355,7 +355,7 @@ class NoiseMapConfig(_Windows):
     """Settings of `bgrem.noisemap`."""
 
     model: str = _option("streaks", "name (bgrem models) or folder of a model", "--model")
-    runs: int = _option(4, "noise maps that are averaged")
+    runs: int = _option(2, "noise maps that are averaged")
     depth: int = _option(150, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
     protect: float = _option(
