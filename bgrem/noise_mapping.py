@@ -10,17 +10,17 @@ from bgrem.config import NoiseMapConfig
 from bgrem.denoising import Progress, fill_missing, load_for, predictor, run_tiles
 from bgrem.diffusion import ddim_step
 from bgrem.frame_data import OWN_NOISE, contrast, frame_level
-from bgrem.models import Model
-from bgrem.schedule import LinearSchedule
-from bgrem.streaks import (
+from bgrem.hidden_light import (
     compact_light,
-    find_streaks,
     follow_streaks,
     longer_light,
     look_along,
     look_around,
     rms_of,
 )
+from bgrem.models import Model
+from bgrem.schedule import LinearSchedule
+from bgrem.streaks import find_streaks
 from common.image import AstroImage
 
 ROUNDS = 2  # a first map still has some of the light that is looked for
@@ -41,7 +41,7 @@ class NoiseMap:
         Standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
     rms : AstroImage
         Noise of the residual's pixels, and what is left over of streaks as bright: what to detect
-        against (`bgrem.streaks.rms_of`).
+        against (`bgrem.hidden_light.rms_of`).
     """
 
     residual: AstroImage

@@ -87,7 +87,7 @@ def whole_image_statistics(
     flat = np.where(missing, middle, pixels).astype(np.float64) - middle
     trend = _robust_trend(flat, missing, mesh)
     flat -= trend
-    noise = pixel_noise(flat, missing)
+    noise = _pixel_noise(flat, missing)
     if not noise > 0:
         raise ValueError("the image is constant: it has no noise that could be removed.")
     flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
@@ -132,9 +132,8 @@ def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool
     return bool(crests > CREST_SHARE and high - middle < SKEWED * (middle - low))
 
 
-def pixel_noise(flat: np.ndarray, missing: np.ndarray | None = None) -> float:
+def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
     """Return the noise from differences of neighbours, which no gradient and few sources reach."""
-    missing = np.zeros(flat.shape, bool) if missing is None else missing
     step = -(-flat.size // ENOUGH)
     right = (flat[::step, 1:] - flat[::step, :-1])[~(missing[::step, 1:] | missing[::step, :-1])]
     below = (flat[1::step] - flat[:-1:step])[~(missing[1::step] | missing[:-1:step])]

@@ -105,7 +105,7 @@ def test_tiles_see_the_same_noise(frame):
 def test_missing_pixels_stay_missing(frame):
     frame[:5, :7] = np.nan
     done = noisemap(frame, model=oracle(), runs=1)
-    for part in (done.map, done.residual, done.deviation):
+    for part in (done.map, done.residual, done.deviation, done.rms):
         assert np.array_equal(part.missing[..., 0], np.isnan(frame))
 
 
@@ -181,19 +181,21 @@ def tiny_noise_model(tiny_noise_folder):
     return load_model(tiny_noise_folder)
 
 
-def test_the_command_writes_residual_map_and_deviation(tmp_path, frame, tiny_noise_folder):
+def test_the_command_writes_residual_map_deviation_and_rms(tmp_path, frame, tiny_noise_folder):
     path, out = tmp_path / "frame.fits", tmp_path / "out"
     fits.writeto(path, frame, fits.Header([("DATE-OBS", "2023-04-14T03:12:45.123")]))
     arguments = ["noisemap", str(path), "-o", str(out), "--runs", "2", "--depth", "150",
                  "--model", str(tiny_noise_folder), "--quiet"]  # fmt: skip
     assert main(arguments) == 0
     parts = {}
-    for word, part in (("residual", "result"), ("map", "map"), ("deviation", "deviation")):
+    words = {"residual": "result", "map": "map", "deviation": "deviation", "rms": "rms"}
+    for word, part in words.items():
         with fits.open(out / f"frame_{word}.fits", checksum=True) as hdus:
             assert hdus[0].header["DATE-OBS"] == "2023-04-14T03:12:45.123"
             assert hdus[0].header["BGPART"] == part
             assert hdus[0].header["BGTOOL"] == "bgrem noisemap"
             parts[part] = hdus[0].data
     assert np.allclose(parts["result"] + parts["map"], frame, atol=1e-3)
+    assert np.median(parts["rms"]) == pytest.approx(parts["result"].std(), rel=0.3)
     assert (out / "frame_residualParams.json").exists()
     assert main(["reproduce", str(out / "frame_map.fits"), "--input", str(path)]) == 0
