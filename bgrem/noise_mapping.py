@@ -63,10 +63,10 @@ def noisemap(
     Noise is added up to a diffusion time and taken off again with all that the model does not
     know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
     whole frame: tiles see the same. Before, streaks and points of light are replaced by what their
-    neighbours along the streaks tell (`protect`), so that points stay out of the map; in a frame
-    without streaks all that is smaller than the sky. Where streaks are too short, points that stand
-    out of a first map are replaced by it, twice, as inpainting with diffusion does (Lugmayr et al.
-    2022).
+    neighbours along the streaks tell (`protect`), so that points and trails across stay out of the
+    map; in a frame without streaks all that is smaller than the sky. Where streaks are too short
+    for that, what is longer than they are is replaced by the sky, and points that stand out of a
+    first map by it, twice, as inpainting with diffusion does (Lugmayr et al. 2022).
 
     Parameters
     ----------
@@ -126,18 +126,21 @@ def _map_plane(
         return np.where(hidden, light + rng.standard_normal(flat.shape, np.float32), flat)
 
     # what the network does not see it cannot map
-    seen, streaks = flat, find_streaks(flat) if config.protect else None
-    if streaks is not None and streaks.short:
+    streaks = find_streaks(flat) if config.protect else None
+    along = look_along(flat, streaks, config.protect) if streaks and not streaks.short else None
+    if not config.protect:
+        seen = flat
+    elif streaks is None:
+        seen = filled(*look_around(flat, config.protect))
+    elif along:
+        seen = filled(along.points | along.bright, along.light)
+    else:
         trails, sky = longer_light(flat, streaks)
+        seen = filled(trails, sky)
         for _ in range(ROUNDS):
-            first = units.flat(one_run(np.where(trails, sky, seen)))
+            first = units.flat(one_run(seen))
             points = compact_light(flat - first, config.protect, POINT_PIXELS)
             seen = filled(points | trails, np.where(trails, sky, first))
-    elif streaks is not None:
-        expected = look_along(flat, streaks, config.protect)
-        seen = filled(expected.points | expected.bright, expected.light)
-    elif config.protect:
-        seen = filled(*look_around(flat, config.protect))
     mean, squares = np.zeros(flat.shape), np.zeros(flat.shape)
     runs = config.runs if added or config.eta else 1  # they would all be the same
     for run in range(runs):
@@ -146,8 +149,8 @@ def _map_plane(
         mean += change / (run + 1)
         squares += change * (found - mean)
     mapped = units.flat(mean)
-    if streaks is not None and not streaks.short:
-        mapped = follow_streaks(mapped, flat, streaks, expected)
+    if streaks and along:
+        mapped = follow_streaks(mapped, flat, streaks, along)
     return (
         units.background + units.sigma * mapped,
         units.unit * np.sqrt(squares / runs),
