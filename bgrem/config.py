@@ -359,7 +359,7 @@ class NoiseMapConfig(_Windows):
     depth: int = _option(150, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
     protect: float = _option(
-        3.0, "points of light above this are kept out of the map, streaks are told by their "
+        3.0, "points and trails above this are kept out of the map, streaks are told by their "
         "neighbours; 0: off",
         unit="noise",
     )  # fmt: skip

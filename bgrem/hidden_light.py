@@ -6,6 +6,7 @@ streak or beside: neighbours along the streaks tell the streak's light without i
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -15,13 +16,13 @@ from bgrem.streaks import FAINTEST, SMOOTH, Streaks, smooth_sky
 NEAR = (3, 6)  # px along the streaks; points do not reach that far, seeing bends no streak so soon
 FAR = (4, 12)  # px; to find points and trails by
 BEYOND, NEAREST = 24, 4  # px, neighbours: how far a trail's own light is looked past
-ROUNDS = 2  # of looking for points and trails: the rim of a wide one stands out without its middle
+LOOKS = 2  # of looking for points and trails: the rim of a wide one stands out without its middle
 POINT = 0.7  # px; sigma of a satellite and the pixel together
 BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
 AGREE = 2.0  # noise; where both sides differ by more, a streak ends
 AROUND, MOST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
 LONGER, THIN, WINGS = 1.3, 0.1, 3  # lengths of streaks; variance across to along; px around
-RIMS = 5  # px; a streak's rim is as uncertain as its middle
+RIMS, FEWEST = 5, 100  # px: a streak's rim is as uncertain as its middle; pixels to measure on
 ROWS, MARGIN, CHUNK = 512, 24, 100_000  # px at once: a frame's neighbours would fill the memory
 
 
@@ -54,7 +55,7 @@ def look_around(flat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndar
         As for `look_along`.
     """
     hidden = np.zeros(flat.shape, bool)
-    for _ in range(ROUNDS):
+    for _ in range(LOOKS):
         hidden |= compact_light(flat - smooth_sky(flat, hidden), threshold)
     return hidden, smooth_sky(flat, hidden)
 
@@ -65,7 +66,7 @@ def longer_light(flat: np.ndarray, streaks: Streaks) -> tuple[np.ndarray, np.nda
     Parameters
     ----------
     flat : array, shape (H, W)
-        As for `find_streaks`.
+        As for `look_along`.
     streaks : Streaks
     """
     sky = smooth_sky(flat)
@@ -97,9 +98,9 @@ class Seen:
     Attributes
     ----------
     light : array
-        Expected without points of light, in units of the noise.
+        Expected without points of light and trails, in units of the noise.
     points, bright : bool array
-        Points of light that stand out of it, with their surroundings; streaks. Neither is at the
+        Points and trails that stand out of it, with their surroundings; streaks. Neither is at the
         frame's edge, where a streak that it cuts looks like a point.
     """
 
@@ -114,15 +115,15 @@ def look_along(flat: np.ndarray, streaks: Streaks, threshold: float) -> Seen:
     Parameters
     ----------
     flat : array, shape (H, W)
-        As for `find_streaks`.
+        Frame without smooth background and bands, in units of its noise.
     streaks : Streaks
     threshold : float
-        Of points: light under a Gaussian as wide as a satellite, in units of its scatter on pixels
-        that are as bright.
+        Of points and trails: light under a Gaussian as wide as a satellite, in units of its scatter
+        on pixels that are as bright.
     """
     inside = ~_near_edge(flat.shape, streaks)
     points, free = np.zeros(flat.shape, bool), flat
-    for _ in range(ROUNDS):  # they are neighbours too: what is wide stands out without its middle
+    for _ in range(LOOKS):  # they are neighbours too: what is wide stands out without its middle
         sides = _both_sides(free, streaks, FAR)
         excess = ndimage.gaussian_filter(flat - sides.most, POINT)
         excess -= np.median(excess)
@@ -196,15 +197,24 @@ def follow_streaks(
     return np.where(seen.bright, mapped + _both_sides(left, streaks, NEAR).expected, mapped)
 
 
-def rms_of(left: np.ndarray, mapped: np.ndarray) -> np.ndarray:
-    """Return the noise of a residual, (H, W), with what is left over of streaks as bright.
+def rms_of(left: np.ndarray, mapped: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
+    """Return the noise of a residual, with what is left over of streaks as bright: shape (H, W).
 
     Parameters
     ----------
     left, mapped : array, shape (H, W)
         Residual and map in units of the frame's noise.
+    hidden : bool array, shape (H, W), optional
+        What is no noise, but satellites, stars, trails, missing pixels.
     """
-    return scatter(left, ndimage.maximum_filter(mapped, RIMS), tails=True)
+    light = ndimage.maximum_filter(mapped, RIMS)
+    bright = light > BRIGHT
+    measured = bright if hidden is None else bright & ~hidden
+    rms = scatter(left, light)
+    if measured.sum() < FEWEST:
+        return rms
+    reach = np.interp(light, *_widths(left[measured], light[measured], tails=True))
+    return np.where(bright, np.maximum(rms, reach), rms).astype(np.float32)
 
 
 def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
@@ -283,35 +293,37 @@ def _near_edge(shape: tuple[int, ...], streaks: Streaks) -> np.ndarray:
     return np.asarray(row_edge | (np.minimum(columns, shape[1] - 1 - columns) < reach[1]))
 
 
-def scatter(values: np.ndarray, brightness: np.ndarray, *, tails: bool = False) -> np.ndarray:
+def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
     """Return the robust standard deviation of values on pixels as bright, shape (H, W).
 
     It grows with the light: photon noise, and what interpolation between pixels leaves. It is
     measured in ranges of brightness, narrower where there are fewer pixels, and interpolated.
+    """
+    curve = _widths(values.ravel(), brightness.ravel(), tails=False)
+    return np.interp(brightness, *curve).astype(np.float32)
 
-    Parameters
-    ----------
-    values, brightness : array, shape (H, W)
-    tails : bool
-        Of a Gaussian that reaches as far as the values do, 1 % of them set aside, if that is more.
+
+def _widths(values: np.ndarray, brightness: np.ndarray, *, tails: bool) -> tuple[Any, Any]:
+    """Return brightness, rising, and the standard deviation there, both (N,), of pixels (M,).
+
+    `tails`: of a Gaussian that reaches as far as the values, 1 % set aside, if that is more.
     """
     shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
     edges = np.quantile(brightness, shares)
-    places = np.searchsorted(edges, brightness.ravel(), "right")
+    places = np.searchsorted(edges, brightness, "right")
     order = np.argsort(places, kind="stable")
     bounds = np.searchsorted(places[order], np.arange(1, len(edges) + 2))
+
+    def width(part: np.ndarray) -> float:
+        median, far = np.quantile(np.abs(part), (0.5, 0.99))
+        return float(max(1.4826 * median, far / 2.5758 if tails else 0))
+
     centres, widths = [], []
     for low, high in itertools.pairwise(bounds):
         chosen = order[low:high]
         if len(chosen) >= 10:
-            centres.append(np.median(brightness.ravel()[chosen]))
-            widths.append(_width(values.ravel()[chosen], tails))
+            centres.append(np.median(brightness[chosen]))
+            widths.append(width(values[chosen]))
     if not centres:  # a tiny frame
-        centres, widths = [0.0], [_width(values, tails)]
-    growing = np.maximum.accumulate(np.maximum(widths, 1e-6))
-    return np.interp(brightness, centres, growing).astype(np.float32)
-
-
-def _width(values: np.ndarray, tails: bool) -> float:
-    median, far = np.quantile(np.abs(values), (0.5, 0.99))
-    return float(max(1.4826 * median, far / 2.5758 if tails else 0))
+        centres, widths = [0.0], [width(values)]
+    return np.array(centres), np.maximum.accumulate(np.maximum(widths, 1e-6))

@@ -38,7 +38,7 @@ class NoiseMap:
     map : AstroImage
         Streaks, banding, sky: the mean of all runs, on streaks with what neighbours tell.
     deviation : AstroImage
-        Standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
+        Sample standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
     rms : AstroImage
         Noise of the residual's pixels, and what is left over of streaks as bright: what to detect
         against (`bgrem.hidden_light.rms_of`).
@@ -129,18 +129,20 @@ def _map_plane(
     streaks = find_streaks(flat) if config.protect else None
     along = look_along(flat, streaks, config.protect) if streaks and not streaks.short else None
     if not config.protect:
-        seen = flat
+        seen, hidden = flat, np.zeros(flat.shape, bool)
     elif streaks is None:
-        seen = filled(*look_around(flat, config.protect))
+        hidden, sky = look_around(flat, config.protect)
+        seen = filled(hidden, sky)
     elif along:
-        seen = filled(along.points | along.bright, along.light)
+        hidden = along.points
+        seen = filled(hidden | along.bright, along.light)
     else:
         trails, sky = longer_light(flat, streaks)
         seen = filled(trails, sky)
         for _ in range(ROUNDS):
             first = units.flat(one_run(seen))
-            points = compact_light(flat - first, config.protect, POINT_PIXELS)
-            seen = filled(points | trails, np.where(trails, sky, first))
+            hidden = trails | compact_light(flat - first, config.protect, POINT_PIXELS)
+            seen = filled(hidden, np.where(trails, sky, first))
     mean, squares = np.zeros(flat.shape), np.zeros(flat.shape)
     runs = config.runs if added or config.eta else 1  # they would all be the same
     for run in range(runs):
@@ -153,8 +155,8 @@ def _map_plane(
         mapped = follow_streaks(mapped, flat, streaks, along)
     return (
         units.background + units.sigma * mapped,
-        units.unit * np.sqrt(squares / runs),
-        units.sigma * rms_of(flat - mapped, mapped),
+        units.unit * np.sqrt(squares / max(runs - 1, 1)),
+        units.sigma * rms_of(flat - mapped, mapped, hidden | missing),
     )
 
 

@@ -87,7 +87,7 @@ def test_the_deviation_is_that_of_the_runs(frame, tiny_noise_model):
     done = noisemap(frame, runs=2, **settings)
     first = noisemap(frame, runs=1, **settings).map.pixels
     second = 2 * done.map.pixels - first
-    expected = np.std([first, second], axis=0)
+    expected = np.std([first, second], axis=0, ddof=1)
     assert np.allclose(done.deviation.pixels, expected, atol=1e-2)
     assert done.deviation.pixels.max() > 0
 
