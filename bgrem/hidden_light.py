@@ -208,13 +208,14 @@ def rms_of(left: np.ndarray, mapped: np.ndarray, hidden: np.ndarray | None = Non
         What is no noise, but satellites, stars, trails, missing pixels.
     """
     light = ndimage.maximum_filter(mapped, RIMS)
+    free = np.ones(left.shape, bool) if hidden is None or hidden.all() else ~hidden
+    rms = np.interp(light, *_widths(left[free], light[free], fewest=FEWEST))
     bright = light > BRIGHT
-    measured = bright if hidden is None else bright & ~hidden
-    rms = scatter(left, light)
-    if measured.sum() < FEWEST:
-        return rms
-    reach = np.interp(light, *_widths(left[measured], light[measured], tails=True))
-    return np.where(bright, np.maximum(rms, reach), rms).astype(np.float32)
+    known = bright & free
+    if known.sum() >= FEWEST:
+        reach = np.interp(light, *_widths(left[known], light[known], fewest=FEWEST, tails=True))
+        rms = np.where(bright, np.maximum(rms, reach), rms)
+    return rms.astype(np.float32)
 
 
 def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
@@ -299,14 +300,17 @@ def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
     It grows with the light: photon noise, and what interpolation between pixels leaves. It is
     measured in ranges of brightness, narrower where there are fewer pixels, and interpolated.
     """
-    curve = _widths(values.ravel(), brightness.ravel(), tails=False)
+    curve = _widths(values.ravel(), brightness.ravel())
     return np.interp(brightness, *curve).astype(np.float32)
 
 
-def _widths(values: np.ndarray, brightness: np.ndarray, *, tails: bool) -> tuple[Any, Any]:
+def _widths(
+    values: np.ndarray, brightness: np.ndarray, *, fewest: int = 10, tails: bool = False
+) -> tuple[Any, Any]:
     """Return brightness, rising, and the standard deviation there, both (N,), of pixels (M,).
 
-    `tails`: of a Gaussian that reaches as far as the values, 1 % set aside, if that is more.
+    `fewest`: pixels to measure one on. `tails`: of a Gaussian that reaches as far as the values,
+    1 % of them set aside, if that is more.
     """
     shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
     edges = np.quantile(brightness, shares)
@@ -321,7 +325,7 @@ def _widths(values: np.ndarray, brightness: np.ndarray, *, tails: bool) -> tuple
     centres, widths = [], []
     for low, high in itertools.pairwise(bounds):
         chosen = order[low:high]
-        if len(chosen) >= 10:
+        if len(chosen) >= fewest:
             centres.append(np.median(brightness[chosen]))
             widths.append(width(values[chosen]))
     if not centres:  # a tiny frame

@@ -198,4 +198,5 @@ def test_the_command_writes_residual_map_deviation_and_rms(tmp_path, frame, tiny
     assert np.allclose(parts["result"] + parts["map"], frame, atol=1e-3)
     assert np.median(parts["rms"]) == pytest.approx(parts["result"].std(), rel=0.3)
     assert (out / "frame_residualParams.json").exists()
-    assert main(["reproduce", str(out / "frame_map.fits"), "--input", str(path)]) == 0
+    for word in ("map", "rms"):
+        assert main(["reproduce", str(out / f"frame_{word}.fits"), "--input", str(path)]) == 0
