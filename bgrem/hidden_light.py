@@ -22,7 +22,8 @@ BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
 AGREE = 2.0  # noise; where both sides differ by more, a streak ends
 AROUND, MOST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
 LONGER, THIN, WINGS = 1.3, 0.1, 3  # lengths of streaks; variance across to along; px around
-RIMS, FEWEST = 5, 100  # px: a streak's rim is as uncertain as its middle; pixels to measure on
+RIMS = 5  # px; a streak's rim is as uncertain as its middle
+FEWEST, ENOUGH = 100, 2_000_000  # pixels to measure noise on
 ROWS, MARGIN, CHUNK = 512, 24, 100_000  # px at once: a frame's neighbours would fill the memory
 
 
@@ -312,6 +313,9 @@ def _widths(
     `fewest`: pixels to measure one on. `tails`: of a Gaussian that reaches as far as the values,
     1 % of them set aside, if that is more.
     """
+    if len(values) > ENOUGH:
+        some = np.random.default_rng(0).integers(len(values), size=ENOUGH)
+        values, brightness = values[some], brightness[some]
     shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
     edges = np.quantile(brightness, shares)
     places = np.searchsorted(edges, brightness, "right")

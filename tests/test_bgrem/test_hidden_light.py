@@ -135,7 +135,9 @@ def test_a_map_that_misses_a_part_of_the_streaks_gets_it():
     assert np.array_equal(found[faint], (0.8 * light)[faint])
 
 
-def test_scatter_grows_with_the_light():
+@pytest.mark.parametrize("enough", [90_000, 2_000_000])
+def test_scatter_grows_with_the_light(monkeypatch, enough):
+    monkeypatch.setattr(hidden_light, "ENOUGH", enough)
     rng = np.random.default_rng(0)
     brightness = np.tile(np.linspace(0, 100, 400), (300, 1))
     values = rng.standard_normal(brightness.shape) * np.sqrt(1 + brightness / 10)
