@@ -180,9 +180,11 @@ def significance(pixels: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     flat = filtered - local.back()
     inner, outer = (side**2 * ndimage.uniform_filter(flat**2, side) for side in RING)
     ring = (outer - inner) / (RING[1] ** 2 - RING[0] ** 2)
-    noise = sep.Background(np.ascontiguousarray(pixels, float), bw=SKY, bh=SKY).rms()
-    sky = sep.Background(np.ascontiguousarray(mapped, float), bw=SKY, bh=SKY).back()
-    rms = noise * rms_of((pixels - np.median(pixels)) / noise, (mapped - sky) / noise)
+    left, streaks = (
+        sep.Background(np.ascontiguousarray(one, float), bw=SKY, bh=SKY) for one in (pixels, mapped)
+    )
+    noise = left.rms()
+    rms = noise * rms_of((pixels - left.back()) / noise, (mapped - streaks.back()) / noise)
     white = 1 / (2 * np.sqrt(np.pi) * FILTER)  # of the noise is left by the filter
     largest = np.maximum(np.maximum(ring, local.rms() ** 2), (white * rms) ** 2)
     return flat / np.sqrt(np.maximum(largest, 1e-18))
