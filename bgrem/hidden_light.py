@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from bgrem.streaks import FAINTEST, SMOOTH, Streaks, smooth_sky
+from bgrem.streaks import FAINTEST, SMOOTH, Streaks, second_moments, smooth_sky
 
 NEAR = (3, 6)  # px along the streaks; points do not reach that far, seeing bends no streak so soon
 FAR = (4, 12)  # px; to find points and trails by
@@ -72,17 +72,8 @@ def longer_light(flat: np.ndarray, streaks: Streaks) -> tuple[np.ndarray, np.nda
     """
     sky = smooth_sky(flat)
     light = ndimage.gaussian_filter(flat - sky, SMOOTH) > FAINTEST
-    labels, number = ndimage.label(light, np.ones((3, 3)))
-    y, x = np.nonzero(labels)
-    label = labels[y, x]
-    pixels = np.maximum(np.bincount(label, minlength=number + 1), 1)
-
-    def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        mean_a, mean_b = (np.bincount(label, one, number + 1) / pixels for one in (a, b))
-        deviations = (a - mean_a[label]) * (b - mean_b[label])
-        return np.bincount(label, deviations, number + 1) / pixels
-
-    xx, yy, xy = covariance(x, x), covariance(y, y), covariance(x, y)
+    labels, _ = ndimage.label(light, np.ones((3, 3)))
+    xx, yy, xy = second_moments(labels, np.ones(labels.shape))
     half, root = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     longest = np.sqrt(12 * (half + root))  # of a line with this variance
     narrow = half - root < THIN * (half + root)

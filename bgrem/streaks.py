@@ -54,7 +54,7 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     Streaks or None
         None: there are none, but round stars, or single trails.
     """
-    light = _light(flat)
+    light, labels = _light(flat)
     power = np.abs(np.fft.rfft2(light - light.mean())) ** 2
     shifts = np.arange(-REACH, REACH + 1)  # negative ones are at the end
     shifts = np.clip(shifts, *((1 - min(light.shape)) // 2, min(light.shape) // 2))
@@ -72,7 +72,11 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     length, width = _length(profile(angle)), _length(profile(angle + np.pi / 2))
     by_chance = profile(angle)[0] <= CHANCE * found.std()
     near = along(angles, np.array([NEARBY]))
-    if by_chance or near.max() < ROUNDEST * near.mean() or not _most_lie_along(light, angle):
+    if (
+        by_chance
+        or near.max() < ROUNDEST * near.mean()
+        or not _most_lie_along(light, labels, angle)
+    ):
         return None
     if length < max(SHORTEST, NARROWEST * width):
         return Streaks(float(angle), length, short=True)
@@ -83,35 +87,54 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     return Streaks(float(angle % np.pi), _length(profile(angle)))
 
 
-def _light(flat: np.ndarray) -> np.ndarray:
-    """Return the compressed light of a frame, (H, W): neither a bright star nor a trail decides."""
+def _light(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the compressed light of a frame, and the labels of its objects, both (H, W).
+
+    No object has more than `LARGEST` of the light's power: no bright star and no trail decides.
+    """
     smooth = ndimage.gaussian_filter(flat.astype(np.float32), SMOOTH) - smooth_sky(flat)
     light = np.arcsinh(np.maximum(smooth - FAINTEST, 0))
     labels, number = ndimage.label(light > 0, np.ones((3, 3)))
     powers = np.bincount(labels.ravel(), np.square(light).ravel(), minlength=number + 1)
     weights = np.sqrt(np.minimum(LARGEST * powers.sum() / np.maximum(powers, 1e-9), 1))
-    return (light * weights[labels]).astype(np.float32)
+    return (light * weights[labels]).astype(np.float32), labels
 
 
-def _most_lie_along(light: np.ndarray, angle: float) -> bool:
+def _most_lie_along(light: np.ndarray, labels: np.ndarray, angle: float) -> bool:
     """Return whether many objects are drawn out in one direction: stars, not trails among stars."""
-    labels, number = ndimage.label(light > 0, np.ones((3, 3)))
-    y, x = np.nonzero(labels)
-    label, weight = labels[y, x], light[y, x]
-    total = np.maximum(np.bincount(label, weight, number + 1), 1e-9)
-
-    def centred(place: np.ndarray) -> np.ndarray:
-        return place - (np.bincount(label, weight * place, number + 1) / total)[label]
-
-    u = centred(x * np.cos(angle) + y * np.sin(angle))
-    v = centred(y * np.cos(angle) - x * np.sin(angle))
-    along, across, both = (
-        np.bincount(label, weight * part, number + 1) / total for part in (u * u, v * v, u * v)
-    )
-    large = np.bincount(label, minlength=number + 1) >= SMALLEST
+    along, across, both = second_moments(labels, light, angle)
+    large = np.bincount(labels.ravel()) >= SMALLEST
+    large[0] = False
     parallel = np.abs(2 * both) < np.tan(2 * PARALLEL) * (along - across)
     drawn_out = (large & parallel & (along > ELONGATED * across)).sum()
     return bool(drawn_out >= max(FEWEST, SHARE * large.sum()))
+
+
+def second_moments(
+    labels: np.ndarray, weights: np.ndarray, angle: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return variances along and across an angle and the covariance of objects, px^2: each (N,).
+
+    Parameters
+    ----------
+    labels : array of int, shape (H, W)
+        0 is no object; its moments are 0.
+    weights : array, shape (H, W)
+        Of the pixels, not negative.
+    angle : float, optional
+        Radians from x towards y.
+    """
+    y, x = np.nonzero(labels)
+    label, weight = labels[y, x], weights[y, x]
+    number = int(labels.max()) + 1
+    total = np.maximum(np.bincount(label, weight, number), 1e-9)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(label, weight * values, number) / total
+
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    u, v = u - mean(u)[label], v - mean(v)[label]
+    return mean(u * u), mean(v * v), mean(u * v)
 
 
 def _length(correlation: np.ndarray) -> float:
