@@ -111,7 +111,7 @@ def map_tiles(
     function : callable
         Takes and returns (B, rows, columns, 1), float32.
     batch_size : int
-        Tiles at once.
+        Tiles at once; never more than there are.
     progress : callable, optional
         Called with the number of tiles that are done.
 
@@ -120,6 +120,7 @@ def map_tiles(
     array, shape (H, W), float32
     """
     sides = plan.sides
+    batch_size = min(batch_size, len(plan.starts()))  # a small frame costs no more than it needs
     total = np.zeros(plan.shape, np.float32)
     weight = np.zeros(plan.shape, np.float32)
     for starts in plan.batches(batch_size):

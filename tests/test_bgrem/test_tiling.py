@@ -53,6 +53,18 @@ def test_all_batches_have_one_shape():
     assert shapes == {(4, 128, 128, 1)}
 
 
+def test_a_frame_of_one_tile_is_computed_once():
+    sizes = []
+
+    def look(batch):
+        sizes.append(len(batch))
+        return batch
+
+    image = np.zeros((100, 100), np.float32)
+    map_tiles(image, TilePlan(image.shape, 128, 32), look, batch_size=8)
+    assert sizes == [1]
+
+
 @pytest.mark.parametrize(("tile", "overlap"), [(100, 10), (64, 56), (0, 0), (64, -1)])
 def test_tiles_that_do_not_work_are_refused(tile, overlap):
     with pytest.raises(ValueError, match="Received"):
