@@ -207,5 +207,6 @@ def _mesh(flat: np.ndarray, mask: np.ndarray, mesh: int) -> tuple[np.ndarray, np
 
     side = max(SMALLEST_MESH, min(mesh, min(flat.shape) // 2))
     data = np.ascontiguousarray(flat, np.float64)
+    mask = np.ascontiguousarray(mask)  # of a turned view it is column by column
     grid = sep.Background(data, mask=mask, bw=side, bh=side, fw=FILTER, fh=FILTER)
     return grid.back(), grid.rms()
