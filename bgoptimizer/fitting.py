@@ -1,9 +1,9 @@
 """`fit_background`: one image in, its background model out; the whole flow on one screen."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bgoptimizer.cells import automatic_factor, block_reduce, cell_noise, median_bias
 from bgoptimizer.config import BackgroundConfig
@@ -58,7 +58,8 @@ def fit_background(
             "--uncertainty."
         )
     fit = _fit_original if config.objective == "original" else _fit_robust
-    with _one_blas_thread():
+    # The matrices are small: further threads of BLAS only wait, and take CPU time while they do.
+    with threadpool_limits(1, user_api="blas"):
         if not bayer:
             return fit(image.pixels, weights, config, image)
         parts = []
@@ -72,15 +73,6 @@ def fit_background(
         planes=tuple(part.planes[0] for part in parts),
         notes=("Bayer mosaic: each of the four colours has its own background",),
     )
-
-
-def _one_blas_thread() -> AbstractContextManager:
-    """Keep BLAS to one thread where threadpoolctl can: its threads only wait on small matrices."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return nullcontext()
-    return threadpool_limits(1, user_api="blas")
 
 
 def prepare_mask(mask: np.ndarray | None, image: AstroImage) -> np.ndarray | None:
