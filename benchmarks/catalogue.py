@@ -25,8 +25,9 @@ from detection import SHAPE, draw_fields, field_parser  # noqa: E402
 from real import FRAMES, MATCH, found_sources, negated_noise  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
-from bgrem import detect, metrics  # noqa: E402
+from bgrem.frame import detect, sextractor_run  # noqa: E402
 from bgrem.simulate.optical import PointSpread, SimulatedField  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
 
 FIRST_SEED = 78_000
 KINDS = ("survey", "crowded", "galaxies")
@@ -74,7 +75,7 @@ def sextractor(pixels: np.ndarray, fwhm: float, gain: float) -> tuple[np.ndarray
     options = {"DETECT_THRESH": "1.5", "GAIN": f"{gain:g}", "PHOT_APERTURES": f"{APERTURE:g}"}
     filled = np.nan_to_num(pixels, nan=float(np.nanmedian(pixels)))
     with tempfile.TemporaryDirectory() as folder:
-        table = detect.run_sextractor(
+        table = sextractor_run.run_sextractor(
             Path(folder), [filled], names, options, kernel=detect.DEFAULT_KERNEL
         )
     x, y, aperture, kron = (table[n.split("(")[0]].astype(float).ravel() for n in names)
@@ -216,7 +217,7 @@ def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[di
     """Return a row for each method on a real frame and its negated noise."""
     from astropy.table import Table
 
-    from bgrem.domain import measure_frame
+    from bgrem.frame.domain import measure_frame
     from common.io import read_image
 
     frame = FRAMES[name]
@@ -257,13 +258,16 @@ def print_real(rows: list[dict[str, Any]], *, title: bool) -> None:
 def all_methods(model: str) -> dict[str, Method]:
     """Return the methods that this machine can run; what is missing is said."""
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import load_for
+    from bgrem.inference.run import load_for
 
     denoising = DenoiseConfig(model=model)
     loaded = load_for(denoising)
     methods: dict[str, Method] = {"ours, sep": ours("sep", denoising, loaded)}
-    if detect.find_sextractor() is None:
-        print(f"SExtractor is missing, its rows too: {detect.INSTALL_SEXTRACTOR}", file=sys.stderr)
+    if sextractor_run.find_sextractor() is None:
+        print(
+            f"SExtractor is missing, its rows too: {sextractor_run.INSTALL_SEXTRACTOR}",
+            file=sys.stderr,
+        )
     else:
         methods["ours, SExtractor"] = ours("sextractor", denoising, loaded)
         methods["SExtractor alone"] = sextractor

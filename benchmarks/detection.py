@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from bgrem import detect, metrics  # noqa: E402
+from bgrem.frame import detect, sextractor_run  # noqa: E402
 from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
 
 FIRST_SEED = 70_000  # training draws from 1,000,000 up
 SHAPE = (1024, 1024)
@@ -82,10 +83,10 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
         middle = float(np.median(noise))
         kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
         found["SExtractor default"] = sweep(
-            lambda t: detect.detect_with_sextractor(pixels, t * kept)
+            lambda t: sextractor_run.detect_with_sextractor(pixels, t * kept)
         )
         found["ours, SExtractor"] = sweep(
-            lambda t: detect.detect_with_sextractor(
+            lambda t: sextractor_run.detect_with_sextractor(
                 result, t * middle, relative=False, background=False, **detect.DENOISED
             ), SWEEP_DENOISED,
         )  # fmt: skip
@@ -165,7 +166,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all curves and the table")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import denoise, load_for
+    from bgrem.denoising.flow import denoise
+    from bgrem.inference.run import load_for
 
     settings = {"model": args.model} | ({"steps": args.steps} if args.steps else {})
     config = DenoiseConfig(**settings)
@@ -175,9 +177,12 @@ def main() -> None:
         done = denoise(pixels, config, model=model)
         return done.result.pixels[..., 0], done.sigma[..., 0]
 
-    sextractor = not args.no_sextractor and detect.find_sextractor() is not None
+    sextractor = not args.no_sextractor and sextractor_run.find_sextractor() is not None
     if not sextractor and not args.no_sextractor:
-        print(f"SExtractor is missing, its rows too: {detect.INSTALL_SEXTRACTOR}", file=sys.stderr)
+        print(
+            f"SExtractor is missing, its rows too: {sextractor_run.INSTALL_SEXTRACTOR}",
+            file=sys.stderr,
+        )
     results: dict[str, list[dict[str, Any]]] = {}
     for kind in args.kinds.split(","):
         for seed, field in draw_fields(args, kind, SHAPE):

@@ -54,10 +54,10 @@ from exposures import (  # noqa: E402
 )
 from scipy.spatial import cKDTree  # noqa: E402
 
-from bgrem import metrics  # noqa: E402
-from bgrem.checks.truth import HISTOGRAM  # noqa: E402
 from bgrem.config import EnhanceConfig  # noqa: E402
 from bgrem.simulate.hubble import KINDS, HubbleField, simulate_hubble_field  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
+from bgrem.validation.checks.truth import HISTOGRAM  # noqa: E402
 
 FIRST_SEED = 76_000  # training draws from 1,000,000 up; choices are made on 60,000 to 60,499
 SIDE, QUICK_SIDE = 768, 512

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from bgrem import detect, metrics
 from bgrem.config import EnhanceConfig
+from bgrem.enhancing.anscombe import stabilise, unstabilise
+from bgrem.frame import detect, sextractor_run
 from bgrem.simulate.hubble import (
     DARK_CURRENT,
     READ_NOISE,
@@ -21,7 +22,7 @@ from bgrem.simulate.hubble import (
     long_exposure,
     short_exposure,
 )
-from bgrem.stabilise import stabilise, unstabilise
+from bgrem.validation import metrics
 
 MATCH = 2.0  # px; largest distance of two detections of one source
 SMOOTHING = 0.8  # h of the non-local means, in units of the noise
@@ -127,8 +128,8 @@ def keep_noise(pair: Pair, clean: np.ndarray, noise: float) -> np.ndarray:
 
 def our_denoiser(config: EnhanceConfig) -> Denoiser:
     """Return `bgrem enhance` without any noise kept."""
-    from bgrem.denoising import load_for
-    from bgrem.enhancing import enhance
+    from bgrem.enhancing.flow import enhance
+    from bgrem.inference.run import load_for
 
     model = load_for(config, "enhance")
 
@@ -230,7 +231,7 @@ def find_sources(
     }  # fmt: skip
     kernel = detect.DEFAULT_KERNEL if settings.filter else None
     with tempfile.TemporaryDirectory() as folder:
-        table = detect.run_sextractor(Path(folder), [image], names, options, kernel=kernel)
+        table = sextractor_run.run_sextractor(Path(folder), [image], names, options, kernel=kernel)
     x, y, flux, error, background = (table[n.split("(")[0]].astype(float).ravel() for n in names)
     return {"x": x - 1, "y": y - 1, "flux": flux, "error": error, "background": background}
 

@@ -21,10 +21,11 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from bgrem import detect, metrics  # noqa: E402
-from bgrem.counts import counts_statistics  # noqa: E402
-from bgrem.detect import Detections  # noqa: E402
+from bgrem.frame import detect, sextractor_run  # noqa: E402
+from bgrem.frame.counts import counts_statistics  # noqa: E402
+from bgrem.frame.detect import Detections  # noqa: E402
 from bgrem.simulate.gamma import GammaPatch, king_profile, simulate_patch  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
 
 FIRST_SEED = 80_000  # training draws from 1,000,000 up
 SHAPE = (64, 64)
@@ -107,7 +108,7 @@ def find_with_sextractor(patches: list[GammaPatch]) -> Find:
     """Return SExtractor as it is, with its own background, patch by patch."""
 
     def find(threshold: float) -> Detections:
-        found = [detect.detect_with_sextractor(one.observed, threshold) for one in patches]
+        found = [sextractor_run.detect_with_sextractor(one.observed, threshold) for one in patches]
         x = [one.x + (SHAPE[1] + GAP) * k for k, one in enumerate(found)]
         y, flux = ([getattr(one, name) for one in found] for name in ("y", "flux"))
         return Detections(*(np.concatenate(part) for part in (x, y, flux)))
@@ -143,7 +144,7 @@ def ours(
     found = {"ours, sep": find_with_sep(parts, detect.DEFAULT_KERNEL)}
     if sextractor:
         pixels = mosaic([result / np.median(noise) for result, noise in parts])
-        found["ours, SExtractor"] = lambda t: detect.detect_with_sextractor(
+        found["ours, SExtractor"] = lambda t: sextractor_run.detect_with_sextractor(
             pixels, t, relative=False, background=False
         )
     return found
@@ -268,7 +269,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all tables")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import denoise, load_for
+    from bgrem.denoising.flow import denoise
+    from bgrem.inference.run import load_for
 
     config = DenoiseConfig(model=args.model, precision=args.precision)
     model = load_for(config)
@@ -277,9 +279,12 @@ def main() -> None:
         done = denoise(pixels, config, model=model, steps=steps, clip=clip)
         return done.result.pixels[..., 0], done.sigma[..., 0]
 
-    sextractor = not args.no_sextractor and detect.find_sextractor() is not None
+    sextractor = not args.no_sextractor and sextractor_run.find_sextractor() is not None
     if not sextractor and not args.no_sextractor:
-        print(f"SExtractor is missing, its rows too: {detect.INSTALL_SEXTRACTOR}", file=sys.stderr)
+        print(
+            f"SExtractor is missing, its rows too: {sextractor_run.INSTALL_SEXTRACTOR}",
+            file=sys.stderr,
+        )
     tables: dict[str, list[dict[str, Any]]] = {}
 
     def add(title: str, rows: list[dict[str, Any]]) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import sep
 from scipy import ndimage
 
-from bgrem.hidden_light import rms_of
+from bgrem.noise_mapping.residual_noise import rms_of
 from bgrem.simulate import staring
-from bgrem.simulate.staring import StaringFrame, add_satellites, draw_noise, simulate_staring_frame
+from bgrem.simulate.staring import StaringFrame, draw_noise, simulate_staring_frame
+from bgrem.simulate.trails import add_satellites
 
 APART = 22  # px between satellites: their boxes do not hold each other's light
 EDGE = 20  # px at the border without satellites
@@ -171,9 +172,8 @@ def significance(pixels: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     """Return the matched filter of point sources over its noise, given the map that was taken off.
 
     The noise is the largest of a mesh's robust noise, the rms of a ring around, and the noise where
-    the map is as bright, as `bgrem noisemap` gives it (`bgrem.hidden_light.rms_of`); here for all
-    maps. Without the last two what is left of bright streaks, be it photon noise alone, is every
-    alarm.
+    the map is as bright, as `bgrem noisemap` gives it (`rms_of`); here for all maps. Without the
+    last two what is left of bright streaks, be it photon noise alone, is every alarm.
     """
     filtered = ndimage.gaussian_filter(pixels.astype(float), FILTER)
     local = sep.Background(filtered, bw=MESH, bh=MESH)

@@ -26,9 +26,10 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
-from bgrem import detect, metrics  # noqa: E402
-from bgrem.examination import Planes, own_noise  # noqa: E402
-from bgrem.normalise import whole_image_statistics  # noqa: E402
+from bgrem.frame import detect  # noqa: E402
+from bgrem.frame.background import whole_image_statistics  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
+from bgrem.validation.frames import Planes, own_noise  # noqa: E402
 from common.io import read_image  # noqa: E402
 
 FALSE_PER_MEGAPIXEL = (2, 10, 50)
@@ -160,8 +161,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write before and after")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import denoise, load_for
-    from bgrem.pictures import before_after
+    from bgrem.denoising.flow import denoise
+    from bgrem.denoising.pictures import before_after
+    from bgrem.inference.run import load_for
 
     config = DenoiseConfig(model=args.model)
     model = load_for(config)

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from bgoptimizer.cells import automatic_factor, block_reduce, cell_noise, median_bias
+from bgoptimizer.cells import automatic_factor, cell_noise, median_bias
 from bgoptimizer.config import BackgroundConfig
-from bgoptimizer.mask import ObjectMap, recognise_objects, robust_fit
 from bgoptimizer.model import BackgroundModel, SurfacePlane
-from bgoptimizer.smoothing import Grid, choose_priors
+from bgoptimizer.robust.mask import ObjectMap, recognise_objects, robust_fit
+from bgoptimizer.robust.smoothing import Grid, choose_priors
+from common.blocks import block_reduce
 from common.image import AstroImage, is_bayer
 
 POINTS_PER_HEIGHT = 14  # a glow of σ = 0.09 heights is followed, a nebula's texture is not
@@ -245,7 +246,7 @@ def fit_average(
 
 
 def _fit_original(pixels, weights, config, image) -> BackgroundModel:
-    from bgoptimizer.descent import fit_by_descent
+    from bgoptimizer.original.descent import fit_by_descent
     from bgoptimizer.surface import evaluate_spline, grid_positions
     from common.stretch import MtfStretch
 

@@ -11,7 +11,7 @@ from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.surface import evaluate_spline
 
 if TYPE_CHECKING:
-    from bgoptimizer.spline import SplineSurface
+    from bgoptimizer.original.spline import SplineSurface
 
 ROW_BLOCK = 256
 # knots of the separable cubic per frame height: error below 1e-6 of the surface's range
@@ -161,7 +161,7 @@ class BackgroundModel:
 
     def keras_layer(self) -> "SplineSurface":
         """Return the (first) plane as a Keras layer with these control points and weights."""
-        from bgoptimizer.spline import SplineSurface
+        from bgoptimizer.original.spline import SplineSurface
 
         plane = self.planes[0]
         layer = SplineSurface(plane.control_points, self.shape[-1], plane.order)

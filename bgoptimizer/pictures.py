@@ -10,7 +10,7 @@ from bgoptimizer.model import BackgroundModel, enlarge_cells
 from common.atomic import atomic_write
 from common.image import AstroImage
 from common.pictures import PANEL, caption, display, save_picture, shrink, write_side_by_side
-from common.stretch import auto_stf
+from common.screen import auto_stf
 
 OBJECT_COLOUR = np.array([230, 90, 40], float)
 

@@ -4,8 +4,8 @@ import numpy as np
 from scipy import ndimage
 
 from bgoptimizer.config import BackgroundConfig
-from bgoptimizer.mask import GROW_MODEL, GROW_NOISE, ObjectMap, robust_fit
-from bgoptimizer.smoothing import Grid
+from bgoptimizer.robust.mask import GROW_MODEL, GROW_NOISE, ObjectMap, robust_fit
+from bgoptimizer.robust.smoothing import Grid
 
 WING_LENGTH = 0.08  # heights of the frame over which undetected outskirts fade
 EXTENDED = 0.1  # half-width in heights from which an object has such outskirts in full

@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bgrem import __version__
-from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig, SimulateConfig
+from bgrem.config import (
+    PRESET_NAMES,
+    DenoiseConfig,
+    EnhanceConfig,
+    NoiseMapConfig,
+    SimulateConfig,
+)
 from common import cli
 
 TOOL = "bgrem"
@@ -46,7 +52,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _input_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what decides on the pixels that are read: `bgrem.commands.INPUT_FLAGS`."""
+    """Add what decides on the pixels that are read: `bgrem.commands.base.INPUT_FLAGS`."""
     add = parser.add_argument
     add("-i", "--hdu", help="HDU number or EXTNAME (FITS), image number (XISF)")
     add("--channels", type=_numbers, metavar="0,1,2", help="planes of an image with others too")
@@ -84,7 +90,7 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _denoise(args: argparse.Namespace) -> int:
-    from bgrem.commands import denoise_files
+    from bgrem.commands.base import denoise_files
 
     return denoise_files(args)
 
@@ -95,7 +101,7 @@ def _enhance_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _enhance(args: argparse.Namespace) -> int:
-    from bgrem.system_commands import enhance_files
+    from bgrem.commands.systems import enhance_files
 
     return enhance_files(args)
 
@@ -113,7 +119,7 @@ def _noisemap_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _noisemap(args: argparse.Namespace) -> int:
-    from bgrem.system_commands import noisemap_files
+    from bgrem.commands.systems import noisemap_files
 
     return noisemap_files(args)
 
@@ -128,7 +134,7 @@ def _calibrate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from bgrem.calibration_command import calibrate_model
+    from bgrem.commands.calibrate import calibrate_model
 
     return calibrate_model(args)
 
@@ -142,7 +148,7 @@ def _reproduce_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from bgrem.reproduce import reproduce_file
+    from bgrem.commands.reproduce import reproduce_file
 
     return reproduce_file(args)
 
@@ -153,7 +159,7 @@ def _restore_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(args: argparse.Namespace) -> int:
-    from bgrem.commands import restore_file
+    from bgrem.commands.base import restore_file
 
     return restore_file(args)
 
@@ -174,15 +180,13 @@ def _validate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    from bgrem.validate_command import validate_file
+    from bgrem.commands.validate import validate_file
 
     return validate_file(args)
 
 
 def _simulate_flags(parser: argparse.ArgumentParser) -> None:
-    from bgrem.simulate.presets import PRESETS
-
-    parser.add_argument("preset", metavar="PRESET", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("preset", metavar="PRESET", help=f"one of {', '.join(PRESET_NAMES)}")
     parser.add_argument("-o", "--output", type=Path, default=Path("."), help="folder")
     parser.add_argument("--number", type=int, default=1, help="of fields; their seeds count up")
     parser.add_argument("--compare", type=Path, metavar="FITS",
@@ -193,7 +197,7 @@ def _simulate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    from bgrem.commands import simulate_files
+    from bgrem.commands.base import simulate_files
 
     return simulate_files(args)
 
@@ -210,7 +214,7 @@ def _train_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from bgrem.commands import train_model
+    from bgrem.commands.base import train_model
 
     return train_model(args)
 
@@ -220,7 +224,7 @@ def _models_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _models(args: argparse.Namespace) -> int:
-    from bgrem.commands import show_models
+    from bgrem.commands.base import show_models
 
     return show_models(args)
 
@@ -245,7 +249,7 @@ def _catalog_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _catalog(args: argparse.Namespace) -> int:
-    from bgrem.catalog_command import catalog_files
+    from bgrem.commands.catalog import catalog_files
 
     return catalog_files(args)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bgrem.simulate.presets import PRESETS
-
 CONFIGS = Path(__file__).with_name("configs")
 TASKS = ("denoise", "enhance", "noisemap")
+# the instruments of `bgrem.simulate.presets.PRESETS`
+PRESET_NAMES = ("meerlicht", "decam", "ztf", "wfc3-uvis", "amateur-cmos")
 LOSSES = ("l1", "l2", "huber")
 SCHEDULES = ("cosine", "epoch", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -31,7 +31,7 @@ def _refuse_not_finite(config: Any, *names: str) -> None:
 class SimulateConfig:
     """What one simulated field looks like; None means as the instrument's preset says."""
 
-    preset: str = field(default="meerlicht", metadata={"flags": ()})  # PRESETS; no flag
+    preset: str = field(default="meerlicht", metadata={"flags": ()})  # PRESET_NAMES; no flag
     shape: tuple[int, ...] | None = _option(None, "rows,columns; default: the detector's")
     seed: int = _option(0, "the same seed gives the same pixels")
     fwhm: float | None = _option(None, "of point sources", unit="px")
@@ -47,8 +47,8 @@ class SimulateConfig:
     artefacts: bool = _option(False, "cosmic rays, hot pixels and banding of the instrument")
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ValueError(f"{self.preset}: no such preset. Known are {', '.join(PRESETS)}.")
+        if self.preset not in PRESET_NAMES:
+            raise ValueError(f"{self.preset}: no such preset. Known are {', '.join(PRESET_NAMES)}.")
         if self.shape is not None and (len(self.shape) != 2 or min(self.shape) < 16):
             raise ValueError(f"shape must be rows,columns of 16 or more. Received: {self.shape}")
         for name, least, most in _FIELD_RANGES:
@@ -71,9 +71,9 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        The command that the model is for; a row of `bgrem.training.DATA`.
+        The command that the model is for; a row of `bgrem.training.run.DATA`.
     network : str
-        A row of `bgrem.networks.NETWORKS`.
+        A row of `bgrem.networks.attention_unet.NETWORKS`.
     simulation : str
         "any" (the whole optical domain), "gamma" (counts maps), or an instrument's preset; the
         tasks enhance and noisemap have one simulation each.

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bgrem import cli, detect, metrics
+from bgrem import cli
+from bgrem.frame import detect
+from bgrem.validation import metrics
 from common.io import read_image
 
 SEED = 2024

@@ -9,7 +9,7 @@ from bgrem import cli
 from common.image import AstroImage
 from common.io import read_image, write_image
 from common.pictures import write_side_by_side
-from common.stretch import auto_stf
+from common.screen import auto_stf
 
 SEED = 2024
 RATIO = 2
@@ -53,7 +53,8 @@ def noisemap_demo(folder: Path, side: int) -> int:
     Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits and
     noisemap.png.
     """
-    from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_frame
+    from bgrem.simulate.staring import draw_noise, simulate_staring_frame
+    from bgrem.simulate.trails import add_satellites
 
     frames = (simulate_staring_frame(seed, (side, side)) for seed in itertools.count(SEED))
     frame = next(one for one in frames if LENGTHS[0] < one.length < LENGTHS[1])

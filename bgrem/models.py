@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.schedule import CosineSchedule
+from bgrem.networks.schedule import CosineSchedule
 from common.atomic import atomic_write
 
 WEIGHTS = Path(__file__).with_name("weights")
@@ -114,7 +114,7 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
     """
     import keras
 
-    from bgrem.networks import NETWORKS
+    from bgrem.networks.attention_unet import NETWORKS
 
     folder, description = find_model(name), read_description(name)
     try:

@@ -21,10 +21,10 @@ from collections.abc import Iterable
 import numpy as np
 from astropy.io import fits
 
-from common.fits_cards import to_ascii
+from common.fits.cards import to_ascii
 from common.image import AstroImage
-from common.xisf_io import XisfCarrier, keyword_text, read_keywords, read_property
-from common.xisf_splice import Keyword
+from common.xisf.io import XisfCarrier, keyword_text, read_keywords, read_property
+from common.xisf.splice import Keyword
 
 # What describes the stored array and not the image; each writer states it anew.
 _STRUCTURE = re.compile(

@@ -169,14 +169,14 @@ def _solid_border(zero: np.ndarray) -> np.ndarray:
 
 
 def _read_fits(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
-    from common.fits_io import read_fits
+    from common.fits.io import read_fits
 
     return read_fits(path, hdu=hdu, channels=channels, verify=verify)
 
 
 def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
     from common.convert import to_fits
-    from common.fits_io import FitsCarrier, write_fits
+    from common.fits.io import FitsCarrier, write_fits
 
     if image.carrier is None or isinstance(image.carrier, FitsCarrier):
         write_fits(path, image, compress=compress)
@@ -187,7 +187,7 @@ def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
 
 
 def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
-    from common.xisf_io import read_xisf
+    from common.xisf.io import read_xisf
 
     image = 0 if hdu is None else int(hdu) if str(hdu).isdigit() else hdu
     return read_xisf(path, image=image, channels=channels)
@@ -195,8 +195,8 @@ def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bo
 
 def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
     from common.convert import to_xisf
-    from common.fits_io import FitsCarrier
-    from common.xisf_io import write_xisf
+    from common.fits.io import FitsCarrier
+    from common.xisf.io import write_xisf
 
     keywords: list[tuple[str, str, str]] = []
     if isinstance(image.carrier, FitsCarrier):

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from common.atomic import atomic_write
-from common.stretch import Stf, apply_stf
+from common.screen import Stf, apply_stf
 
 PANEL = 900  # longest side of a panel in pixels
 CAPTION = 24

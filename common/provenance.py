@@ -91,7 +91,7 @@ def tool_of(path: str | os.PathLike[str]) -> str | None:
     path = Path(path)
     try:
         if path.suffix.lower() == ".xisf":
-            from common.xisf_blocks import parse_header, read_header
+            from common.xisf.blocks import parse_header, read_header
 
             with path.open("rb") as file:
                 root = parse_header(read_header(file, str(path)), str(path))
@@ -154,7 +154,7 @@ def datasum(pixels: "np.ndarray") -> int:
     """
     import numpy as np
 
-    from common.fits_cards import ones_sum
+    from common.fits.cards import ones_sum
 
     pixels = np.asarray(pixels)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import fft, signal
 
-from bgrem.simulate.optical import STAMP, SUBPIXEL, WIDE_STAMP, add_stamp
+from bgrem.frame.stamps import add_stamp
+from bgrem.simulate.optical import STAMP, SUBPIXEL, WIDE_STAMP
 from bgrem.simulate.presets import PRESETS
 
 WFC3 = PRESETS["wfc3-uvis"]

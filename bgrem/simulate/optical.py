@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.config import SimulateConfig
+from bgrem.frame.stamps import add_stamp
 from bgrem.simulate.detector import expose
 from bgrem.simulate.presets import PRESETS, Instrument
 
@@ -244,17 +245,6 @@ def _render(catalogue: dict[str, np.ndarray], psf: PointSpread, shape) -> np.nda
         )
         add_stamp(canvas, row - size // 2, column - size // 2, image.array)
     return canvas
-
-
-def add_stamp(canvas: np.ndarray, row: int, column: int, stamp: np.ndarray) -> None:
-    """Add the part of a stamp that lies on the canvas."""
-    height, width = stamp.shape
-    top, left = max(row, 0), max(column, 0)
-    bottom, right = min(row + height, canvas.shape[0]), min(column + width, canvas.shape[1])
-    if top < bottom and left < right:
-        canvas[top:bottom, left:right] += stamp[
-            top - row : bottom - row, left - column : right - column
-        ]
 
 
 def draw_sky(config: SimulateConfig, sky: float, shape, rng) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgrem import __version__
+from bgrem.frame.truth import COLUMNS
 from common.atomic import atomic_write
 from common.provenance import history_lines
 
@@ -26,18 +27,6 @@ TOOL = (
     ("BGVERS", __version__, "its version"),
 )
 CENTRE = (150.0, 2.0)  # degrees; the fields lie nowhere: any place away from the poles does
-# FITS name, column of the catalogue, format, unit
-COLUMNS = (
-    ("X_IMAGE", "x", "D", "pixel"),
-    ("Y_IMAGE", "y", "D", "pixel"),
-    ("FLUX_TRUE", "flux", "D", "adu"),
-    ("SNR_TRUE", "snr", "E", ""),
-    ("KIND", "kind", "9A", ""),
-    ("HALF_LIGHT_RADIUS", "half_light_radius", "E", "pixel"),
-    ("SERSIC", "sersic", "E", ""),
-    ("AXIS_RATIO", "axis_ratio", "E", ""),
-    ("THETA_IMAGE", "angle", "E", "deg"),
-)
 
 
 def write_field(

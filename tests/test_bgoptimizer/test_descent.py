@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from bgoptimizer import descent, objective
-from bgoptimizer.descent import fit_by_descent, starting_values
+from bgoptimizer.original import descent, objective
+from bgoptimizer.original.descent import fit_by_descent, starting_values
 from bgoptimizer.surface import grid_positions, place_random
 
 
@@ -137,7 +137,7 @@ def test_the_fit_stops_early_on_a_plateau(cells):
 def test_adam_equals_the_optimizer_of_keras(cells):
     import keras
 
-    from bgoptimizer.spline import SplineSurface
+    from bgoptimizer.original.spline import SplineSurface
 
     start = fit_by_descent(cells, epochs=1)  # the best of one epoch is the start
     result = fit_by_descent(cells, epochs=20)

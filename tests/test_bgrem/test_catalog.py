@@ -7,17 +7,20 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from bgrem import CatalogConfig, Denoised, catalog, detect
-from bgrem.catalog_columns import COLUMNS
-from bgrem.cataloguing import ENGINES
-from bgrem.exposure import find_exposure
-from bgrem.light import BETA, Frame, SharedLight, number_anew
+from bgrem import CatalogConfig, Denoised, catalog
+from bgrem.cataloguing.blends import BETA, SharedLight
+from bgrem.cataloguing.columns import COLUMNS
+from bgrem.cataloguing.flow import ENGINES
+from bgrem.frame import detect, sextractor_run
+from bgrem.frame.exposure import find_exposure
+from bgrem.frame.sources import Frame, number_anew
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import magnitude_zero_point
 from common.image import AstroImage
 
 NEEDS_SEXTRACTOR = pytest.mark.skipif(
-    detect.find_sextractor() is None, reason=f"SExtractor: {detect.INSTALL_SEXTRACTOR}"
+    sextractor_run.find_sextractor() is None,
+    reason=f"SExtractor: {sextractor_run.INSTALL_SEXTRACTOR}",
 )
 SIGMA = 7.0  # ADU; of the MeerLICHT preset's sky
 
@@ -240,7 +243,7 @@ def test_both_engines_measure_the_same(field, perfect, found):
 
 
 def test_a_missing_sextractor_is_said_with_the_way_to_get_it(field, perfect, monkeypatch):
-    monkeypatch.setattr(detect, "find_sextractor", lambda: None)
+    monkeypatch.setattr(sextractor_run, "find_sextractor", lambda: None)
     with pytest.raises(FileNotFoundError, match="apt install"):
         catalog(field.observed, done=perfect, engine="sextractor")
 
@@ -288,7 +291,7 @@ def test_sextractor_giving_up_on_blends_is_said():
     rng = np.random.default_rng(0)
     crowd = 3 + 8 * ndimage.gaussian_filter(rng.normal(size=(640, 640)), 1.2)
     with pytest.warns(UserWarning, match="deblending overflows"):
-        detect.detect_with_sextractor(
+        sextractor_run.detect_with_sextractor(
             crowd, 0.5, relative=False, background=False, **detect.DENOISED
         )
 

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from bgrem.catalog_files import FORMATS
+from bgrem.cataloguing.files import FORMATS
 from bgrem.cli import main
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import write_field

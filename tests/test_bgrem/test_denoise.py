@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from bgrem.config import DenoiseConfig
-from bgrem.denoising import denoise, fill_missing, residual_of, restore_pixels
+from bgrem.denoising.flow import denoise
+from bgrem.denoising.residual import residual_of, restore_pixels
+from bgrem.inference.run import fill_missing
 from bgrem.models import load_model
 from common.image import AstroImage
 
@@ -115,7 +117,7 @@ def test_pixels_under_the_minimum_are_lifted(starfield, tiny):
 
 
 def test_when_memory_runs_out_batches_then_tiles_get_smaller(starfield, tiny, monkeypatch):
-    from bgrem import denoising as module
+    from bgrem.inference import run as module
 
     seen = []
 

@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.enhancing import enhance
-from bgrem.exposure import electrons_of
+from bgrem.enhancing.flow import enhance
+from bgrem.frame.exposure import electrons_of
 from bgrem.models import Model
 from common.image import AstroImage
 from common.io import read_image
@@ -41,7 +41,7 @@ def electrons():
 @pytest.fixture(scope="module")
 def tiny_exposure_model(tmp_path_factory):
     from bgrem.models import named_weights, save_model
-    from bgrem.networks import exposure_unet, initialise
+    from bgrem.networks.attention_unet import exposure_unet, initialise
 
     network = exposure_unet((4, 6), 8)
     initialise(network, 5)

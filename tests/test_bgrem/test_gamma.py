@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bgrem.config import TrainConfig
-from bgrem.counts import LOWEST, counts_statistics, simulated_counts_field
+from bgrem.frame.counts import LOWEST, counts_statistics
 from bgrem.simulate.gamma import GammaPatch, king_profile, simulate_patch
+from bgrem.training.denoise import simulated_counts_field
 
 SHAPE = (48, 64)
 
@@ -108,7 +109,8 @@ def test_a_training_field_adds_up_to_the_observed_counts():
 
 
 def test_the_config_trains_on_simulated_counts(tmp_path):
-    from bgrem import training, training_data
+    from bgrem.training import denoise as training_data
+    from bgrem.training import run as training
 
     config = TrainConfig.read("gamma")
     assert (config.network, config.tile) == ("gamma", 64)
@@ -122,7 +124,7 @@ def test_the_config_trains_on_simulated_counts(tmp_path):
 
 
 def test_the_packaged_model_denoises_maps_larger_than_its_tile():
-    from bgrem.denoising import denoise
+    from bgrem.denoising.flow import denoise
     from bgrem.models import load_model
 
     model = load_model("gamma")

@@ -4,22 +4,14 @@ import numpy as np
 import pytest
 from streaked import SHAPE, streaked, trail
 
-from bgrem import hidden_light
-from bgrem.hidden_light import (
-    NEAR,
-    compact_light,
-    follow_streaks,
-    longer_light,
-    look_along,
-    look_around,
-    rms_of,
-    scatter,
-    stand_out,
-)
 from bgrem.models import Model
-from bgrem.noise_mapping import noisemap
+from bgrem.noise_mapping import neighbours, residual_noise
+from bgrem.noise_mapping.flow import noisemap
+from bgrem.noise_mapping.hiding import compact_light, longer_light, look_around, stand_out
+from bgrem.noise_mapping.neighbours import NEAR, follow_streaks, look_along
+from bgrem.noise_mapping.residual_noise import rms_of, scatter
+from bgrem.noise_mapping.streaks import Streaks
 from bgrem.simulate.trails import add_satellites, draw_trails
-from bgrem.streaks import Streaks
 
 
 def test_tiny_frames_are_measured_too():
@@ -31,8 +23,8 @@ def test_tiny_frames_are_measured_too():
 def test_blocks_of_rows_leave_no_seam(monkeypatch):
     frame, _ = streaked(1.2, 60)
     whole = look_along(frame, Streaks(1.2, 60.0), 3.0)
-    monkeypatch.setattr(hidden_light, "ROWS", 32)
-    monkeypatch.setattr(hidden_light, "CHUNK", 50)
+    monkeypatch.setattr(neighbours, "ROWS", 32)
+    monkeypatch.setattr(neighbours, "CHUNK", 50)
     parts = look_along(frame, Streaks(1.2, 60.0), 3.0)
     assert np.array_equal(parts.points, whole.points)
     assert np.abs(parts.light - whole.light).max() < 1e-3
@@ -137,7 +129,7 @@ def test_a_map_that_misses_a_part_of_the_streaks_gets_it():
 
 @pytest.mark.parametrize("enough", [90_000, 2_000_000])
 def test_scatter_grows_with_the_light(monkeypatch, enough):
-    monkeypatch.setattr(hidden_light, "ENOUGH", enough)
+    monkeypatch.setattr(residual_noise, "ENOUGH", enough)
     rng = np.random.default_rng(0)
     brightness = np.tile(np.linspace(0, 100, 400), (300, 1))
     values = rng.standard_normal(brightness.shape) * np.sqrt(1 + brightness / 10)
@@ -214,7 +206,7 @@ def test_among_short_streaks_trails_stay_out_of_a_map_of_everything(monkeypatch)
     frame, _ = streaked(0.3, 8, number=60)
     put = trail(1.2, 35, 8)
     short = Streaks(0.3, 9.0, short=True)
-    monkeypatch.setattr("bgrem.noise_mapping.find_streaks", lambda _: short)
+    monkeypatch.setattr("bgrem.noise_mapping.flow.find_streaks", lambda _: short)
     model = Model("all", Everything(), {"task": "noisemap", "scaling": "noise"})
     maps = [noisemap(500 + 12 * one, model=model, runs=1, depth=100).map.pixels[..., 0]
             for one in (frame, frame + put)]  # fmt: skip

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from bgrem import detect, metrics
-from bgrem.detect import Detections
+from bgrem.frame import detect, sextractor_run
+from bgrem.frame.detect import Detections
+from bgrem.validation import metrics
 
 
 def found(*places):
@@ -123,17 +124,18 @@ def test_the_matched_filter_is_in_units_of_signal_to_noise(stars):
 
 
 @pytest.mark.skipif(
-    detect.find_sextractor() is None, reason=f"SExtractor: {detect.INSTALL_SEXTRACTOR}"
+    sextractor_run.find_sextractor() is None,
+    reason=f"SExtractor: {sextractor_run.INSTALL_SEXTRACTOR}",
 )
 def test_sextractor_finds_the_same_stars(stars):
     pixels, x, y, _ = stars
-    found = detect.detect_with_sextractor(pixels + 100, 2.0)
+    found = sextractor_run.detect_with_sextractor(pixels + 100, 2.0)
     assert nearest(found, x, y).max() < 0.5
-    absolute = detect.detect_with_sextractor(pixels, 2.0, relative=False, background=False)
+    absolute = sextractor_run.detect_with_sextractor(pixels, 2.0, relative=False, background=False)
     assert len(absolute) == 9
 
 
 def test_a_missing_sextractor_is_said_with_the_way_to_get_it(monkeypatch):
-    monkeypatch.setattr(detect, "find_sextractor", lambda: None)
+    monkeypatch.setattr(sextractor_run, "find_sextractor", lambda: None)
     with pytest.raises(FileNotFoundError, match="apt install"):
-        detect.detect_with_sextractor(np.zeros((8, 8)), 1.0)
+        sextractor_run.detect_with_sextractor(np.zeros((8, 8)), 1.0)

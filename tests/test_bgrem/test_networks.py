@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from bgrem.layers import (
+from bgrem.models import named_weights
+from bgrem.networks.attention_unet import NETWORKS, attention_unet, exposure_unet, initialise
+from bgrem.networks.layers import (
     FREQUENCIES,
     AsinhCompression,
     JoinConstant,
@@ -18,9 +20,7 @@ from bgrem.layers import (
     SpatialAttention,
     SymmetricPadding,
 )
-from bgrem.models import named_weights
-from bgrem.networks import NETWORKS, attention_unet, exposure_unet, initialise
-from bgrem.residual_unet import residual_unet
+from bgrem.networks.residual_unet import residual_unet
 
 
 def predict(network, noisy, variance=0.5):

@@ -5,11 +5,11 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.diffusion import ddim_step
-from bgrem.frame_data import OWN_NOISE
 from bgrem.models import Model
-from bgrem.noise_mapping import noisemap
-from bgrem.schedule import LinearSchedule
+from bgrem.networks.diffusion import ddim_step
+from bgrem.networks.schedule import LinearSchedule
+from bgrem.noise_mapping.flow import noisemap
+from bgrem.noise_mapping.units import OWN_NOISE
 
 
 class Oracle:
@@ -162,8 +162,8 @@ def test_points_of_light_are_kept_out_of_the_map_of_a_network_that_would_take_ha
 @pytest.fixture(scope="module")
 def tiny_noise_folder(tmp_path_factory):
     from bgrem.models import named_weights, save_model
-    from bgrem.networks import initialise
-    from bgrem.residual_unet import residual_unet
+    from bgrem.networks.attention_unet import initialise
+    from bgrem.networks.residual_unet import residual_unet
 
     network = residual_unet((8, 8))
     initialise(network, 5)

@@ -11,11 +11,20 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
+from bgrem.commands.reproduce import REPLAYS, Record, parse_config, read_record
 from bgrem.config import DenoiseConfig
-from bgrem.denoise_outputs import PARTS
-from bgrem.denoising import denoise, load_for
-from bgrem.quality import CAPPED, FILLED, MISSING, OUTSIDE, REACH, SATURATED, quality_plane
-from bgrem.reproduce import REPLAYS, Record, parse_config, read_record
+from bgrem.denoising.flow import denoise
+from bgrem.denoising.outputs import PARTS
+from bgrem.denoising.quality import (
+    CAPPED,
+    FILLED,
+    MISSING,
+    OUTSIDE,
+    REACH,
+    SATURATED,
+    quality_plane,
+)
+from bgrem.inference.run import load_for
 from common.image import AstroImage
 from common.io import write_image
 from common.provenance import history_lines, parse_history

@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
+from bgrem.commands.reproduce import parse_config, read_record
 from bgrem.config import CatalogConfig
-from bgrem.reproduce import parse_config, read_record
 from bgrem.simulate.optical import simulate_field
 
 QUICK = ["-s", "1", "--tile", "64", "--overlap", "16"]

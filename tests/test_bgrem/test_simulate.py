@@ -11,13 +11,13 @@ from scipy import ndimage
 
 from bgrem.cli import main
 from bgrem.config import SimulateConfig
-from bgrem.simulate.compare import compare_noise
-from bgrem.simulate.match import match_field
-from bgrem.simulate.measure import (
+from bgrem.frame.sources import mask_sources
+from bgrem.simulate.compare.compare import compare_noise
+from bgrem.simulate.compare.match import match_field
+from bgrem.simulate.compare.measure import (
     count_slope,
     lag_correlation,
     line_pattern,
-    mask_sources,
     measure_frame,
     power_spectrum,
 )

@@ -7,12 +7,8 @@ import pytest
 from scipy import ndimage, special, stats
 
 from bgrem.simulate import staring
-from bgrem.simulate.staring import (
-    add_satellites,
-    add_trail,
-    draw_noise,
-    simulate_staring_frame,
-)
+from bgrem.simulate.staring import draw_noise, simulate_staring_frame
+from bgrem.simulate.trails import add_satellites, add_trail
 
 SHAPE = (96, 128)
 SMALL = (24, 16)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bgrem import Denoised, catalog, denoise, detect
-from bgrem.light import Frame
+from bgrem import Denoised, catalog, denoise
+from bgrem.cataloguing.threshold import WHITE, find_threshold
+from bgrem.frame import sextractor_run
+from bgrem.frame.sources import Frame
 from bgrem.models import load_model
 from bgrem.simulate.optical import simulate_field
-from bgrem.threshold import WHITE, find_threshold
 from common.image import AstroImage
 
 SIGMA = 7.0  # ADU
@@ -77,8 +78,8 @@ def test_a_frame_without_empty_sky_keeps_one_sigma_and_says_so():
 
 @pytest.mark.parametrize("engine", ["sep", "sextractor"])
 def test_the_catalogue_uses_the_threshold_and_says_it(engine):
-    if engine == "sextractor" and detect.find_sextractor() is None:
-        pytest.skip(f"SExtractor: {detect.INSTALL_SEXTRACTOR}")
+    if engine == "sextractor" and sextractor_run.find_sextractor() is None:
+        pytest.skip(f"SExtractor: {sextractor_run.INSTALL_SEXTRACTOR}")
     y, x = np.mgrid[:512, :512]
     star = np.exp(-((x % 64 - 32) ** 2 + (y % 64 - 32) ** 2) / 8.0)
     clean = 1.3 * SIGMA * star  # above one sigma, below the threshold of this noise

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bgrem.tiling import TilePlan, fade, map_tiles
+from bgrem.inference.tiling import TilePlan, fade, map_tiles
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from astropy.io import fits
 
 from bgrem.config import CONFIGS, TrainConfig
 from bgrem.models import load_model
-from bgrem.schedule import CosineSchedule
-from bgrem.training import train
-from bgrem.training_data import TileBatches, TrainingField, load_fields, random_conditions
-from bgrem.training_pairs import read_pair
+from bgrem.networks.schedule import CosineSchedule
+from bgrem.simulate.conditions import random_conditions
+from bgrem.training.denoise import TileBatches, TrainingField, load_fields
+from bgrem.training.pairs import read_pair
+from bgrem.training.run import train
 
 QUICK = TrainConfig(
     tile=32, batch_size=4, epochs=2, steps_per_epoch=3, validation_steps=1, fields=2,
@@ -104,7 +105,7 @@ def test_fine_tuning_starts_from_a_model(finished, tmp_path):
 def test_the_loss_falls():
     import keras
 
-    from bgrem.networks import attention_unet, initialise
+    from bgrem.networks.attention_unet import attention_unet, initialise
 
     network = attention_unet((8, 8), 8)
     initialise(network, 0)

@@ -7,19 +7,26 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.calibration import (
+from bgrem.cli import main
+from bgrem.config import DenoiseConfig
+from bgrem.denoising.flow import denoise
+from bgrem.denoising.twin import other_noise
+from bgrem.denoising.uncertainty import (
     LEVELS,
+    Calibration,
+    denoised_uncertainty,
+    describe_surroundings,
+    design,
+)
+from bgrem.inference.run import load_for
+from bgrem.models import list_models
+from bgrem.training.calibration import (
     Sample,
     calibrate,
     coverage_table,
     fit_calibration,
     saturated_truth,
 )
-from bgrem.cli import main
-from bgrem.config import DenoiseConfig
-from bgrem.denoising import denoise, load_for, other_noise
-from bgrem.models import list_models
-from bgrem.uncertainty import Calibration, denoised_uncertainty, describe_surroundings, design
 
 QUICK = ["-s", "1", "--tile", "64", "--overlap", "16"]
 
@@ -262,8 +269,8 @@ def test_optical_holds_on_a_new_field():
     from bgrem.simulate.optical import simulate_field
 
     config = DenoiseConfig()
+    from bgrem.denoising.uncertainty import load_calibration
     from bgrem.models import read_description
-    from bgrem.uncertainty import load_calibration
 
     calibration = load_calibration(config, read_description("optical"))
     field = simulate_field(shape=(320, 320), seed=63_002, preset="meerlicht", stars=2000.0)

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.checks.result import CheckResult, Measure, new_figure
 from bgrem.cli import main
+from bgrem.commands.validate import PARAMETERS
 from bgrem.config import ValidateConfig
-from bgrem.domain import FrameProperties
-from bgrem.examination import read_truth
-from bgrem.report import FIGURES, PAGE, check_report_folder, report_names, write_report
+from bgrem.frame.domain import FrameProperties
+from bgrem.frame.truth import read_truth
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import write_field
-from bgrem.validate_command import PARAMETERS
-from bgrem.validation import Validation
+from bgrem.validation.checks.result import CheckResult, Measure, new_figure
+from bgrem.validation.flow import Validation
+from bgrem.validation.report import FIGURES, PAGE, check_report_folder, report_names, write_report
 
 
 @pytest.fixture(scope="module")

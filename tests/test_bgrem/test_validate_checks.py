@@ -5,32 +5,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bgrem import metrics
-from bgrem.checks.detection import _against_snr, _half, _noise_only, _purity
-from bgrem.checks.fluxes import check_fluxes
-from bgrem.checks.halos import check_halos
-from bgrem.checks.noise import (
-    RADII,
-    autocorrelation,
-    check_noise,
-    empty_apertures,
-)
-from bgrem.checks.pixels import radial_spectrum
-from bgrem.checks.result import DEFAULT, OURS
-from bgrem.checks.sweeps import Sweep, default_finder, denoised_finder, make_method
 from bgrem.config import ValidateConfig
-from bgrem.examination import (
+from bgrem.frame.sources import mask_sources
+from bgrem.frame.stars import PointSpread
+from bgrem.validation import metrics
+from bgrem.validation.checks.detection import _against_snr, _half, _noise_only, _purity
+from bgrem.validation.checks.fluxes import check_fluxes
+from bgrem.validation.checks.halos import check_halos
+from bgrem.validation.checks.noise import RADII, autocorrelation, check_noise, empty_apertures
+from bgrem.validation.checks.pixels import radial_spectrum
+from bgrem.validation.checks.result import DEFAULT, OURS
+from bgrem.validation.checks.sweeps import Sweep, default_finder, denoised_finder, make_method
+from bgrem.validation.flow import _fill
+from bgrem.validation.frames import (
     Examination,
     Planes,
     filter_inflation,
     own_noise,
     surrogate_noise,
 )
-from bgrem.injection import APART, EDGE, Halo, inject_sources, with_photon_noise
-from bgrem.point_spread import PointSpread
-from bgrem.report import shown
-from bgrem.simulate.measure import mask_sources
-from bgrem.validation import _fill
+from bgrem.validation.injection import APART, EDGE, Halo, inject_sources, with_photon_noise
+from bgrem.validation.report import shown
 
 SPREAD = PointSpread(3.2, 3.0)
 SIGMA = 5.0

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bgrem import metrics
-from bgrem.checks.detection import TRUE_EDGES, _half, _ratios, _shares
-from bgrem.checks.halos import KEPT, _kept_up_to
-from bgrem.checks.result import DEFAULT, MATCHED, OURS, TUNED, Measure, at_least, at_most
-from bgrem.report import shown
+from bgrem.validation import metrics
+from bgrem.validation.checks.detection import TRUE_EDGES, _half, _ratios, _shares
+from bgrem.validation.checks.halos import KEPT, _kept_up_to
+from bgrem.validation.checks.result import DEFAULT, MATCHED, OURS, TUNED, Measure, at_least, at_most
+from bgrem.validation.report import shown
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from bgrem import detect, metrics
 from bgrem.config import DenoiseConfig
-from bgrem.denoising import denoise, load_for
+from bgrem.denoising.flow import denoise
+from bgrem.frame import detect
+from bgrem.inference.run import load_for
 from bgrem.simulate.optical import simulate_field
+from bgrem.validation import metrics
 
 
 @pytest.fixture(scope="module")

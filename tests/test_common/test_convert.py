@@ -17,7 +17,7 @@ from common.convert import (
     xisf_keywords_from_fits,
 )
 from common.image import AstroImage
-from common.xisf_io import read_xisf, write_xisf
+from common.xisf.io import read_xisf, write_xisf
 
 H, W = 6, 5
 STAR = (1, 3)  # row and column, as stored in the FITS

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from common.atomic import atomic_write
+from common.atomic import atomic_write, check_writable
 from common.image import AstroImage
-from common.io import FORMATS, check_writable, mark_missing, read_image, split_suffix, write_image
+from common.io import FORMATS, mark_missing, read_image, split_suffix, write_image
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from common.stretch import MtfStretch, Stf, apply_stf, auto_stf, inverse_mtf, mtf
+from common.screen import Stf, apply_stf, auto_stf
+from common.stretch import MtfStretch, inverse_mtf, mtf
 
 
 @pytest.fixture

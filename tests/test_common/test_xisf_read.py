@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from xisf_files import CODECS, build, picture, save, shuffle
 
-from common.xisf_blocks import SAMPLES
-from common.xisf_io import read_keywords, read_property
+from common.xisf.blocks import SAMPLES
+from common.xisf.io import read_keywords, read_property
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

@@ -15,10 +15,10 @@ from xisf_files import (
     written,
 )
 
-from common import xisf_io
 from common.image import AstroImage
-from common.xisf_blocks import SAMPLES, parse_header
-from common.xisf_io import read_keywords, read_property, read_xisf
+from common.xisf import io as xisf_io
+from common.xisf.blocks import SAMPLES, parse_header
+from common.xisf.io import read_keywords, read_property, read_xisf
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
 

@@ -1,0 +1,207 @@
+"""Which cells are sky: objects are recognised from the image alone, without knowing the truth.
+
+A background is smooth at every scale, an object is not: cells whose small-scale structure exceeds
+the noise seed the object map (textured nebulae, filaments, cores of galaxies, clusters). Then the
+map grows: a surface fitted without a guard ring around it predicts the ring, and cells that lie
+above the prediction by more than its own uncertainty belong to the object's faint outskirts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bgoptimizer.robust.smoothing import Grid, Prior, Surface, choose_priors
+
+TEXTURE_SEED, TEXTURE_EDGE = 6.0, 3.0  # small-scale variance in units of the noise's
+TEXTURE_SCALES = (0.7, 1.4, 2.5)  # cells
+TEXTURE_CLIP = 12.0  # bright stars must not spread
+RING = 0.06  # guard ring in heights of the frame
+GROW_NOISE, GROW_MODEL = 2.0, 3.0  # σ of the smoothed cells, σ of the prediction
+ROUNDS = 25
+COMPACT = 4.0  # σ above the surrounding 7x7 cells: a star
+FLOOR_DEPTH = -8.0  # σ of a cell: what was cut off must lie clearly below
+TOO_MUCH = 0.85  # a map that covers more has lost the sky
+
+
+@dataclass(frozen=True)
+class ObjectMap:
+    """What a fit may use of one channel.
+
+    Attributes
+    ----------
+    sky : float array, shape (h, w)
+        Weight of each cell before objects are taken out: 0 for stars and missing cells.
+    objects : bool array, shape (h, w)
+        Extended objects.
+    floor : bool array, shape (h, w)
+        Cells cut off at zero: the background is at most there.
+    rounds : list of (objects, surface)
+        The map and the surface after each round of growth, for pictures.
+    """
+
+    sky: np.ndarray
+    objects: np.ndarray
+    floor: np.ndarray
+    rounds: list
+
+
+def _smooth(values: np.ndarray, use: np.ndarray, scale: float) -> np.ndarray:
+    """Gaussian mean over the used cells only."""
+    total = ndimage.gaussian_filter(use.astype(float), scale, mode="constant")
+    mean = ndimage.gaussian_filter(np.where(use, values, 0), scale, mode="constant")
+    return mean / np.maximum(total, 1e-3)
+
+
+def _connected(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
+    """Parts of `weak` that hold a cell of `strong`."""
+    labels, _ = ndimage.label(weak)
+    kept = np.unique(labels[strong & weak])
+    return np.isin(labels, kept[kept > 0])
+
+
+def _texture(cells: np.ndarray, prior: Prior, sky: np.ndarray) -> np.ndarray:
+    """Variance of the small-scale structure around each cell, in units of the noise's."""
+    use = sky > 0
+    residual = cells - prior.fit(cells, sky, 1e-12).values
+    strongest = np.zeros_like(cells)
+    for scale in TEXTURE_SCALES:
+        detail = (_smooth(residual, use, scale) - _smooth(residual, use, 2.5 * scale)) ** 2
+        usual = np.quantile(detail[use], 0.4) / 0.275  # 40 % quantile of χ² with one degree
+        clipped = np.minimum(detail / max(usual, 1e-300), TEXTURE_CLIP)
+        strongest = np.maximum(strongest, _smooth(clipped, use, 2 * scale + 1))
+    return strongest
+
+
+def robust_weights(
+    residual: np.ndarray, weights: np.ndarray, noise: float, bound: np.ndarray | None = None
+) -> np.ndarray:
+    """Reweight cells by their residual: high ones lose weight fast, low ones slowly.
+
+    `bound` marks cells that only bound the surface from above (objects add light): they count
+    where the surface exceeds them.
+    """
+    used = np.abs(residual[weights > 0.5])
+    scale = max(noise, 1.4826 * float(np.median(used))) if used.size else noise
+    z = residual / scale
+    new = weights * np.where(z > 0, 1 / np.maximum(1, (z / 2.5) ** 2), 1 / np.maximum(1, -z / 2.5))
+    if bound is not None:
+        above = np.clip((-z - 0.5) / 2, 0, 1) / np.maximum(1, -z / 2.5)
+        new = new + np.where(bound, above, 0)
+    return new
+
+
+def robust_fit(
+    prior: Prior,
+    cells: np.ndarray,
+    weights: np.ndarray,
+    stiffness: float,
+    noise: float,
+    *,
+    rounds: int = 4,
+    bound: np.ndarray | None = None,
+) -> tuple[Surface, np.ndarray]:
+    """Return the surface and the weights (h, w) of an iteratively reweighted fit."""
+    current = weights
+    for _ in range(rounds):
+        surface = prior.fit(cells, current, stiffness)
+        current = robust_weights(cells - surface.values, weights, noise, bound)
+    return surface, current
+
+
+def _floor(cells: np.ndarray, use: np.ndarray, noise: float) -> np.ndarray:
+    """Cells of a plateau at zero under an otherwise positive image: values cut off there."""
+    level = ndimage.median_filter(cells, 5)
+    plateau = use & (np.abs(level) < noise)
+    plateau = ndimage.binary_dilation(ndimage.binary_opening(plateau, iterations=2), iterations=3)
+    share = plateau.mean()
+    negative = (cells[use] < -5 * noise).mean() if use.any() else 1.0
+    if not 0.005 < share < 0.5 or negative > 1e-3:  # sky-subtracted images lie around zero
+        return np.zeros_like(use)
+    return plateau
+
+
+def recognise_objects(
+    cells: np.ndarray, grid: Grid, noise: float, allowed: np.ndarray | None = None
+) -> ObjectMap:
+    """Return the object map of one channel.
+
+    Parameters
+    ----------
+    cells : float array, shape (h, w)
+        Sky values of the blocks, linear; NaN = missing.
+    grid : Grid
+        The surfaces of this frame.
+    noise : float
+        Standard deviation of a cell.
+    allowed : float array, shape (h, w), optional
+        The user's mask: 1 = use, 0 = never.
+    """
+    present = np.isfinite(cells)
+    filled = np.where(present, cells, np.median(cells[present]))
+    compact = present & (filled - ndimage.median_filter(filled, 7) > COMPACT * noise)
+    sky = (present & ~ndimage.binary_dilation(compact)).astype(float)
+    if allowed is not None:
+        sky = sky * allowed
+    floor = _floor(filled, sky > 0, noise)
+    if floor.any():
+        found = _recognise(filled, grid, noise, present, np.where(floor, 0.0, sky), floor)
+        if _goes_on_below(filled, grid, found, noise):
+            return found
+    return _recognise(filled, grid, noise, present, sky, np.zeros_like(floor))
+
+
+def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
+    """Tell whether the sky beside a plateau at zero predicts values clearly below it there."""
+    weights = found.sky * ~found.objects
+    if weights.mean() < 0.3:  # too little sky to extrapolate from
+        return False
+    name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
+    surface, _ = robust_fit(grid.priors[name], cells, weights, stiffness, noise)
+    return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH * noise)
+
+
+def _recognise(filled, grid, noise, present, sky, floor) -> ObjectMap:
+    """Seeds and their growth, over the sky that is not cut off."""
+    strength = _texture(filled, grid.priors["spline"], sky)
+    seeds = _connected(strength > TEXTURE_SEED, strength > TEXTURE_EDGE) & present & ~floor
+    seeds = ndimage.binary_fill_holes(ndimage.binary_closing(seeds) | seeds)
+    if seeds.mean() > TOO_MUCH:
+        seeds = np.zeros_like(seeds)
+    objects, rounds = _grow(filled, grid, sky, seeds, noise)
+    return ObjectMap(sky, objects & present, floor, rounds)
+
+
+def _grow(cells, grid, sky, objects, noise):
+    """Extend the map over the outskirts that a prediction from further out does not explain."""
+    ring = max(2, round(RING * grid.rows))
+    rounds = []
+    for number in range(ROUNDS):
+        weights = sky * ~objects
+        if weights.mean() < 1 - TOO_MUCH or not objects.any():
+            break
+        if number % 5 == 0:
+            name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
+            prior = grid.priors[name]
+        guard = ndimage.distance_transform_edt(~objects) <= ring
+        if (weights * ~guard).mean() < 0.05:
+            break
+        surface, used = robust_fit(prior, cells, weights * ~guard, stiffness, noise, rounds=3)
+        unsure = prior.deviation(used, stiffness, noise)
+        residual = cells - surface.values
+        rounds.append((objects, surface.values))
+        excess = np.zeros_like(objects)
+        for scale in (1, 2, 4):
+            level = _smooth(residual, sky > 0, scale)
+            outside = np.abs(level[(weights > 0) & ~guard])
+            spread = max(1.4826 * float(np.median(outside)), noise / (2 * np.sqrt(np.pi) * scale))
+            excess |= level > GROW_NOISE * spread + GROW_MODEL * unsure
+        grown = _connected(objects, (excess & guard) | objects)
+        grown = ndimage.binary_fill_holes(ndimage.binary_opening(grown) | objects)
+        added = int((grown & ~objects).sum())
+        if grown.mean() > TOO_MUCH:
+            break
+        objects = grown
+        if added <= max(3, 0.002 * objects.sum()):
+            break
+    return objects, rounds

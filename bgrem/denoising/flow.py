@@ -1,0 +1,181 @@
+"""BGRem on an image: the whole flow on one screen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bgrem.config import DenoiseConfig
+from bgrem.denoising.residual import residual_of
+from bgrem.denoising.twin import other_noise
+from bgrem.frame.background import Statistics, paper_factor, whole_image_statistics
+from bgrem.inference.run import Progress, fill_missing, load_for, predictor, run_tiles
+from bgrem.inference.tiling import TilePlan
+from bgrem.models import Model
+from bgrem.networks.diffusion import denoise_steps
+from common.image import AstroImage
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """What `denoise` gives, all of one shape (H, W, C): image = result + background + residual.
+
+    Attributes
+    ----------
+    result : AstroImage
+        The sources, in the image's units, without background and noise.
+    background : AstroImage
+        The smooth background of the whole image (0 where the published preprocessing is used).
+    residual : AstroImage
+        What was taken off beside it: noise.
+    sigma : array, shape (H, W, C)
+        Standard deviation of the image's noise.
+    capped : bool array, shape (H, W, C)
+        Where the network would have changed more than `max_sigma`: there the input stays, without
+        the background. None without a cap.
+    twin : array, shape (H, W, C)
+        The result's sources with the noise of other pixels, denoised again, if it was asked for.
+    """
+
+    result: AstroImage
+    background: AstroImage
+    residual: AstroImage
+    sigma: np.ndarray
+    capped: np.ndarray | None = None
+    twin: np.ndarray | None = None
+
+
+def denoise(
+    image: AstroImage | np.ndarray,
+    config: DenoiseConfig | None = None,
+    *,
+    model: Model | None = None,
+    progress: Progress | None = None,
+    twin: bool = False,
+    **settings: Any,
+) -> Denoised:
+    """Take background and noise off an image.
+
+    Parameters
+    ----------
+    image : AstroImage or array, shape (H, W) or (H, W, C)
+        Linear pixels in any unit; missing ones are NaN and stay so.
+    config : DenoiseConfig, optional
+        `settings` change its fields: ``denoise(image, steps=3)``.
+    model : Model, optional
+        A loaded model (`bgrem.models.load_model`); default: the one that `config.model` names.
+    progress : callable, optional
+        Called with the number of tiles that are done.
+    twin : bool
+        Denoise the result with other noise, too, as `bgrem.denoising.uncertainty` needs it:
+        twice the time.
+
+    Returns
+    -------
+    Denoised
+        Its result is never below 0 unless `clip` is off, but where `max_sigma` has left the input.
+
+    Raises
+    ------
+    ValueError
+        If no pixel is measured, the image is constant, or there is no such model.
+    """
+    from dataclasses import replace
+
+    config = replace(config or DenoiseConfig(), **settings)
+    if not isinstance(image, AstroImage):
+        image = AstroImage(np.asarray(image))
+    model = model or load_for(config)
+    planes = [
+        _denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
+        for channel in range(image.shape[-1])
+    ]
+    always, optional = ([plane[:3] for plane in planes], [plane[3:] for plane in planes])
+    result, background, sigma = (np.stack(part, -1) for part in zip(*always, strict=True))
+    capped, twins = (
+        None if part[0] is None else np.stack(part, -1) for part in zip(*optional, strict=True)
+    )
+    pixels = image.pixels
+    if config.strength < 1:
+        removed = pixels - result
+        result = pixels - config.strength * removed if config.strength else pixels.copy()
+        background = config.strength * background
+    dtype = pixels.dtype
+    result = np.where(image.missing, np.nan, result).astype(dtype)
+    background = background.astype(dtype)
+    residual = residual_of(pixels, result, background)
+    return Denoised(
+        image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual),
+        sigma, capped, twins,
+    )  # fmt: skip
+
+
+def _denoise_plane(
+    pixels: np.ndarray,
+    name: str,
+    config: DenoiseConfig,
+    model: Model,
+    progress: Progress | None,
+    twin: bool,
+) -> tuple[Any, ...]:
+    """Return sources, smooth background, noise, `capped` and twin of one channel, each (H, W)."""
+    missing = ~np.isfinite(pixels)
+    lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
+    try:
+        statistics = _statistics(lifted, missing, config, model)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    scaled = fill_missing(statistics.forward(lifted), missing, config.seed)
+    tile_median = model.description.get("background") == "tile-median"
+
+    def network_steps(noisy: np.ndarray) -> np.ndarray:
+        if tile_median:
+            noisy = noisy - np.median(noisy, axis=(1, 2, 3), keepdims=True)
+        *_, clean = denoise_steps(noisy, predictor(model), config.steps, model.schedule)
+        return clean
+
+    tiled = _with_tile(config, model, scaled.shape)
+
+    def cleaned(image: np.ndarray) -> np.ndarray:
+        clean = run_tiles(image, tiled, network_steps, progress)
+        return np.maximum(clean, 0) if config.clip else clean
+
+    clean, capped = cleaned(scaled), None
+    second = statistics.inverse(cleaned(clean + other_noise(scaled - clean))) if twin else None
+    if config.max_sigma is not None:
+        capped = (np.abs(scaled - clean) > config.max_sigma) & ~missing
+        clean = np.where(capped, scaled, clean)
+    return statistics.inverse(clean), statistics.background, statistics.sigma, capped, second
+
+
+def _statistics(
+    pixels: np.ndarray, missing: np.ndarray, config: DenoiseConfig, model: Model
+) -> Statistics:
+    """Return what the whole image is scaled by: measured, or the user's factor."""
+    if model.description.get("background") == "tile-median":
+        factor = config.normalisation or paper_factor(pixels)
+        return Statistics(np.zeros(pixels.shape, np.float32),
+                          np.full(pixels.shape, 1 / factor, np.float32))  # fmt: skip
+    if model.description.get("background") == "poisson":
+        from bgrem.frame.counts import counts_statistics
+
+        found = counts_statistics(pixels, missing)
+    else:
+        found = whole_image_statistics(pixels, missing, mesh=config.mesh)
+    if config.normalisation:
+        return Statistics(found.background, np.full_like(found.sigma, 1 / config.normalisation))
+    return found
+
+
+def _with_tile(config: DenoiseConfig, model: Model, shape: tuple[int, ...]) -> DenoiseConfig:
+    """Return the config with the tile of a model of counts: its field is as small as that."""
+    from dataclasses import replace
+
+    tile = int(model.description.get("tile", config.tile))
+    if model.description.get("background") != "poisson" or tile >= config.tile:
+        return config
+    overlap = min(config.overlap, tile // 4)
+    # as many pixels at once as with the config's tile, and none for nothing
+    number = config.batch_size * (config.tile // tile) ** 2
+    number = min(number, len(TilePlan((shape[0], shape[1]), tile, overlap).starts()))
+    return replace(config, tile=tile, overlap=overlap, batch_size=number)

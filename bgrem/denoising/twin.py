@@ -1,0 +1,22 @@
+"""Other noise of the same image, for the uncertainty of a result."""
+
+import numpy as np
+from scipy import ndimage
+
+STRENGTH, MOST = 2.5, 4.0  # px, over which noise is measured; units of the noise
+
+
+def other_noise(removed: np.ndarray) -> np.ndarray:
+    """Return what was taken off elsewhere, made as strong as it is here: (H, W), noise = 1.
+
+    So it has the correlation of the image's own noise, and grows with light as that does; around
+    what is no noise (a cosmic ray) it is strong, too.
+
+    Parameters
+    ----------
+    removed : array, shape (H, W)
+        Image less result, in units of its noise.
+    """
+    strength = np.maximum(np.sqrt(ndimage.gaussian_filter(removed**2, STRENGTH)), 1)
+    elsewhere = np.clip((removed / strength)[::-1, ::-1], -MOST, MOST)
+    return (elsewhere * strength).astype(np.float32)

@@ -1,0 +1,127 @@
+"""Planes of a frame and its sources: segments, their moments, masks of light above the noise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+MASK_SIGMA = 4.0  # of a smoothed frame: above it noise is rare, so that little noise is masked
+MASK_SCALES = (1.5, 5.0)  # px; stars, and the wings of bright ones
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The planes that are measured, each (H, W); missing pixels are 0 in all but `missing`.
+
+    Attributes
+    ----------
+    signal : array
+        The original without its smooth background.
+    denoised : array
+    sigma : array
+        Standard deviation of the background's noise.
+    variance : array
+        The same squared, with the photon noise of the sources where the gain is known.
+    missing : bool array
+    """
+
+    signal: np.ndarray
+    denoised: np.ndarray
+    sigma: np.ndarray
+    variance: np.ndarray
+    missing: np.ndarray
+
+    @classmethod
+    def of(
+        cls, signal: np.ndarray, denoised: np.ndarray, sigma: np.ndarray, gain: float | None
+    ) -> "Frame":
+        """Return the frame of planes in which NaN means missing."""
+        missing = ~(np.isfinite(signal) & np.isfinite(denoised))
+        signal, denoised = (
+            np.where(missing, 0, plane).astype(np.float64) for plane in (signal, denoised)
+        )
+        variance = sigma.astype(np.float64) ** 2
+        if gain is not None:
+            variance = variance + np.maximum(denoised, 0) / gain
+        return cls(signal, denoised, sigma, variance, missing)
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Flux, barycentre (0-based) and ellipse of N segments, each of shape (N,).
+
+    a, b are standard deviations along the axes in pixels, theta is from x towards y in radians.
+    """
+
+    flux: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    theta: np.ndarray
+
+
+def segment_moments(
+    pixels: np.ndarray, segmentation: np.ndarray, number: int, above: np.ndarray | float = -np.inf
+) -> Moments:
+    """Return the moments of pixels (H, W) within each of the segments 1 to N.
+
+    Only pixels brighter than `above`, one value or one for each segment, count. A source of one
+    pixel's width gets that pixel's (1/12, as SExtractor does). Where no light is left, or noise
+    makes a variance negative, a and b are NaN.
+    """
+    place = np.flatnonzero(segmentation)
+    label, value = segmentation.ravel()[place] - 1, pixels.ravel()[place]
+    bright = value > np.broadcast_to(above, number)[label]
+    place, label, value = place[bright], label[bright], value[bright]
+    row, column = np.divmod(place, segmentation.shape[1])
+
+    def total(*factors: np.ndarray) -> np.ndarray:
+        weights = np.prod([value, *factors], axis=0)
+        return np.bincount(label, weights, number)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        flux = total()
+        x, y = total(column) / flux, total(row) / flux
+        dx, dy = column - x[label], row - y[label]
+        x2, y2, xy = total(dx, dx) / flux, total(dy, dy) / flux, total(dx, dy) / flux
+        thin = x2 * y2 - xy**2 < (1 / 12) ** 2
+        x2, y2 = x2 + thin / 12, y2 + thin / 12
+        middle, half = (x2 + y2) / 2, np.hypot((x2 - y2) / 2, xy)
+        usable = (flux > 0) & (middle - half > 0)
+        a, b = (np.sqrt(np.where(usable, middle + s * half, np.nan)) for s in (1, -1))
+    return Moments(flux, x, y, a, b, 0.5 * np.arctan2(2 * xy, x2 - y2))
+
+
+def number_anew(segmentation: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the sources 1 to N have pixels, shape (N,), and the map numbered by those.
+
+    Of blended sources one may have lost all of its pixels to others.
+    """
+    kept = np.bincount(segmentation.ravel(), minlength=number + 1)[1:] > 0
+    numbers = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
+    return kept, numbers[segmentation]
+
+
+def mask_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
+    """Return where sources stand out of the noise, smoothed on two scales, and around them.
+
+    A median filter comes first, so that single bright pixels (artefacts) stay with the noise.
+
+    Parameters
+    ----------
+    residual : array, shape (H, W)
+        Without background; 0 where missing.
+    missing : bool array, shape (H, W), optional
+        Pixels that tell nothing of the noise.
+    """
+    measured = np.s_[:] if missing is None or missing.all() else ~missing
+    calm = ndimage.median_filter(residual, 3)
+    found = np.zeros(residual.shape, bool)
+    for scale in MASK_SCALES:
+        smooth = ndimage.gaussian_filter(calm, scale, mode="nearest")
+        middle = np.median(smooth[measured])
+        spread = 1.4826 * np.median(np.abs(smooth[measured] - middle))
+        bright = smooth - middle > MASK_SIGMA * spread
+        found |= ndimage.binary_dilation(bright, iterations=round(2 * scale))
+    return found

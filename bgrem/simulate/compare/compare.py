@@ -1,0 +1,280 @@
+"""Does simulated noise match real noise? A frame beside a field that was made like it."""
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from bgrem.config import SimulateConfig
+from bgrem.simulate.compare.match import MatchedField, match_field
+from bgrem.simulate.compare.measure import (
+    FrameMeasures,
+    count_slope,
+    lag_correlation,
+    line_pattern,
+    measure_frame,
+    power_spectrum,
+)
+from common import cli
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CUT = 5.0  # sigma; pixels beyond are counted, not averaged: a few artefacts would rule all moments
+LARGEST = 2048  # px; of larger frames the middle is taken
+LARGE_SCALES = 1 / 8  # cycles per pixel; lower frequencies are waves of 8 to 32 px
+FEWEST_SOURCES = 10  # in both: fewer say nothing of a distribution
+HEADER_NOISE = 0.15  # relative; a gain is seldom known better than to ten per cent
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One measure of both, their distance, and what it means beyond the limit."""
+
+    measure: str
+    frame: float
+    simulated: float
+    distance: float
+    limit: float
+    meaning: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the distance is beyond the limit (NaN: not measured, no difference)."""
+        return self.distance > self.limit
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseComparison:
+    """All differences, and the measures of both for pictures."""
+
+    differences: list[Difference]
+    frame: FrameMeasures
+    simulated: FrameMeasures
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is beyond its limit, in words."""
+        return [f"{one.measure}: {one.meaning}" for one in self.differences if one.differs]
+
+
+def compare_noise(real: np.ndarray, simulated: np.ndarray) -> NoiseComparison:
+    """Return how far the noise and the sources of two frames are apart.
+
+    Both are brought to units of their local noise, so level, gain and units do not matter.
+
+    Parameters
+    ----------
+    real, simulated : array, shape (H, W)
+        Frames with their background; NaN is missing. The shapes may differ.
+    """
+    both = measure_frame(real), measure_frame(simulated)
+    return NoiseComparison([*_noise(*both), *_spectrum(*both), *_counts(*both)], *both)
+
+
+SHAPE = "the histogram has another width or form than shot and read noise give"
+SHIFT = "most pixels lie beside the background: unseen sources, or a background too low"
+TAILS = "tails or a slant that shot and read noise do not have: artefacts, unseen sources"
+SPOTS = "cosmic rays, hot or dead pixels in one only; --artefacts simulates the bright ones"
+CORRELATED = (
+    "pixels of one are not independent (resampling, smoothing, compression): its noise in an "
+    "aperture is not what its pixels tell, thresholds in sigma mean something else"
+)
+STRIPES = "stripes, as readout leaves them; the simulation has them in the amateur preset only"
+COLOUR = "the noise is coloured otherwise"
+WAVES = "waves of the sky, errors of the flat field, or unseen sources in one only"
+CROWDED = "one is more crowded"
+MIXED = "bright and faint sources are mixed otherwise; --star-slope, --galaxies"
+
+
+def _of_both(name: str, frame: float, simulated: float, limit: float, meaning: str) -> Difference:
+    return Difference(name, frame, simulated, abs(frame - simulated), limit, meaning)
+
+
+def _distance(name: str, distance: float, limit: float, meaning: str) -> Difference:
+    return Difference(name, np.nan, np.nan, distance, limit, meaning)
+
+
+def _noise(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference]:
+    """Compare the histograms of pixels without source."""
+    one, two = (m.values[np.abs(m.values) < CUT].astype(np.float64) for m in (frame, simulated))
+    ks = float(stats.ks_2samp(one, two, method="asymp").statistic)
+    beyond = [float(1e6 * np.mean(np.abs(m.values) >= CUT)) for m in (frame, simulated)]
+    # noise that is six per cent wider has distances of 0.015 and 0.05
+    return [
+        _distance("noise histogram, Kolmogorov-Smirnov", ks, 0.02, SHAPE),
+        _distance("noise histogram, Wasserstein (sigma)",
+                  float(stats.wasserstein_distance(one, two)), 0.05, SHAPE),
+        _of_both("middle (sigma)", float(np.median(one)), float(np.median(two)), 0.05, SHIFT),
+        _of_both("width (sigma)", float(one.std()), float(two.std()), 0.06, SHAPE),
+        _of_both("skewness", float(stats.skew(one)), float(stats.skew(two)), 0.1, TAILS),
+        _of_both("kurtosis", float(stats.kurtosis(one)), float(stats.kurtosis(two)), 0.3, TAILS),
+        _of_both("pixels beyond 5 sigma (per million)", beyond[0], beyond[1], 200, SPOTS),
+    ]  # fmt: skip
+
+
+def _spectrum(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference]:
+    """Compare how the noise is spread over frequencies and directions."""
+    one, two = frame.residual, simulated.residual
+    rows = []
+    for axis, name in ((1, "rows"), (0, "columns")):
+        # r = 0.05 in both directions changes the noise of a small aperture by ten per cent
+        rows.append(_of_both(f"correlation of neighbours in {name}", lag_correlation(one, axis),
+                             lag_correlation(two, axis), 0.05, CORRELATED))  # fmt: skip
+        rows.append(_of_both(f"pattern of whole {name} (sigma)", line_pattern(one, axis),
+                             line_pattern(two, axis), 0.1, STRIPES))  # fmt: skip
+    (frequency, power), (other, others) = power_spectrum(one), power_spectrum(two)
+    ratio = np.log10(power) - np.log10(np.interp(frequency, other, others))
+    # the number of modes grows with the frequency
+    rms = float(np.sqrt(np.average(ratio**2, weights=frequency)))
+    low, lows = (
+        float(np.average(p[f < LARGE_SCALES], weights=f[f < LARGE_SCALES]))
+        for f, p in ((frequency, power), (other, others))
+    )
+    rows.append(_distance("power spectrum, rms ratio (dex)", rms, 0.05, COLOUR))
+    rows.append(_of_both("power on 8 to 32 px (white: 1)", low, lows, 0.25, WAVES))
+    return rows
+
+
+def _counts(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference]:
+    """Compare numbers of sources against flux, above what both find."""
+    both = (frame, simulated)
+    faintest = max((np.median(m.fluxes) if len(m.fluxes) else 0.0) for m in both)
+    one, two = (m.fluxes[m.fluxes > faintest] for m in both)
+    if min(len(one), len(two)) < FEWEST_SOURCES:
+        return [_distance("source counts (too few)", np.nan, np.nan, CROWDED)]
+    # beside a tolerance the limits hold what so small numbers scatter by (two sigma)
+    scatter = float(np.sqrt(1 / len(one) + 1 / len(two)))
+    density = len(one) / frame.megapixels, len(two) / simulated.megapixels
+    slope = count_slope(one, faintest), count_slope(two, faintest)
+    ks = float(stats.ks_2samp(np.log(one), np.log(two)).statistic)
+    return [
+        Difference("sources per megapixel (distance: dex)", *density,
+                   abs(float(np.log10(density[0] / density[1]))), 0.1 + 0.87 * scatter, CROWDED),
+        _of_both("slope of source counts", *slope, 0.2 + (slope[0] + slope[1]) * scatter, MIXED),
+        _distance("source fluxes, Kolmogorov-Smirnov", ks, 0.1 + 1.36 * scatter, MIXED),
+    ]  # fmt: skip
+
+
+def compare_command(args: argparse.Namespace, config: SimulateConfig) -> int:
+    """`bgrem simulate PRESET --compare FRAME`: print the distances, draw the picture."""
+    from common.atomic import check_writable
+    from common.io import read_image
+
+    if args.picture:
+        check_writable(args.picture, args.overwrite)
+    image = read_image(args.compare, hdu=args.hdu)
+    notes = []
+    pixels = image.pixels[..., 0].astype(np.float64)
+    if image.shape[2] > 1:
+        notes.append("the frame has several planes: the first")
+    if max(pixels.shape) > LARGEST:
+        notes.append(f"the frame is large: its middle of at most {LARGEST} x {LARGEST} px")
+        top, left = (max(0, (side - LARGEST) // 2) for side in pixels.shape)
+        pixels = pixels[top : top + LARGEST, left : left + LARGEST]
+    header = getattr(image.carrier, "header", None)
+    matched = match_field(pixels, measure_frame(pixels), config, header)
+    comparison = compare_noise(pixels, matched.pixels)
+    notes += matched.notes
+    troubles = comparison.troubles
+    noise = comparison.frame.noise
+    if abs(matched.expected_noise / noise - 1) > HEADER_NOISE:
+        troubles.insert(0, f"gain and read noise of the header give a noise of "
+            f"{matched.expected_noise:.4g}, measured is {noise:.4g}: scaled, stacked or resampled, "
+            "or the level holds a bias")  # fmt: skip
+    if args.picture:
+        draw_comparison(comparison, args.compare.name, matched, args.picture, args.overwrite)
+    if args.json:
+        cli.emit_json(_as_json(args, comparison, matched, notes, troubles))
+    elif not args.quiet:
+        print(_as_text(args, comparison, matched, notes, troubles))
+    return cli.DONE
+
+
+def _as_text(args, comparison, matched: MatchedField, notes, troubles) -> str:
+    """Return the table of distances, and what they mean."""
+    frame, config = comparison.frame, matched.config
+    density = len(frame.fluxes) / frame.megapixels
+    fwhm = "preset's" if config.fwhm is None else f"{config.fwhm:.2f} px"
+    lines = [
+        f"{args.compare.name} against a simulated {config.preset} field, seed {config.seed}",
+        f"frame: level {frame.level:.5g}, noise {frame.noise:.4g}, FWHM {fwhm}, "
+        f"{density:.0f} sources per megapixel",
+        *(f"note: {note}" for note in notes),
+        "",
+        f"{'measure':<38}{'frame':>10}{'simulated':>11}{'distance':>10}{'limit':>8}",
+    ]
+    for one in comparison.differences:
+        values = [f"{v:.3g}" if np.isfinite(v) else "-" for v in (one.frame, one.simulated)]
+        values += [f"{v:.3g}" if np.isfinite(v) else "-" for v in (one.distance, one.limit)]
+        mark = "  differs" if one.differs else ""
+        lines.append(
+            f"{one.measure:<38}{values[0]:>10}{values[1]:>11}{values[2]:>10}{values[3]:>8}{mark}"
+        )
+    lines += ["", *(f"trouble: {trouble}" for trouble in troubles)]
+    if not troubles:
+        lines.append("no trouble: all distances are within their limits")
+    return "\n".join(lines)
+
+
+def _as_json(args, comparison, matched: MatchedField, notes, troubles) -> dict[str, Any]:
+    """Return the same for programs."""
+    frame = comparison.frame
+    return {
+        "input": args.compare,
+        "frame": {"level": frame.level, "noise": frame.noise,
+                  "expected_noise": matched.expected_noise,
+                  "sources": len(frame.fluxes), "megapixels": frame.megapixels},
+        "config": asdict(matched.config),
+        "instrument": asdict(matched.instrument),
+        "notes": notes,
+        "differences": [asdict(d) | {"differs": d.differs} for d in comparison.differences],
+        "troubles": troubles,
+        "outputs": {"picture": args.picture} if args.picture else {},
+    }  # fmt: skip
+
+
+def draw_comparison(
+    comparison: NoiseComparison, name: str, matched: MatchedField, path: Path, overwrite: bool
+) -> None:
+    """Write three panels as PNG: noise histogram, power spectrum, source counts."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from common.atomic import atomic_write
+
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3)
+    both = {
+        name: (comparison.frame, "tab:blue", "-"),
+        f"simulated ({matched.config.preset})": (comparison.simulated, "tab:orange", "--"),
+    }
+    for label, (measures, colour, style) in both.items():
+        _draw_one(axes, measures, label=label, color=colour, linestyle=style)
+    x = np.linspace(-CUT, CUT, 101)
+    axes[0].plot(x, np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi), "k:", lw=1, label="Gaussian")
+    axes[0].set(xlabel="pixel / local noise", ylabel="density", yscale="log", ylim=(1e-6, 1),
+                title="noise, sources masked")  # fmt: skip
+    axes[1].axhline(1, color="k", linestyle=":", lw=1)
+    axes[1].set(xlabel="frequency (cycles per pixel)", ylabel="power / variance",
+                title="power spectrum", ylim=(0, None))  # fmt: skip
+    axes[2].set(xlabel="flux / pixel noise", ylabel="brighter sources per megapixel",
+                xscale="log", yscale="log", title="source counts")  # fmt: skip
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9)
+    with atomic_write(path, overwrite) as temporary:
+        # matplotlib's version would change the bytes
+        figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
+
+
+def _draw_one(axes: "np.ndarray | list[Axes]", measures: FrameMeasures, **style: Any) -> None:
+    values, bins = np.clip(measures.values, -11, 11), list(np.arange(-10, 10.01, 0.2))
+    axes[0].hist(values, bins=bins, density=True, histtype="step", **style)
+    axes[1].plot(*power_spectrum(measures.residual), **style)
+    fluxes = np.sort(measures.fluxes[measures.fluxes > 0])[::-1]
+    if len(fluxes):
+        axes[2].plot(fluxes, np.arange(1, len(fluxes) + 1) / measures.megapixels, **style)
