@@ -190,7 +190,7 @@ def test_tensorflow_and_jax_agree(cells, tmp_path):
     here = fit_by_descent(cells, epochs=50)
     np.save(tmp_path / "cells.npy", cells)
     code = (
-        "import sys, numpy as np, keras; from bgoptimizer.descent import fit_by_descent;"
+        "import sys, numpy as np, keras; from bgoptimizer.original.descent import fit_by_descent;"
         "assert keras.backend.backend() == 'jax';"
         "r = fit_by_descent(np.load(sys.argv[1]), epochs=50);"
         "np.savez(sys.argv[2], losses=r.losses, points=r.control_points)"
