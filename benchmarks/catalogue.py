@@ -76,7 +76,7 @@ def sextractor(pixels: np.ndarray, fwhm: float, gain: float) -> tuple[np.ndarray
     filled = np.nan_to_num(pixels, nan=float(np.nanmedian(pixels)))
     with tempfile.TemporaryDirectory() as folder:
         table = sextractor_run.run_sextractor(
-            Path(folder), [filled], names, options, kernel=detect.DEFAULT_KERNEL
+            Path(folder), [filled], names, options, kernel=detect.SEXTRACTOR_KERNEL
         )
     x, y, aperture, kron = (table[n.split("(")[0]].astype(float).ravel() for n in names)
     return x - 1, y - 1, aperture, kron
@@ -101,7 +101,7 @@ def photutils(pixels: np.ndarray, fwhm: float, gain: float) -> tuple[np.ndarray,
     flat = np.where(missing, 0, pixels - sky.background)
     smooth = convolve_fft(flat, detect.gaussian_kernel(fwhm), normalize_kernel=True)
     finder = SourceFinder(
-        n_pixels=detect.MINIMUM_AREA, contrast=detect.DEFAULT_CONTRAST, progress_bar=False
+        n_pixels=detect.SEXTRACTOR_MIN_AREA, contrast=detect.SEXTRACTOR_CONTRAST, progress_bar=False
     )
     segments = finder(smooth, 1.5 * sky.background_rms)
     if segments is None:

@@ -62,9 +62,9 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
         options = {"noise": noise, "kernel": kernel, "contrast": contrast}
         return sweep(lambda t: detect.detect_with_sep(flat, t, **options))
 
-    plain, low = detect.DEFAULT_CONTRAST, detect.DENOISED["contrast"]
-    found["sep default"] = with_sep(64, detect.DEFAULT_KERNEL, plain)
-    found["sep default deblending"] = with_sep(64, detect.DEFAULT_KERNEL, low)
+    plain, low = detect.SEXTRACTOR_CONTRAST, detect.DENOISED_OPTIONS["contrast"]
+    found["sep default"] = with_sep(64, detect.SEXTRACTOR_KERNEL, plain)
+    found["sep default deblending"] = with_sep(64, detect.SEXTRACTOR_KERNEL, low)
     for mesh in TUNED_MESHES:
         for width in TUNED_WIDTHS:
             kernel = detect.gaussian_kernel(width * fwhm)
@@ -76,18 +76,18 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
     found["matched filter"] = sweep(lambda t: detect.detect_peaks(significance, t))
     result, noise = denoiser(field.observed)
     found["ours, sep"] = sweep(
-        lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED),
+        lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED_OPTIONS),
         SWEEP_DENOISED,
     )
     if sextractor:
         middle = float(np.median(noise))
-        kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
+        kept = np.sqrt((detect.SEXTRACTOR_KERNEL**2).sum()) / detect.SEXTRACTOR_KERNEL.sum()
         found["SExtractor default"] = sweep(
             lambda t: sextractor_run.detect_with_sextractor(pixels, t * kept)
         )
         found["ours, SExtractor"] = sweep(
             lambda t: sextractor_run.detect_with_sextractor(
-                result, t * middle, relative=False, background=False, **detect.DENOISED
+                result, t * middle, relative=False, background=False, **detect.DENOISED_OPTIONS
             ), SWEEP_DENOISED,
         )  # fmt: skip
     return found

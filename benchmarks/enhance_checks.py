@@ -24,7 +24,7 @@ from exposures import (
 
 from bgrem.config import EnhanceConfig
 from bgrem.simulate.hubble import HubbleField
-from bgrem.simulate.hubble_scene import SATURATION
+from bgrem.simulate.hubble_scene import WFC3_SATURATION
 
 LONG = "long exposure"
 EDGES = (3.0, 5.0, 10.0, 30.0, 100.0, np.inf)  # S/N in the long exposure
@@ -106,7 +106,7 @@ def isolated_stars(pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inside = light_in_circles(sources, x[chosen], y[chosen], APERTURE, None)
     own = catalogue["flux"][chosen] * pair.field.exposure
     row, column = (np.round(one[chosen]).astype(int) for one in (y, x))
-    full = pair.long[row, column] > 0.9 * SATURATION
+    full = pair.long[row, column] > 0.9 * WFC3_SATURATION
     # a circle holds less than the whole star: if it holds more, others are in it
     chosen = chosen[(inside * ALONE < own) & ~full]
     return chosen, x[chosen], y[chosen]

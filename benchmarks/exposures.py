@@ -16,8 +16,8 @@ from bgrem.config import EnhanceConfig
 from bgrem.enhancing.anscombe import stabilise, unstabilise
 from bgrem.frame import detect, sextractor_run
 from bgrem.simulate.hubble import (
-    DARK_CURRENT,
-    READ_NOISE,
+    WFC3_DARK_CURRENT,
+    WFC3_READ_NOISE,
     HubbleField,
     long_exposure,
     short_exposure,
@@ -52,7 +52,7 @@ class Settings:
 # those of the paper are in its repository, code/final.sex; the others are SExtractor's own
 SETTINGS = {
     "published": Settings(7.0, 10, filter=False, aperture=10.0, gain=1.5),
-    "default": Settings(1.5, detect.MINIMUM_AREA, filter=True, aperture=5.0, gain=0.0),
+    "default": Settings(1.5, detect.SEXTRACTOR_MIN_AREA, filter=True, aperture=5.0, gain=0.0),
 }
 
 
@@ -101,7 +101,7 @@ def draw_pair(field: HubbleField, ratio: float, light: np.ndarray | None = None)
     long = long_exposure(light, seconds, np.random.default_rng([field.seed, 11]))
     rng = np.random.default_rng([field.seed, 12, round(100 * ratio)])
     long_variance, variance = (
-        sky / r + DARK_CURRENT * seconds / r + READ_NOISE**2 for r in (1, ratio)
+        sky / r + WFC3_DARK_CURRENT * seconds / r + WFC3_READ_NOISE**2 for r in (1, ratio)
     )
     return Pair(
         field, ratio, long, short_exposure(long, ratio, seconds, rng), sky,
@@ -229,7 +229,7 @@ def find_sources(
         "DETECT_MINAREA": str(settings.area), "PHOT_APERTURES": f"{settings.aperture:g}",
         "GAIN": f"{settings.gain / scale:g}",
     }  # fmt: skip
-    kernel = detect.DEFAULT_KERNEL if settings.filter else None
+    kernel = detect.SEXTRACTOR_KERNEL if settings.filter else None
     with tempfile.TemporaryDirectory() as folder:
         table = sextractor_run.run_sextractor(Path(folder), [image], names, options, kernel=kernel)
     x, y, flux, error, background = (table[n.split("(")[0]].astype(float).ravel() for n in names)
@@ -244,7 +244,7 @@ def match(found: Found, others: Found) -> np.ndarray:
         "half_light_radius": np.zeros(number),
     }  # fmt: skip
     detections = detect.Detections(found["x"], found["y"], found["flux"])
-    return metrics.score(detections, truth, MATCH / metrics.RADIUS).partner
+    return metrics.score(detections, truth, MATCH / metrics.MATCH_RADIUS_FWHM).partner
 
 
 def light_in_circles(image: np.ndarray, x: Any, y: Any, radius: float, ring: Any) -> np.ndarray:

@@ -119,7 +119,7 @@ def find_with_sextractor(patches: list[GammaPatch]) -> Find:
 def peers(patches: list[GammaPatch], *, sextractor: bool) -> dict[str, Find]:
     """Return the methods on counts."""
     meshes = {m: [subtract_mesh(one.observed, m) for one in patches] for m in (16, 32, 64)}
-    found = {"sep default": find_with_sep(meshes[64], detect.DEFAULT_KERNEL)}
+    found = {"sep default": find_with_sep(meshes[64], detect.SEXTRACTOR_KERNEL)}
     fwhm = float(np.median([one.fwhm for one in patches]))
     for mesh, parts in meshes.items():
         for width in WIDTHS:
@@ -141,7 +141,7 @@ def ours(
 ) -> dict[str, Find]:
     """Return the engines on denoised patches; thresholds are in units of the counts' noise."""
     parts = [denoiser(one.observed, steps, True) for one in patches]
-    found = {"ours, sep": find_with_sep(parts, detect.DEFAULT_KERNEL)}
+    found = {"ours, sep": find_with_sep(parts, detect.SEXTRACTOR_KERNEL)}
     if sextractor:
         pixels = mosaic([result / np.median(noise) for result, noise in parts])
         found["ours, SExtractor"] = lambda t: sextractor_run.detect_with_sextractor(
@@ -218,10 +218,10 @@ def real_map(folder: Path, name: str, denoiser: Denoise, steps: int) -> list[dic
 
     mesh = subtract_mesh(pixels, 64)
     methods: dict[str, Find] = {
-        "sep on counts": sep_on(*mesh, detect.DEFAULT_KERNEL),
+        "sep on counts": sep_on(*mesh, detect.SEXTRACTOR_KERNEL),
         "sep on counts, filter": sep_on(*mesh, detect.gaussian_kernel(RADIUS)),
         "matched filter over our level": lambda t: detect.detect_peaks(significance, t),
-        "ours, sep": sep_on(result, noise, detect.DEFAULT_KERNEL),
+        "ours, sep": sep_on(result, noise, detect.SEXTRACTOR_KERNEL),
     }
     rows = []
     for method, find in methods.items():

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-ROWS = 125  # cells along the short side: a cell then averages the noise, and stars are points in it
+CELLS_PER_SHORT_SIDE = 125  # cells; a cell then averages the noise, and stars are points in it
 
 
 def automatic_factor(height: int, width: int) -> int:
-    """Return the side of a block in pixels that gives about `ROWS` cells on the short side."""
-    return max(1, round(min(height, width) / ROWS))
+    """Return the side of a block, px, with `CELLS_PER_SHORT_SIDE` blocks on the short side."""
+    return max(1, round(min(height, width) / CELLS_PER_SHORT_SIDE))
 
 
 def cell_noise(cells: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from bgoptimizer import __version__
 from bgoptimizer.config import BackgroundConfig
 from common import cli
 
-TOOL = "bgoptimizer"
+TOOL = "bgoptimizer"  # name of the program
 # flags beside the config that change the pixels: recorded and replayed with it
 INPUT_FLAGS = {"mask": Path, "hdu": str, "channels": tuple, "zeros": str, "verify": bool}
 

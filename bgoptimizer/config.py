@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-OBJECTIVES = ("robust", "original")
-OPERATIONS = ("subtract", "divide")
-ORIGINAL_ONLY = (  # the robust objective has no stretch and no descent
+OBJECTIVES = ("robust", "original")  # what the fit minimises
+OPERATIONS = ("subtract", "divide")  # what the background does to the image
+ORIGINAL_ONLY_SETTINGS = (  # the robust objective has no stretch and no descent
     "delinearization_quantile", "threshold_min", "threshold_max", "initializer", "epochs",
     "alpha", "batch_size", "learning_rate",
 )  # fmt: skip
@@ -111,7 +111,7 @@ class BackgroundConfig:
             raise ValueError(f"control_points must be 4 or more. Received: {self.control_points}")
         if self.objective == "robust":
             defaults = {one.name: one.default for one in fields(self)}
-            for name in ORIGINAL_ONLY:
+            for name in ORIGINAL_ONLY_SETTINGS:
                 if getattr(self, name) != defaults[name]:
                     raise ValueError(
                         f"{name} = {getattr(self, name)} belongs to the published method. Add "

@@ -13,10 +13,10 @@ from bgoptimizer.robust.smoothing import Grid, choose_priors
 from common.blocks import block_reduce
 from common.image import AstroImage, is_bayer
 
-POINTS_PER_HEIGHT = 14  # a glow of σ = 0.09 heights is followed, a nebula's texture is not
-MINIMUM_CELLS = 16
-FRAME_EPOCHS = 50  # descent steps between two frames of the animation
-SAMPLE = 4_000_000  # pixels behind a quantile
+POINTS_PER_HEIGHT = 14  # a glow of sigma = 0.09 heights is followed, the texture of a nebula is not
+MIN_CELLS = 16  # cells; fewer do not determine a surface
+ANIMATION_EPOCHS = 50  # descent steps between two frames of the animation
+QUANTILE_PIXELS = 4_000_000  # pixels behind a quantile
 
 
 def fit_background(
@@ -152,10 +152,10 @@ def _fit_robust(pixels, weights, config, image) -> BackgroundModel:
     for channel in range(channels):
         mask = None if weights is None else weights[..., channel]
         cells, allowed = _cells(pixels[..., channel], mask, factor, config.downscaling_func)
-        if np.isfinite(cells).sum() < MINIMUM_CELLS:
+        if np.isfinite(cells).sum() < MIN_CELLS:
             raise ValueError(
                 f"{image.name}: channel {channel} has {int(np.isfinite(cells).sum())} usable "
-                f"blocks of {factor} px, {MINIMUM_CELLS} are needed. Lower --downscaling-factor "
+                f"blocks of {factor} px, {MIN_CELLS} are needed. Lower --downscaling-factor "
                 "or mask less."
             )
         part = _fit_channel(cells, allowed, grid, config)
@@ -208,7 +208,7 @@ def _take_off_confusion(part: dict, plane: np.ndarray, factor: int) -> None:
     rows, columns = np.nonzero((part["used"] > 0.5) & (part["map"].sky > 0.5))
     if not rows.size:
         return
-    step = -(-rows.size * factor**2 // SAMPLE)
+    step = -(-rows.size * factor**2 // QUANTILE_PIXELS)
     sample = []
     for row, column in zip(rows[::step], columns[::step], strict=True):
         block = plane[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
@@ -276,7 +276,7 @@ def _fit_original(pixels, weights, config, image) -> BackgroundModel:
     positions = grid_positions(cells.shape[:2])
 
     def keep(epoch: int, loss: float, spline: tuple) -> None:
-        if epoch % FRAME_EPOCHS == 0:
+        if epoch % ANIMATION_EPOCHS == 0:
             points, weights_, affine = spline
             surface = evaluate_spline(points, weights_, affine, order, positions)[:, 0]
             rounds.append((None, surface.reshape(cells.shape[:2])))

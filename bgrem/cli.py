@@ -16,9 +16,9 @@ from bgrem.config import (
 )
 from common import cli
 
-TOOL = "bgrem"
+TOOL = "bgrem"  # name of the program
 # they write no parameter file that could be replayed
-WITHOUT_PARAMETERS = ("restore", "reproduce", "models", "simulate", "train", "calibrate")
+COMMANDS_WITHOUT_PARAMETERS = ("restore", "reproduce", "models", "simulate", "train", "calibrate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         first = description.split(". ")[0].rstrip(".")
         command = commands.add_parser(name, help=first, description=description)
         add_flags(command)
-        cli.add_common_flags(command, __version__, replays=name not in WITHOUT_PARAMETERS)
+        cli.add_common_flags(command, __version__, replays=name not in COMMANDS_WITHOUT_PARAMETERS)
     return parser
 
 
@@ -47,7 +47,7 @@ def _run(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.command is None:
         parser.print_help()
-        return cli.DONE
+        return cli.EXIT_DONE
     return COMMANDS[args.command][1](args)
 
 
@@ -203,9 +203,9 @@ def _simulate(args: argparse.Namespace) -> int:
 
 
 def _train_flags(parser: argparse.ArgumentParser) -> None:
-    from bgrem.config import CONFIGS, TrainConfig
+    from bgrem.config import CONFIG_FOLDER, TrainConfig
 
-    known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.json")))
+    known = ", ".join(sorted(path.stem for path in CONFIG_FOLDER.glob("*.json")))
     parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"JSON file, or one of {known}")
     parser.add_argument("-o", "--output", type=Path, required=True,
         help="folder of the run; one that was stopped goes on")  # fmt: skip

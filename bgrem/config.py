@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).with_name("configs")
-TASKS = ("denoise", "enhance", "noisemap")
+CONFIG_FOLDER = Path(__file__).with_name("configs")  # complete settings of trainings
+TASKS = ("denoise", "enhance", "noisemap")  # commands that a model can be for
 # the instruments of `bgrem.simulate.presets.PRESETS`
 PRESET_NAMES = ("meerlicht", "decam", "ztf", "wfc3-uvis", "amateur-cmos")
-LOSSES = ("l1", "l2", "huber")
-SCHEDULES = ("cosine", "epoch", "constant")
-PRECISIONS = ("float32", "mixed_bfloat16")
+LOSS_NAMES = ("l1", "l2", "huber")  # rows of `bgrem.training.LOSSES`
+LEARNING_RATE_SCHEDULES = ("cosine", "epoch", "constant")  # how the learning rate falls
+PRECISIONS = ("float32", "mixed_bfloat16")  # of the network's arithmetic
 
 
 def _option(default: Any, help_text: str, *flags: str, **more: Any) -> Any:
@@ -71,7 +71,7 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        The command that the model is for; a row of `bgrem.training.run.DATA`.
+        The command that the model is for; a row of `bgrem.training.run.TASK_DATA`.
     network : str
         A row of `bgrem.networks.attention_unet.NETWORKS`.
     simulation : str
@@ -88,7 +88,7 @@ class TrainConfig:
     task: str = _option("denoise", "the command that the model is for", choices=TASKS)
     network: str = _option("narrow", "narrow, wide or gamma; exposure; residual")
     softening: float = _option(3.0, "asinh compression of the input; 0: linear", unit="noise")
-    loss: str = _option("l1", "of the predicted background", choices=LOSSES)
+    loss: str = _option("l1", "of the predicted background", choices=LOSS_NAMES)
     huber_delta: float = _option(0.5, "where Huber's loss turns linear", unit="noise")
     start_from: str = _option("", "model to fine-tune: a name or a folder")
 
@@ -109,7 +109,7 @@ class TrainConfig:
     steps_per_epoch: int = _option(200, "batches")
     validation_steps: int = _option(8, "batches")
     learning_rate: float = _option(1e-3, "highest")
-    schedule: str = _option("cosine", "of the learning rate", choices=SCHEDULES)
+    schedule: str = _option("cosine", "of the learning rate", choices=LEARNING_RATE_SCHEDULES)
     warm_up_steps: int = _option(300, "linear rise of the learning rate (cosine)")
     decay: float = _option(0.92, "factor per epoch (epoch)")
     weight_decay: float = _option(1e-4, "of AdamW")
@@ -128,8 +128,11 @@ class TrainConfig:
         for name in ("field_shape", "files", "ratios"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, known in (
-            ("task", TASKS), ("loss", LOSSES), ("schedule", SCHEDULES), ("precision", PRECISIONS)
-        ):  # fmt: skip
+            ("task", TASKS),
+            ("loss", LOSS_NAMES),
+            ("schedule", LEARNING_RATE_SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)}"
@@ -155,12 +158,12 @@ class TrainConfig:
         ValueError
             If there is none, or it has unknown or bad entries.
         """
-        path = CONFIGS / f"{source}.json"
+        path = CONFIG_FOLDER / f"{source}.json"
         path = path if path.is_file() else Path(source)
         try:
             values = json.loads(path.read_text("utf-8"))
         except OSError:
-            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("*.json")))
+            known = ", ".join(sorted(one.stem for one in CONFIG_FOLDER.glob("*.json")))
             raise ValueError(f"{source}: no such config. Give a JSON file or: {known}.") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: not JSON ({error}).") from None

@@ -42,7 +42,7 @@ def expand_inputs(
     ValueError
         If a folder or a pattern gives no file. A plain name may be missing: its unit fails.
     """
-    from common.io import FORMATS
+    from common.io import IMAGE_FORMATS
 
     found: list[Path] = []
     for name in inputs:
@@ -51,7 +51,7 @@ def expand_inputs(
             files = sorted(
                 file
                 for file in path.iterdir()
-                if file.name.lower().endswith(tuple(FORMATS)) and file.name[0] != "."
+                if file.name.lower().endswith(tuple(IMAGE_FORMATS)) and file.name[0] != "."
             )
         elif not path.exists() and any(mark in str(name) for mark in "*?["):
             files = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
@@ -126,7 +126,8 @@ def run_batch(
     return batch
 
 
-NOT_WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")
+# formats that are never an image result
+READ_ONLY_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")
 
 
 def is_image_name(path: Path) -> bool:
@@ -137,11 +138,11 @@ def is_image_name(path: Path) -> bool:
     ValueError
         If it is the name of an image of a kind that is not written.
     """
-    from common.io import FORMATS
+    from common.io import IMAGE_FORMATS
 
-    if path.suffix.lower() in NOT_WRITTEN and not path.is_dir():
+    if path.suffix.lower() in READ_ONLY_SUFFIXES and not path.is_dir():
         raise ValueError(f"{path}: images are written as FITS or XISF. Name it *.fits or *.xisf.")
-    return path.name.lower().endswith(tuple(FORMATS)) and not path.is_dir()
+    return path.name.lower().endswith(tuple(IMAGE_FORMATS)) and not path.is_dir()
 
 
 def prepare_outputs(
@@ -215,7 +216,7 @@ def run_files(
     paths = expand_inputs(inputs, leave_out_files_of(makers, tool, quiet=args.quiet))
     if len(paths) == 1:
         work(paths[0])
-        return cli.DONE
+        return cli.EXIT_DONE
     if args.output is not None and is_image_name(args.output):
         raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
     for name in single:

@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-DONE = 0
-SOME_FAILED = 1  # some inputs of a batch failed, each named; also an error of the program itself
-BAD_INPUT = 2  # bad usage or bad input; argparse uses it too
-NO_DEVICE = 3  # out of memory, or the device failed
-INTERRUPTED = 130  # Ctrl-C or SIGTERM
+EXIT_DONE = 0  # exit code
+# exit code; inputs of a batch failed, each named; also an error of the program
+EXIT_SOME_FAILED = 1
+EXIT_BAD_INPUT = 2  # exit code; bad usage or bad input; argparse uses it too
+EXIT_NO_DEVICE = 3  # exit code; out of memory, or the device failed
+EXIT_INTERRUPTED = 130  # exit code; Ctrl-C or SIGTERM
 
 # Of TensorFlow and JAX, by name: importing them here would cost seconds.
 _DEVICE_ERRORS = {"ResourceExhaustedError", "InternalError", "XlaRuntimeError", "JaxRuntimeError"}
@@ -50,12 +51,18 @@ def run(
     tool = tool or Path(sys.argv[0]).stem
     try:
         with _sigterm_as_interrupt():
-            return main_function(arguments) or DONE
+            return main_function(arguments) or EXIT_DONE
     except SystemExit as stop:  # argparse: --help and usage errors
-        return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else BAD_INPUT
+        return (
+            stop.code
+            if isinstance(stop.code, int)
+            else EXIT_DONE
+            if stop.code is None
+            else EXIT_BAD_INPUT
+        )
     except KeyboardInterrupt:
         print(f"{tool}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
@@ -68,13 +75,16 @@ def describe_error(error: Exception) -> tuple[int, str]:
     """Return the exit code and the one line for an exception."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return NO_DEVICE, f"out of memory ({text or 'no details'}). Use smaller tiles or batches."
+        return (
+            EXIT_NO_DEVICE,
+            f"out of memory ({text or 'no details'}). Use smaller tiles or batches.",
+        )
     if any(kind.__name__ in _DEVICE_ERRORS for kind in type(error).__mro__):
         way_out = "CUDA_VISIBLE_DEVICES=-1 before the command takes the processor instead"
-        return NO_DEVICE, f"the device failed: {text.rstrip('.')}. {way_out}."
+        return EXIT_NO_DEVICE, f"the device failed: {text.rstrip('.')}. {way_out}."
     if isinstance(error, (ValueError, OSError)):
-        return BAD_INPUT, text or type(error).__name__
-    return SOME_FAILED, f"{type(error).__name__}: {text}. --debug shows where."
+        return EXIT_BAD_INPUT, text or type(error).__name__
+    return EXIT_SOME_FAILED, f"{type(error).__name__}: {text}. --debug shows where."
 
 
 @contextmanager
@@ -100,7 +110,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line on stderr."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
 
 
 def add_common_flags(

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SAMPLES = 4_000_000  # per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
-BLOCK = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
+# pixels per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
+QUANTILE_SAMPLES = 4_000_000
+PIXELS_AT_ONCE = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its MAD
 
 
@@ -239,7 +240,7 @@ class MtfStretch:
         """Apply a float64 function to blocks of rows of each channel."""
         pixels = self._check_channels(pixels)
         out = np.empty_like(pixels)
-        step = max(1, BLOCK // pixels.shape[1])
+        step = max(1, PIXELS_AT_ONCE // pixels.shape[1])
         with np.errstate(invalid="ignore"):  # infinities, which become NaN
             for c in range(pixels.shape[-1]):
                 for row in range(0, pixels.shape[0], step):
@@ -268,7 +269,7 @@ def _missing(values: np.ndarray, zeros_missing: bool) -> np.ndarray:
 
 def _stride(height: int, width: int) -> int:
     """Step through the flat pixels that keeps SAMPLES of them and visits every column."""
-    step = math.ceil(height * width / SAMPLES)
+    step = math.ceil(height * width / QUANTILE_SAMPLES)
     while math.gcd(step, width) > 1:
         step += 1
     return step

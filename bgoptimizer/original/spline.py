@@ -6,7 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from bgoptimizer.surface import TINY, check_control_points, check_order, place_random
+from bgoptimizer.surface import (
+    MIN_SQUARED_DISTANCE,
+    check_control_points,
+    check_order,
+    place_random,
+)
 
 
 class SplineSurface(keras.layers.Layer):
@@ -84,7 +89,7 @@ class SplineSurface(keras.layers.Layer):
 
     def _basis(self, squared: Any) -> Any:
         """φ of the squared distance, with a finite slope where a position meets a control point."""
-        floored = ops.maximum(squared, TINY)
+        floored = ops.maximum(squared, MIN_SQUARED_DISTANCE)
         if self.order == 2:
             return 0.5 * squared * ops.log(floored)
         root = ops.sqrt(floored)

@@ -9,9 +9,11 @@ from typing import Any
 from bgrem.config import DenoiseConfig, TrainConfig
 from common import cli
 
-TOOL = "bgrem"
+TOOL = "bgrem"  # name of the program
+# options that write a further file
 DENOISE_FILES = ("background", "residual", "bundle", "uncertainty", "quality", "before_after")
-OUTPUTS_OF = (f"{TOOL} denoise", f"{TOOL} catalog")  # in a folder they are no inputs
+# tools whose files in a folder are no inputs
+SKIPPED_OUTPUTS_OF = (f"{TOOL} denoise", f"{TOOL} catalog")
 # flags beside the config that change the pixels: recorded and replayed with it
 INPUT_FLAGS = ("hdu", "channels", "zeros", "verify", "dq")
 
@@ -29,7 +31,7 @@ def denoise_files(args: argparse.Namespace) -> int:
     def work(path: Path) -> None:
         report_outputs(args, _denoise_file(path, args, config, calibration, loaded))
 
-    return run_files(TOOL, args.inputs, args, work, DENOISE_FILES, makers=OUTPUTS_OF)
+    return run_files(TOOL, args.inputs, args, work, DENOISE_FILES, makers=SKIPPED_OUTPUTS_OF)
 
 
 def _find_calibration(args: argparse.Namespace, config: DenoiseConfig) -> Any:
@@ -185,7 +187,7 @@ def restore_file(args: argparse.Namespace) -> int:
     )
     write_restored(args.output, args.input, overwrite=args.overwrite)
     report_outputs(args, {"input": args.input, "outputs": {"result": args.output}})
-    return cli.DONE
+    return cli.EXIT_DONE
 
 
 def simulate_files(args: argparse.Namespace) -> int:
@@ -210,7 +212,7 @@ def simulate_files(args: argparse.Namespace) -> int:
         check_writable(path, args.overwrite)
         write_field(path, simulate_field(one), overwrite=args.overwrite)
         report_outputs(args, {"input": one.preset, "outputs": {"field": path}})
-    return cli.DONE
+    return cli.EXIT_DONE
 
 
 def train_model(args: argparse.Namespace) -> int:
@@ -230,7 +232,7 @@ def train_model(args: argparse.Namespace) -> int:
         from bgrem.training.run import train
     folder = train(config, args.output, report=report)
     report_outputs(args, {"input": source, "outputs": {"model": folder}})
-    return cli.DONE
+    return cli.EXIT_DONE
 
 
 def show_models(args: argparse.Namespace) -> int:
@@ -241,15 +243,15 @@ def show_models(args: argparse.Namespace) -> int:
 
     if args.model:
         print((find_model(args.model) / "model.json").read_text("utf-8"), end="")
-        return cli.DONE
+        return cli.EXIT_DONE
     found = list_models()
     if args.json:
         cli.emit_json({"models": found})
-        return cli.DONE
+        return cli.EXIT_DONE
     for name, description in found.items():
         what = description.get("domain", {}).get("what", "")
         print(json.dumps(name).strip('"').ljust(12), what)
-    return cli.DONE
+    return cli.EXIT_DONE
 
 
 def run_record(

@@ -10,7 +10,7 @@ from bgrem.commands.base import report_outputs
 from bgrem.config import DenoiseConfig
 from common import cli
 
-FIRST_SEED = 62_000  # of simulated fields; the training's begin at 1,000,000
+FIRST_CALIBRATION_SEED = 62_000  # of simulated fields; the seeds of the training begin at 1,000,000
 
 
 def calibrate_model(args: argparse.Namespace) -> int:
@@ -34,8 +34,8 @@ def calibrate_model(args: argparse.Namespace) -> int:
         number, pairs = _user_pairs(args.inputs)
         origin = "the user's fields"
     else:
-        number, pairs = args.simulate, simulated_pairs(args.simulate, FIRST_SEED)
-        origin = f"simulated fields of the training's domain, seeds from {FIRST_SEED}"
+        number, pairs = args.simulate, simulated_pairs(args.simulate, FIRST_CALIBRATION_SEED)
+        origin = f"simulated fields of the training's domain, seeds from {FIRST_CALIBRATION_SEED}"
     with cli.Progress(number, "calibrate", quiet=args.quiet or args.json) as bar:
         found, rows = calibrate(pairs, config, model, progress=bar.update)
     content = found.to_json()
@@ -46,7 +46,7 @@ def calibrate_model(args: argparse.Namespace) -> int:
     report_outputs(args, {
         "input": config.model, "outputs": {"calibration": args.output}, "coverage": rows,
     })  # fmt: skip
-    return cli.DONE
+    return cli.EXIT_DONE
 
 
 def _user_pairs(inputs: list[str]) -> tuple[int, Iterator[Any]]:

@@ -12,7 +12,7 @@ from bgrem import __version__
 from bgrem.cataloguing.files import catalog_suffix
 from bgrem.commands.base import (
     INPUT_FLAGS,
-    OUTPUTS_OF,
+    SKIPPED_OUTPUTS_OF,
     TOOL,
     guard_image,
     read_input,
@@ -23,18 +23,20 @@ from bgrem.config import CatalogConfig, DenoiseConfig
 from common import cli
 from common.image import Card
 
-COMMAND = f"{TOOL} catalog"
+CATALOG_COMMAND = f"{TOOL} catalog"  # recorded in the header as the tool that made the file
 
 
 def catalog_files(args: argparse.Namespace) -> int:
     """`bgrem catalog`: the model is loaded once, then one file after the other."""
-    config, denoising = read_settings(args, COMMAND, CatalogConfig, DenoiseConfig)
+    config, denoising = read_settings(args, CATALOG_COMMAND, CatalogConfig, DenoiseConfig)
     from bgrem.models import find_model
     from common.batch import expand_inputs, leave_out_files_of, run_files
 
     if args.denoised is None:
         find_model(denoising.model)
-    paths = expand_inputs(args.inputs, leave_out_files_of(OUTPUTS_OF, TOOL, quiet=args.quiet))
+    paths = expand_inputs(
+        args.inputs, leave_out_files_of(SKIPPED_OUTPUTS_OF, TOOL, quiet=args.quiet)
+    )
     if len(paths) > 1 and not _is_folder(args.output):
         raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
     loaded: list[Any] = []
@@ -131,12 +133,12 @@ def read_denoised(
     """
     import numpy as np
 
-    from bgrem.denoising.bundle import PARTS
+    from bgrem.denoising.bundle import BUNDLE_PARTS
     from bgrem.denoising.flow import Denoised
     from bgrem.frame.background import whole_image_statistics
     from common.io import read_image
 
-    bundle = _has_hdu(path, PARTS[0])
+    bundle = _has_hdu(path, BUNDLE_PARTS[0])
     result = read_image(
         path, hdu="SCI" if bundle else args.hdu, channels=args.channels, zeros="data"
     )
@@ -148,7 +150,7 @@ def read_denoised(
     found = whole_image_statistics(image.pixels[..., 0], mesh=denoising.mesh)
     background = image.with_pixels(found.background)
     if bundle:
-        background = read_image(path, hdu=PARTS[0], zeros="data")
+        background = read_image(path, hdu=BUNDLE_PARTS[0], zeros="data")
     residual = image.pixels - result.pixels - background.pixels
     sigma = np.asarray(found.sigma)[..., None]
     return Denoised(result, background, image.with_pixels(residual), sigma)
@@ -201,10 +203,10 @@ def _write(path, image, found, files, args, configs, model) -> None:
     else:
         made |= {"model_sha256": model.sha256, "device": describe_device(model),
                  "engine": describe_engine()}  # fmt: skip
-    cards += provenance_cards(COMMAND, __version__, path, pixels=image.pixels, **made)
+    cards += provenance_cards(CATALOG_COMMAND, __version__, path, pixels=image.pixels, **made)
     carried = {
         "header": header_of(image),
-        "history": history_lines(COMMAND, __version__, path, parameters, notes=notes),
+        "history": history_lines(CATALOG_COMMAND, __version__, path, parameters, notes=notes),
         "overwrite": args.overwrite,
     }  # fmt: skip
     for part, write, what in (
@@ -215,5 +217,10 @@ def _write(path, image, found, files, args, configs, model) -> None:
             mine = ("BGPART", part, "which of the run's files this is")
             write(files[part], what, cards=(*image.cards, *cards, mine), **carried)
     write_params(
-        files["parameters"], COMMAND, __version__, path, parameters, overwrite=args.overwrite
+        files["parameters"],
+        CATALOG_COMMAND,
+        __version__,
+        path,
+        parameters,
+        overwrite=args.overwrite,
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.provenance import datasum
 
-ROWS = "the table"  # in place of an HDU's name: the rows of the last table, whatever its name
+TABLE_ROWS = "the table"  # in place of an HDU's name: the rows of the last table
 
 
 def compare(file: Path, again: Path, hdu: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,11 +18,11 @@ def compare(file: Path, again: Path, hdu: str | None, flags: Mapping[str, Any]) 
     ----------
     file, again : path
     hdu : str or None
-        The HDU with the pixels, or `ROWS`; None: that of `flags`.
+        The HDU with the pixels, or `TABLE_ROWS`; None: that of `flags`.
     flags : mapping
         "hdu" and "channels" of the input.
     """
-    if hdu == ROWS:
+    if hdu == TABLE_ROWS:
         first, second = (_rows(one) for one in (file, again))
     else:
         first, second = (_part_pixels(one, hdu, flags) for one in (file, again))

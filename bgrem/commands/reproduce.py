@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from bgrem.commands.base import INPUT_FLAGS, read_input
-from bgrem.commands.compare_files import ROWS, compare, describe
+from bgrem.commands.compare_files import TABLE_ROWS, compare, describe
 from bgrem.config import CatalogConfig, DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from common import cli
 from common.provenance import datasum, parse_history
 
-LONGEST = 60  # characters of a value in HISTORY that is read as a number
+MAX_HISTORY_VALUE = 60  # characters of a value in HISTORY that is read as a number
+# keyword -> what must be the same for the same pixels
 SAME_PIXELS_NEED = {"BGVERS": "version", "BGDEVICE": "device", "BGENGINE": "software"}
-WITHOUT_HEADER = (".csv", ".reg", ".ecsv", ".vot", ".xml", ".json", ".png")
+# files that cannot say how they were made
+SUFFIXES_WITHOUT_HEADER = (".csv", ".reg", ".ecsv", ".vot", ".xml", ".json", ".png")
 # keyword of a file that the run needed beside its input -> flag
 FURTHER_INPUTS = {"BGCALIB": "calibration", "BGDENOIS": "denoised"}
 
@@ -90,7 +92,7 @@ def reproduce_file(args: argparse.Namespace) -> int:
     command = shlex.join([*words, *_file_arguments(record, _new_name(args.file), args.file)])
     if args.only_print:
         print(command)
-        return cli.DONE
+        return cli.EXIT_DONE
     if not (args.quiet or args.json):
         print(command, flush=True)
     from bgrem.cli import main
@@ -109,7 +111,7 @@ def reproduce_file(args: argparse.Namespace) -> int:
         cli.emit_json(outcome)
     elif not args.quiet:
         print("\n".join(describe(outcome)))
-    return cli.DONE if outcome["identical"] else cli.SOME_FAILED
+    return cli.EXIT_DONE if outcome["identical"] else cli.EXIT_SOME_FAILED
 
 
 def read_record(path: Path) -> Record:
@@ -120,7 +122,7 @@ def read_record(path: Path) -> Record:
     ValueError
         If it says nothing, or another version's command has settings that this one lacks.
     """
-    if _suffix(path).lower() in WITHOUT_HEADER:
+    if _suffix(path).lower() in SUFFIXES_WITHOUT_HEADER:
         raise ValueError(
             f"{path}: {_suffix(path)} has no header that says how it was made. Run its command "
             "with --params and the …Params.json beside it."
@@ -181,7 +183,7 @@ def parse_config(config: type, texts: dict[str, str]) -> Any:
 
 def _literal(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
     try:
-        value = ast.literal_eval(text[:LONGEST])
+        value = ast.literal_eval(text[:MAX_HISTORY_VALUE])
     except (ValueError, SyntaxError):
         value = None
     if float in kinds and type(value) is int:
@@ -206,7 +208,9 @@ def _flag_value(name: str, text: str) -> Any:
         return text
     numbers = [one.strip() for one in text.strip("()").split(",") if one.strip()]
     if not numbers or not all(one.isdecimal() for one in numbers):
-        raise ValueError(f"HISTORY has channels = {text[:LONGEST]}, which are no numbers.")
+        raise ValueError(
+            f"HISTORY has channels = {text[:MAX_HISTORY_VALUE]}, which are no numbers."
+        )
     return tuple(map(int, numbers))
 
 
@@ -264,9 +268,9 @@ def check_source(source: Path, record: Record) -> None:
         )
     if record.cards.get("BGDENOIS"):
         return  # no network ran
-    from bgrem.models import ARRAYS, find_model
+    from bgrem.models import WEIGHTS_FILE, find_model
 
-    weights = find_model(record.model) / ARRAYS
+    weights = find_model(record.model) / WEIGHTS_FILE
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     if sha256 != record.cards.get("BGMODEL"):
         raise ValueError(
@@ -292,7 +296,7 @@ def _header(path: Path) -> Any:
 def _suffix(path: Path) -> str:
     from common.io import split_suffix
 
-    catalogue = path.suffix.lower() in (".ldac", ".cat", *WITHOUT_HEADER)
+    catalogue = path.suffix.lower() in (".ldac", ".cat", *SUFFIXES_WITHOUT_HEADER)
     return path.suffix if catalogue else split_suffix(path)[1]
 
 
@@ -324,6 +328,6 @@ REPLAYS: dict[str, Replay] = {
         (NoiseMapConfig,), {"result": None, "map": None, "deviation": None, "rms": None}
     ),
     "bgrem catalog": Replay(
-        (CatalogConfig, DenoiseConfig), {"catalogue": ROWS, "segmentation": "SEGMENTATION"}
+        (CatalogConfig, DenoiseConfig), {"catalogue": TABLE_ROWS, "segmentation": "SEGMENTATION"}
     ),
 }  # fmt: skip

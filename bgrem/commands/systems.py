@@ -21,7 +21,7 @@ from bgrem.config import EnhanceConfig, NoiseMapConfig
 from common import cli
 from common.image import AstroImage, Card
 
-TOOL = "bgrem"
+TOOL = "bgrem"  # name of the program
 # what a run gives: option of its file -> image, and further keywords for all files
 Products = tuple[Mapping[str, AstroImage], list[Card]]
 
@@ -132,11 +132,11 @@ def _noisemap(image: AstroImage, config: NoiseMapConfig, model: Any) -> Products
     return {"result": done.residual, **parts}, []
 
 
-ENHANCE = System(
+ENHANCE_SYSTEM = System(
     "enhance", EnhanceConfig, {"result": "enhanced"},
     {"result": "this is the input as a longer exposure would show it"}, _enhance,
 )  # fmt: skip
-NOISEMAP = System(
+NOISEMAP_SYSTEM = System(
     "noisemap", NoiseMapConfig,
     {"result": "residual", "map": "map", "deviation": "deviation", "rms": "rms"},
     {
@@ -151,9 +151,9 @@ NOISEMAP = System(
 
 def enhance_files(args: argparse.Namespace) -> int:
     """`bgrem enhance`."""
-    return run_system(args, ENHANCE)
+    return run_system(args, ENHANCE_SYSTEM)
 
 
 def noisemap_files(args: argparse.Namespace) -> int:
     """`bgrem noisemap`."""
-    return run_system(args, NOISEMAP)
+    return run_system(args, NOISEMAP_SYSTEM)

@@ -18,17 +18,17 @@ from bgrem.commands.base import (
 from bgrem.config import DenoiseConfig, ValidateConfig
 from common import cli
 
-COMMAND = f"{TOOL} validate"
-PARAMETERS = "validateParams.json"
+VALIDATE_COMMAND = f"{TOOL} validate"  # recorded as the tool that made the report
+PARAMETERS_FILE = "validateParams.json"  # name of the file in the report's folder
 
 
 def validate_file(args: argparse.Namespace) -> int:
     """`bgrem validate`: nothing is written before all is measured."""
     start = time.perf_counter()
-    config, denoising = read_settings(args, COMMAND, ValidateConfig, DenoiseConfig)
+    config, denoising = read_settings(args, VALIDATE_COMMAND, ValidateConfig, DenoiseConfig)
     from bgrem.validation.report import check_report_folder, report_names
 
-    names = [*report_names(config, with_truth=args.truth is not None), PARAMETERS]
+    names = [*report_names(config, with_truth=args.truth is not None), PARAMETERS_FILE]
     check_report_folder(args.output, names, overwrite=args.overwrite)
     image = read_input(args.input, args)
     image, _ = guard_image(image, denoising.model, args)
@@ -46,7 +46,7 @@ def validate_file(args: argparse.Namespace) -> int:
         model = load_for(denoising)
         done = validate(image, config, denoising=denoising, model=model, truth=truth, report=tell)
     files = write_report(
-        args.output, done, extra={PARAMETERS: _parameters(args, config, denoising)},
+        args.output, done, extra={PARAMETERS_FILE: _parameters(args, config, denoising)},
         overwrite=args.overwrite,
     )  # fmt: skip
     goals = [one for result in done.results for one in result.measures if one.wanted]
@@ -61,7 +61,7 @@ def validate_file(args: argparse.Namespace) -> int:
         "sha256": model.sha256,
         "seconds": round(time.perf_counter() - start, 3),
     })  # fmt: skip
-    return cli.DONE
+    return cli.EXIT_DONE
 
 
 def _truth(path: Path | None, image: Any) -> Any:
@@ -86,5 +86,5 @@ def _parameters(
 
     parameters = {name: getattr(args, name) for name in INPUT_FLAGS}
     parameters |= dataclasses.asdict(config) | dataclasses.asdict(denoising)
-    text = params_text(PARAMETERS, COMMAND, __version__, args.input, parameters)
+    text = params_text(PARAMETERS_FILE, VALIDATE_COMMAND, __version__, args.input, parameters)
     return text.encode("utf-8")

@@ -24,7 +24,7 @@ from common.provenance import write_params
 if TYPE_CHECKING:
     from astropy.io import fits
 
-COMMAND = "bgrem denoise"
+DENOISE_COMMAND = "bgrem denoise"  # recorded in the header as the tool that made the file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +64,7 @@ class Run:
     def carried(self, option: str, part: AstroImage) -> AstroImage:
         """Return a part with the cards and the history of its file."""
         what = ("BGPART", option, "which of the run's files this is")
-        notes = [*self.history, f"{COMMAND}: {PARTS[option][0]}"]
+        notes = [*self.history, f"{DENOISE_COMMAND}: {OUTPUT_PARTS[option][0]}"]
         return part.with_pixels(part.pixels, cards=[*self.cards, what], history=notes)
 
     def quality(self) -> np.ndarray:
@@ -86,7 +86,7 @@ def write_denoised(
     calibration: Calibration | None,
 ) -> None:
     """Write all files of one input and its parameters; `Run` says what the arguments are."""
-    parameters, cards, history = run_record(COMMAND, path, image, config, model, args)
+    parameters, cards, history = run_record(DENOISE_COMMAND, path, image, config, model, args)
     cards += measured_cards(done, config.strength)
     run = Run(
         image=image, done=done, files=files, outside=outside, calibration=calibration,
@@ -94,7 +94,7 @@ def write_denoised(
         cards=cards, history=history,
         header=header_of(image), channels=args.channels, overwrite=args.overwrite,
     )  # fmt: skip
-    for option, (_, write) in PARTS.items():
+    for option, (_, write) in OUTPUT_PARTS.items():
         if option in files:
             write(run, files[option])
     if "before_after" in files:
@@ -102,7 +102,12 @@ def write_denoised(
 
         before_after(image, done, files["before_after"], overwrite=args.overwrite)
     write_params(
-        files["parameters"], COMMAND, __version__, path, parameters, overwrite=args.overwrite
+        files["parameters"],
+        DENOISE_COMMAND,
+        __version__,
+        path,
+        parameters,
+        overwrite=args.overwrite,
     )
 
 
@@ -162,7 +167,7 @@ def _write_quality(run: Run, file: Path) -> None:
 
 
 # option, also the file's BGPART: what the file says of itself, how it is written
-PARTS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
+OUTPUT_PARTS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
     "result": ("this is the input without background and noise", _write_result),
     "background": ("this is the smooth background", _write_background),
     "residual": ("this is the noise that was taken off", _write_residual),

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-MESH = 64  # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
-TREND_DEGREE = 3  # of the polynomial that takes strong gradients off before a mesh is laid
-POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
-MASK_SIGMA = 2.0  # smoothed pixels above this belong to sources
-SMOOTHING = (1.5, 5.0)  # px; scales on which sources are looked for
-SMALLEST_MESH = 16
-FILTER = 3  # meshes; median filter between them
-ROUNDS = 3
-CREST, CREST_SHARE = 0.75, 0.02  # noise; part of the free pixels
-SKEWED = 2.5  # bright side : dark side of what varies; more is an object, not a sky
-ENOUGH = 1_000_000  # pixels that give the noise to a thousandth
-FAINTEST = 0.3  # of the noise: fainter and wider light cannot be told from a varying sky
+# px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
+BACKGROUND_MESH_PX = 64
+TREND_DEGREE = 3  # of the polynomial that removes strong gradients before a mesh is laid
+# exponents of y and x in the polynomial
+TREND_POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
+BACKGROUND_MASK_SIGMA = 2.0  # noise after smoothing; pixels above it belong to sources
+BACKGROUND_MASK_SCALES_PX = (1.5, 5.0)  # px; scales on which sources are looked for
+MIN_BACKGROUND_MESH_PX = 16  # px; smaller meshes have too few pixels for a mode
+MESH_FILTER_SIDE = 3  # meshes; side of the median filter between them
+BACKGROUND_MASK_ROUNDS = 3  # of masking and meshing
+CREST_HEIGHT = 0.75  # noise; how far the finer mesh lies above the background on a crest
+CREST_SHARE = 0.02  # of the free pixels; more crests mean a wavy sky
+MAX_SKY_SKEW = 2.5  # variation to the bright side / to the dark side; more is an object, not a sky
+PIXELS_FOR_NOISE = 1_000_000  # pixels; give the noise to a thousandth
+MIN_MASK_LEVEL = 0.3  # noise; fainter and wider light cannot be separated from a varying sky
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def paper_factor(pixels: np.ndarray) -> float:
 
 
 def whole_image_statistics(
-    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = MESH
+    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = BACKGROUND_MESH_PX
 ) -> Statistics:
     """Return background and noise of an image of shape (H, W).
 
@@ -94,7 +97,7 @@ def whole_image_statistics(
     fine, _ = _mesh(flat, missing, mesh // 2)  # waves are no sources
     calm = missing | _sources(flat - fine, missing, 1.0)
     mask = calm
-    for _ in range(ROUNDS):
+    for _ in range(BACKGROUND_MASK_ROUNDS):
         background, sigma = _mesh(flat, mask, mesh)
         mask = missing | _sources(flat - background, missing, 1.0)
     if _is_wavy(fine, background, ~calm):
@@ -128,13 +131,13 @@ def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool
     both sides; around galaxies, which must not be followed, it varies to the bright one.
     """
     low, middle, high = np.percentile(fine, (5, 50, 95))
-    crests = (fine - background > CREST)[free].mean() if free.any() else 0.0
-    return bool(crests > CREST_SHARE and high - middle < SKEWED * (middle - low))
+    crests = (fine - background > CREST_HEIGHT)[free].mean() if free.any() else 0.0
+    return bool(crests > CREST_SHARE and high - middle < MAX_SKY_SKEW * (middle - low))
 
 
 def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
     """Return the noise from differences of neighbours, which no gradient and few sources reach."""
-    step = -(-flat.size // ENOUGH)
+    step = -(-flat.size // PIXELS_FOR_NOISE)
     right = (flat[::step, 1:] - flat[::step, :-1])[~(missing[::step, 1:] | missing[::step, :-1])]
     below = (flat[1::step] - flat[:-1:step])[~(missing[1::step] | missing[:-1:step])]
     differences = np.concatenate([right, below])
@@ -161,7 +164,7 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
     levels[enough] = percentile(blocks[enough], 40, axis=-1)
 
     y, x = _from_minus_one(rows, side, height), _from_minus_one(columns, side, width)
-    design = np.stack([np.outer(y**i, x**j)[enough] for i, j in POWERS], -1)
+    design = np.stack([np.outer(y**i, x**j)[enough] for i, j in TREND_POWERS], -1)
     values, weights = levels[enough], np.ones(int(enough.sum()))
     for _ in range(5):
         root = np.sqrt(weights)
@@ -172,7 +175,7 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
         weights = 1 / (1 + (np.where(residual > 0, residual, 0.3 * residual) / (1.5 * scale)) ** 2)
     y, x = _from_minus_one(height, 1, height), _from_minus_one(width, 1, width)
     trend = np.zeros(flat.shape)
-    for coefficient, (i, j) in zip(solution, POWERS, strict=True):
+    for coefficient, (i, j) in zip(solution, TREND_POWERS, strict=True):
         trend += coefficient * np.outer(y**i, x**j)
     return trend
 
@@ -188,13 +191,13 @@ def _sources(flat: np.ndarray, missing: np.ndarray, noise: float) -> np.ndarray:
 
     def on_scale(scale: float) -> np.ndarray:
         smooth = ndimage.gaussian_filter(filled, scale, mode="nearest")
-        level = noise * max(MASK_SIGMA / (2 * np.sqrt(np.pi) * scale), FAINTEST)
+        level = noise * max(BACKGROUND_MASK_SIGMA / (2 * np.sqrt(np.pi) * scale), MIN_MASK_LEVEL)
         bright = smooth - np.median(smooth[~missing]) > level
         bright = ndimage.binary_opening(bright)  # single pixels are noise
         return ndimage.binary_dilation(bright, iterations=round(scale))
 
     with ThreadPoolExecutor() as threads:  # the filters let go of Python's lock
-        found = np.logical_or.reduce(list(threads.map(on_scale, SMOOTHING)))
+        found = np.logical_or.reduce(list(threads.map(on_scale, BACKGROUND_MASK_SCALES_PX)))
     # where nearly everything is masked nothing would be left to measure: keep the darkest half
     if found[~missing].mean() > 0.8:
         found &= filled > np.median(filled[~missing])
@@ -205,7 +208,9 @@ def _mesh(flat: np.ndarray, mask: np.ndarray, mesh: int) -> tuple[np.ndarray, np
     """Return background and rms of a mesh of clipped modes."""
     import sep
 
-    side = max(SMALLEST_MESH, min(mesh, min(flat.shape) // 2))
+    side = max(MIN_BACKGROUND_MESH_PX, min(mesh, min(flat.shape) // 2))
     data = np.ascontiguousarray(flat, np.float64)
-    grid = sep.Background(data, mask=mask, bw=side, bh=side, fw=FILTER, fh=FILTER)
+    grid = sep.Background(
+        data, mask=mask, bw=side, bh=side, fw=MESH_FILTER_SIDE, fh=MESH_FILTER_SIDE
+    )
     return grid.back(), grid.rms()

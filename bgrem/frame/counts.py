@@ -5,11 +5,12 @@ from scipy import ndimage
 
 from bgrem.frame.background import Statistics
 
-LEVEL = 6.0  # px; standard deviation of the smoothing that gives the level
-COMPACT, AROUND = 1.5, 4.0  # px; what stands out between these scales is a source
-MASK_SIGMA = 3.5
-ROUNDS = 3
-LOWEST = 0.01  # counts per pixel; where hardly a photon fell the level is not known better
+LEVEL_WIDTH_PX = 6.0  # px; standard deviation of the smoothing that gives the level
+SOURCE_WIDTH_PX = 1.5  # px; inner scale of the filter that finds sources
+SURROUNDINGS_WIDTH_PX = 4.0  # px; outer scale of the filter that finds sources
+COUNTS_MASK_SIGMA = 3.5  # sigma of Poisson noise after smoothing; above it pixels belong to sources
+COUNTS_MASK_ROUNDS = 3  # of masking and smoothing
+MIN_LEVEL = 0.01  # counts per pixel; where hardly any photon arrived, the level is not better known
 
 
 def counts_statistics(pixels: np.ndarray, missing: np.ndarray | None = None) -> Statistics:
@@ -36,19 +37,23 @@ def counts_statistics(pixels: np.ndarray, missing: np.ndarray | None = None) -> 
     counts = np.where(missing, 0, pixels).astype(np.float64)
     if np.mean(counts < 0) > 0.1:
         raise ValueError("many pixels are negative: the model takes counts with their background.")
-    level = _smooth(counts, ~missing, LEVEL)
-    for _ in range(ROUNDS):
-        rise = _smooth(counts, ~missing, COMPACT) - _smooth(counts, ~missing, AROUND)
-        noise = np.sqrt(level * (1 / COMPACT**2 - 1 / AROUND**2) / (4 * np.pi))
-        found = ndimage.binary_dilation(rise > MASK_SIGMA * noise, iterations=2)
-        level = _smooth(counts, ~(missing | found), LEVEL)
+    level = _smooth(counts, ~missing, LEVEL_WIDTH_PX)
+    for _ in range(COUNTS_MASK_ROUNDS):
+        rise = _smooth(counts, ~missing, SOURCE_WIDTH_PX) - _smooth(
+            counts, ~missing, SURROUNDINGS_WIDTH_PX
+        )
+        noise = np.sqrt(
+            level * (1 / SOURCE_WIDTH_PX**2 - 1 / SURROUNDINGS_WIDTH_PX**2) / (4 * np.pi)
+        )
+        found = ndimage.binary_dilation(rise > COUNTS_MASK_SIGMA * noise, iterations=2)
+        level = _smooth(counts, ~(missing | found), LEVEL_WIDTH_PX)
     return Statistics(level.astype(np.float32), np.sqrt(level).astype(np.float32))
 
 
 def _smooth(counts: np.ndarray, known: np.ndarray, width: float) -> np.ndarray:
-    """Return the Gaussian mean of the known pixels, at least `LOWEST`."""
+    """Return the Gaussian mean of the known pixels, at least `MIN_LEVEL`."""
     weight = ndimage.gaussian_filter(known.astype(float), width)
     total = ndimage.gaussian_filter(np.where(known, counts, 0), width)
     mean = counts[known].mean() if known.any() else 0.0
     # far from any known pixel the whole map's mean is all there is
-    return np.maximum((total + 1e-3 * mean) / (weight + 1e-3), LOWEST)
+    return np.maximum((total + 1e-3 * mean) / (weight + 1e-3), MIN_LEVEL)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from bgrem.frame.detect import (
-    DEBLEND_LEVELS,
-    DEFAULT_CONTRAST,
-    DEFAULT_KERNEL,
-    MINIMUM_AREA,
+    SEXTRACTOR_CONTRAST,
+    SEXTRACTOR_DEBLEND_LEVELS,
+    SEXTRACTOR_KERNEL,
+    SEXTRACTOR_MIN_AREA,
     Detections,
 )
 
-INSTALL_SEXTRACTOR = "apt install source-extractor"
+INSTALL_SEXTRACTOR = "apt install source-extractor"  # command that a message recommends
 
 
 def find_sextractor() -> str | None:
@@ -32,8 +32,8 @@ def detect_with_sextractor(
     relative: bool = True,
     mesh: int = 64,
     background: bool = True,
-    kernel: np.ndarray | None = DEFAULT_KERNEL,
-    contrast: float = DEFAULT_CONTRAST,
+    kernel: np.ndarray | None = SEXTRACTOR_KERNEL,
+    contrast: float = SEXTRACTOR_CONTRAST,
 ) -> Detections:
     """Return what SExtractor finds, shape (H, W) in.
 
@@ -114,8 +114,8 @@ def run_sextractor(
     everywhere = {
         "CATALOG_NAME": str(folder / "found.fits"), "CATALOG_TYPE": "FITS_1.0",
         "PARAMETERS_NAME": str(folder / "columns"), "VERBOSE_TYPE": "NORMAL",
-        "ANALYSIS_THRESH": options["DETECT_THRESH"], "DETECT_MINAREA": str(MINIMUM_AREA),
-        "DEBLEND_NTHRESH": str(DEBLEND_LEVELS), "FILTER": "N",
+        "ANALYSIS_THRESH": options["DETECT_THRESH"], "DETECT_MINAREA": str(SEXTRACTOR_MIN_AREA),
+        "DEBLEND_NTHRESH": str(SEXTRACTOR_DEBLEND_LEVELS), "FILTER": "N",
         "MEMORY_OBJSTACK": "65000", "MEMORY_PIXSTACK": "5000000",
     }  # fmt: skip
     if kernel is not None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-MASK_SIGMA = 4.0  # of a smoothed frame: above it noise is rare, so that little noise is masked
-MASK_SCALES = (1.5, 5.0)  # px; stars, and the wings of bright ones
+# sigma of a smoothed frame: above it noise is rare, little noise is masked
+COMPARISON_MASK_SIGMA = 4.0
+COMPARISON_MASK_SCALES_PX = (1.5, 5.0)  # px; stars, and the wings of bright ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +119,10 @@ def mask_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.
     measured = np.s_[:] if missing is None or missing.all() else ~missing
     calm = ndimage.median_filter(residual, 3)
     found = np.zeros(residual.shape, bool)
-    for scale in MASK_SCALES:
+    for scale in COMPARISON_MASK_SCALES_PX:
         smooth = ndimage.gaussian_filter(calm, scale, mode="nearest")
         middle = np.median(smooth[measured])
         spread = 1.4826 * np.median(np.abs(smooth[measured] - middle))
-        bright = smooth - middle > MASK_SIGMA * spread
+        bright = smooth - middle > COMPARISON_MASK_SIGMA * spread
         found |= ndimage.binary_dilation(bright, iterations=round(2 * scale))
     return found

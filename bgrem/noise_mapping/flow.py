@@ -18,8 +18,9 @@ from bgrem.noise_mapping.streaks import find_streaks
 from bgrem.noise_mapping.units import find_units
 from common.image import AstroImage
 
-ROUNDS = 2  # a first map still has some of the light that is looked for
-POINT_PIXELS = 40  # above half the threshold; larger patches are left-overs of streaks
+# maps before the last: a first map still has some of the light that is looked for
+HIDING_ROUNDS = 2
+MAX_POINT_PIXELS = 40  # pixels above half the threshold; larger patches are left-overs of streaks
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +135,9 @@ def _map_plane(
     else:
         trails, sky = longer_light(flat, streaks)
         seen = filled(trails, sky)
-        for _ in range(ROUNDS):
+        for _ in range(HIDING_ROUNDS):
             first = units.flat(one_run(seen))
-            hidden = trails | compact_light(flat - first, config.protect, POINT_PIXELS)
+            hidden = trails | compact_light(flat - first, config.protect, MAX_POINT_PIXELS)
             seen = filled(hidden, np.where(trails, sky, first))
     mean, squares = np.zeros(flat.shape), np.zeros(flat.shape)
     runs = config.runs if added or config.eta else 1  # they would all be the same

@@ -7,12 +7,22 @@ streak or beside: neighbours along the streaks tell the streak's light without i
 import numpy as np
 from scipy import ndimage
 
-from bgrem.noise_mapping.streaks import FAINTEST, SMOOTH, Streaks, second_moments, smooth_sky
+from bgrem.noise_mapping.streaks import (
+    MIN_STREAK_LIGHT,
+    STREAK_SMOOTHING_PX,
+    Streaks,
+    second_moments,
+    smooth_sky,
+)
 
-LOOKS = 2  # of looking for points and trails: the rim of a wide one stands out without its middle
-POINT = 0.7  # px; sigma of a satellite and the pixel together
-AROUND, MOST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
-LONGER, THIN, WINGS = 1.3, 0.1, 3  # lengths of streaks; variance across to along; px around
+# of the search for points and trails: the rim of a wide one appears without its middle
+SEARCH_ROUNDS = 2
+POINT_SIGMA_PX = 0.7  # px; sigma of the image of a satellite and the pixel together
+LOCAL_NOISE_SIDE_PX = 15  # px; square in which left-overs are measured
+MAX_LOCAL_NOISE = 30.0  # noise; brighter pixels do not raise the local noise further
+MIN_TRAIL_TO_STREAK_LENGTH = 1.3  # lengths of streaks; from here on an object is a trail
+MAX_TRAIL_VARIANCE_RATIO = 0.1  # variance across / variance along; wider objects are no trails
+TRAIL_MARGIN_PX = 3  # px around a trail that are hidden too
 
 
 def compact_light(residual: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
@@ -28,9 +38,11 @@ def compact_light(residual: np.ndarray, threshold: float, largest: int = 0) -> n
     largest : int
         As for `stand_out`.
     """
-    smooth = ndimage.gaussian_filter(residual, POINT)
-    white = 1 / (2 * np.sqrt(np.pi) * POINT)
-    around = ndimage.uniform_filter(np.minimum(np.abs(smooth), MOST * white), AROUND)
+    smooth = ndimage.gaussian_filter(residual, POINT_SIGMA_PX)
+    white = 1 / (2 * np.sqrt(np.pi) * POINT_SIGMA_PX)
+    around = ndimage.uniform_filter(
+        np.minimum(np.abs(smooth), MAX_LOCAL_NOISE * white), LOCAL_NOISE_SIDE_PX
+    )
     significance = smooth / np.maximum(white, np.sqrt(np.pi / 2) * around)
     return stand_out(significance, threshold, largest)
 
@@ -44,7 +56,7 @@ def look_around(flat: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndar
         As for `look_along`.
     """
     hidden = np.zeros(flat.shape, bool)
-    for _ in range(LOOKS):
+    for _ in range(SEARCH_ROUNDS):
         hidden |= compact_light(flat - smooth_sky(flat, hidden), threshold)
     return hidden, smooth_sky(flat, hidden)
 
@@ -59,15 +71,15 @@ def longer_light(flat: np.ndarray, streaks: Streaks) -> tuple[np.ndarray, np.nda
     streaks : Streaks
     """
     sky = smooth_sky(flat)
-    light = ndimage.gaussian_filter(flat - sky, SMOOTH) > FAINTEST
+    light = ndimage.gaussian_filter(flat - sky, STREAK_SMOOTHING_PX) > MIN_STREAK_LIGHT
     labels, _ = ndimage.label(light, np.ones((3, 3)))
     xx, yy, xy = second_moments(labels, np.ones(labels.shape))
     half, root = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     longest = np.sqrt(12 * (half + root))  # of a line with this variance
-    narrow = half - root < THIN * (half + root)
-    chosen = narrow & (longest > LONGER * streaks.length)
+    narrow = half - root < MAX_TRAIL_VARIANCE_RATIO * (half + root)
+    chosen = narrow & (longest > MIN_TRAIL_TO_STREAK_LENGTH * streaks.length)
     chosen[0] = False
-    hidden = ndimage.binary_dilation(chosen[labels], np.ones((3, 3)), iterations=WINGS)
+    hidden = ndimage.binary_dilation(chosen[labels], np.ones((3, 3)), iterations=TRAIL_MARGIN_PX)
     return hidden, smooth_sky(flat, hidden)
 
 

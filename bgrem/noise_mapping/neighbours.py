@@ -5,15 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bgrem.noise_mapping.hiding import LOOKS, POINT, stand_out
+from bgrem.noise_mapping.hiding import POINT_SIGMA_PX, SEARCH_ROUNDS, stand_out
 from bgrem.noise_mapping.residual_noise import scatter
-from bgrem.noise_mapping.streaks import BRIGHT, SMOOTH, Streaks
+from bgrem.noise_mapping.streaks import BRIGHT_STREAK_NOISE, STREAK_SMOOTHING_PX, Streaks
 
-NEAR = (3, 6)  # px along the streaks; points do not reach that far, seeing bends no streak so soon
-FAR = (4, 12)  # px; to find points and trails by
-BEYOND, NEAREST = 24, 4  # px, neighbours: how far a trail's own light is looked past
-AGREE = 2.0  # noise; where both sides differ by more, a streak ends
-ROWS, MARGIN, CHUNK = 512, 24, 100_000  # px at once: a frame's neighbours would fill the memory
+# px along the streaks; points do not reach so far, nor does the seeing bend it there
+NEIGHBOUR_DISTANCES_PX = (3, 6)
+# px along the streaks; neighbours against which points and trails are found
+SEARCH_DISTANCES_PX = (4, 12)
+MAX_FILL_DISTANCE_PX = 24  # px; farthest neighbour that replaces a hidden pixel
+FILL_NEIGHBOURS = 4  # number; nearest neighbours that are not hidden, their mean replaces a pixel
+STREAK_END_NOISE = 2.0  # noise; where both sides differ by more, a streak ends
+NEIGHBOUR_BLOCK_ROWS = 512  # rows at once: the neighbours of a frame would fill the memory
+NEIGHBOUR_BLOCK_MARGIN_PX = 24  # px; rows around a block that its neighbours reach into
+FILL_CHUNK = 100_000  # pixels filled at once: memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +53,20 @@ def look_along(flat: np.ndarray, streaks: Streaks, threshold: float) -> Seen:
     """
     inside = ~_near_edge(flat.shape, streaks)
     points, free = np.zeros(flat.shape, bool), flat
-    for _ in range(LOOKS):  # they are neighbours too: what is wide stands out without its middle
-        sides = _both_sides(free, streaks, FAR)
-        excess = ndimage.gaussian_filter(flat - sides.most, POINT)
+    for _ in range(
+        SEARCH_ROUNDS
+    ):  # they are neighbours too: what is wide stands out without its middle
+        sides = _both_sides(free, streaks, SEARCH_DISTANCES_PX)
+        excess = ndimage.gaussian_filter(flat - sides.most, POINT_SIGMA_PX)
         excess -= np.median(excess)
         brightness = ndimage.maximum_filter(sides.most, 3)
         points |= stand_out(excess / scatter(excess, brightness), threshold) & inside
         free = _fill(flat, points, sides, streaks)
-    sides = _both_sides(free, streaks, NEAR)
-    bright = ndimage.maximum_filter(ndimage.gaussian_filter(sides.expected, SMOOTH), 3) > BRIGHT
+    sides = _both_sides(free, streaks, NEIGHBOUR_DISTANCES_PX)
+    bright = (
+        ndimage.maximum_filter(ndimage.gaussian_filter(sides.expected, STREAK_SMOOTHING_PX), 3)
+        > BRIGHT_STREAK_NOISE
+    )
     return Seen(np.where(points, free, sides.expected), points, bright & inside)
 
 
@@ -69,13 +79,13 @@ def _fill(flat: np.ndarray, hidden: np.ndarray, sides: "_Sides", streaks: Streak
     noise = scatter(flat - sides.expected, sides.most)
     curve = ndimage.spline_filter(filled, 3, np.float32, "mirror")
     places = np.argwhere(hidden)
-    for part in np.array_split(places, len(places) // CHUNK + 1):
+    for part in np.array_split(places, len(places) // FILL_CHUNK + 1):
         here = tuple(part.T)
         both = np.stack([
             _nearest_free(curve, hidden, part, sign * _step(streaks)) for sign in (1, -1)
         ])  # fmt: skip
         low, high = np.fmin(*both), np.fmax(*both)  # one side alone may be free
-        ends = high - low > AGREE * noise[here]
+        ends = high - low > STREAK_END_NOISE * noise[here]
         found = np.where(ends, np.clip(flat[here], low, high), (low + high) / 2)
         filled[here] = np.where(np.isnan(found), filled[here], found)
     return filled
@@ -84,12 +94,12 @@ def _fill(flat: np.ndarray, hidden: np.ndarray, sides: "_Sides", streaks: Streak
 def _nearest_free(
     curve: np.ndarray, hidden: np.ndarray, places: np.ndarray, step: np.ndarray
 ) -> np.ndarray:
-    """Return means of the `NEAREST` pixels in one direction that are not hidden, (N,); else nan."""
-    distances = np.arange(NEAR[0], BEYOND + 1)
+    """Return means of the nearest pixels in one direction that are not hidden, (N,); else nan."""
+    distances = np.arange(NEIGHBOUR_DISTANCES_PX[0], MAX_FILL_DISTANCE_PX + 1)
     at = places.T[:, :, None] + step[:, None, None] * distances
     covered = ndimage.map_coordinates(hidden.astype(np.float32), at, order=1, mode="mirror")
     free = covered < 0.05
-    nearest = free & (free.cumsum(1) <= NEAREST)
+    nearest = free & (free.cumsum(1) <= FILL_NEIGHBOURS)
     light = ndimage.map_coordinates(curve, at, order=3, mode="mirror", prefilter=False)
     number = nearest.sum(1)
     total = np.where(nearest, light, 0).sum(1)
@@ -119,7 +129,9 @@ def follow_streaks(
     nearer = scatter(flat - seen.light, seen.light) < scatter(flat - mapped, seen.light)
     mapped = np.where(nearer & seen.bright, seen.light, mapped)
     left = np.where(seen.points, 0, flat - mapped)
-    return np.where(seen.bright, mapped + _both_sides(left, streaks, NEAR).expected, mapped)
+    return np.where(
+        seen.bright, mapped + _both_sides(left, streaks, NEIGHBOUR_DISTANCES_PX).expected, mapped
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +150,7 @@ def _both_sides(flat: np.ndarray, streaks: Streaks, distances: tuple[int, int]) 
     """
     every, nearest = _neighbours(flat, streaks, *distances)
     noise = scatter(flat - every.mean(0), every.max(0))
-    ends = np.abs(every[0] - every[1]) > AGREE * noise
+    ends = np.abs(every[0] - every[1]) > STREAK_END_NOISE * noise
     bounds = np.where(ends, nearest, every)
     most = bounds.max(0)
     expected = np.where(ends, np.clip(flat, bounds.min(0), most), bounds.mean(0))
@@ -152,24 +164,26 @@ def _neighbours(
     last = int(np.clip(streaks.length / 2 - 2, first + 2, last))
     step = _step(streaks)
     every, nearest = np.empty((2, 2, *flat.shape), np.float32)
-    for top in range(0, len(flat), ROWS):
-        above = max(top - MARGIN, 0)
-        block = flat[above : top + ROWS + MARGIN].astype(np.float32)
+    for top in range(0, len(flat), NEIGHBOUR_BLOCK_ROWS):
+        above = max(top - NEIGHBOUR_BLOCK_MARGIN_PX, 0)
+        block = flat[above : top + NEIGHBOUR_BLOCK_ROWS + NEIGHBOUR_BLOCK_MARGIN_PX].astype(
+            np.float32
+        )
         curve = ndimage.spline_filter(block, 3, np.float32, "mirror")
-        inside = slice(top - above, min(top + ROWS, len(flat)) - above)
+        inside = slice(top - above, min(top + NEIGHBOUR_BLOCK_ROWS, len(flat)) - above)
         for side, sign in enumerate((1, -1)):
             found = [
                 ndimage.shift(curve, -sign * d * step, order=3, mode="mirror", prefilter=False)
                 for d in range(first, last + 1)
             ]
-            every[side, top : top + ROWS] = np.median(found, 0)[inside]
-            nearest[side, top : top + ROWS] = np.mean(found[:2], 0)[inside]
+            every[side, top : top + NEIGHBOUR_BLOCK_ROWS] = np.median(found, 0)[inside]
+            nearest[side, top : top + NEIGHBOUR_BLOCK_ROWS] = np.mean(found[:2], 0)[inside]
     return every, nearest
 
 
 def _near_edge(shape: tuple[int, ...], streaks: Streaks) -> np.ndarray:
     """Return where the frame ends along the streaks: what it cuts looks like a point."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    reach = np.mean(FAR) * np.abs(_step(streaks))
+    reach = np.mean(SEARCH_DISTANCES_PX) * np.abs(_step(streaks))
     row_edge = np.minimum(rows, shape[0] - 1 - rows) < reach[0]
     return np.asarray(row_edge | (np.minimum(columns, shape[1] - 1 - columns) < reach[1]))

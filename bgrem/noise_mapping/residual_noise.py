@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from bgrem.noise_mapping.streaks import BRIGHT
+from bgrem.noise_mapping.streaks import BRIGHT_STREAK_NOISE
 
-RIMS = 5  # px; a streak's rim is as uncertain as its middle
-FEWEST, ENOUGH = 100, 2_000_000  # pixels to measure noise on
+RMS_BRIGHTNESS_SIDE_PX = 5  # px; the rim of a streak is as uncertain as its middle
+MIN_PIXELS_FOR_RMS = 100  # pixels; fewer give no noise of a range
+MAX_PIXELS_FOR_RMS = 2_000_000  # pixels; more make the noise no better
 
 
 def rms_of(left: np.ndarray, mapped: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
@@ -22,13 +23,15 @@ def rms_of(left: np.ndarray, mapped: np.ndarray, hidden: np.ndarray | None = Non
     hidden : bool array, shape (H, W), optional
         What is no noise, but satellites, stars, trails, missing pixels.
     """
-    light = ndimage.maximum_filter(mapped, RIMS)
+    light = ndimage.maximum_filter(mapped, RMS_BRIGHTNESS_SIDE_PX)
     free = np.ones(left.shape, bool) if hidden is None or hidden.all() else ~hidden
-    rms = np.interp(light, *_widths(left[free], light[free], fewest=FEWEST))
-    bright = light > BRIGHT
+    rms = np.interp(light, *_widths(left[free], light[free], fewest=MIN_PIXELS_FOR_RMS))
+    bright = light > BRIGHT_STREAK_NOISE
     known = bright & free
-    if known.sum() >= FEWEST:
-        reach = np.interp(light, *_widths(left[known], light[known], fewest=FEWEST, tails=True))
+    if known.sum() >= MIN_PIXELS_FOR_RMS:
+        reach = np.interp(
+            light, *_widths(left[known], light[known], fewest=MIN_PIXELS_FOR_RMS, tails=True)
+        )
         rms = np.where(bright, np.maximum(rms, reach), rms)
     return rms.astype(np.float32)
 
@@ -51,8 +54,8 @@ def _widths(
     `fewest`: pixels to measure one on. `tails`: of a Gaussian that reaches as far as the values,
     1 % of them set aside, if that is more.
     """
-    if len(values) > ENOUGH:
-        some = np.random.default_rng(0).integers(len(values), size=ENOUGH)
+    if len(values) > MAX_PIXELS_FOR_RMS:
+        some = np.random.default_rng(0).integers(len(values), size=MAX_PIXELS_FOR_RMS)
         values, brightness = values[some], brightness[some]
     shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
     edges = np.quantile(brightness, shares)

@@ -8,19 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-SMOOTH, FAINTEST = 1.0, 1.5  # px, and noise of a pixel: light for the correlation
-REACH = 80  # px, of the correlation
-FIRST = 3  # px; noise that is smoothed by 1 px does not correlate further
-COARSE = (4, 12)  # px along the streaks, for the first guess of their direction
-CHANCE = 3.0  # times the scatter of the correlation: less is noise
-SHORTEST, NARROWEST = 8.0, 1.5  # px, widths; the neighbours along shorter streaks are dark
-LARGEST = 0.1  # of all light's power, an object's
-SMALLEST, ELONGATED = 12, 1.6  # px, of an object; its variance along to that across the streaks
-PARALLEL = np.radians(10)  # an object's direction to the streaks'
-FEWEST, SHARE = 4, 0.2  # of the objects: stars' streaks have 0.3 and more, round stars under 0.1
-NEARBY, ROUNDEST = 5, 1.18  # px; correlation in the best direction to the mean one: less is round
-FAINT, WIDE = 2.0, 8.0  # noise, px: what is brighter or smaller is no sky
-BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
+STREAK_SMOOTHING_PX = 1.0  # px; sigma of the smoothing before light is correlated
+MIN_STREAK_LIGHT = 1.5  # noise of a pixel; fainter light is left out of the correlation
+MAX_SHIFT_PX = 80  # px; largest shift of the correlation
+MIN_SHIFT_PX = 3  # px; noise that is smoothed by 1 px does not correlate at larger shifts
+COARSE_SHIFTS_PX = (4, 12)  # px along the streaks, for the first estimate of their direction
+MIN_CORRELATION_SCATTER = 3.0  # times the scatter of the correlation: less is noise
+MIN_USABLE_LENGTH_PX = 8.0  # px; the neighbours along shorter streaks are dark
+MIN_USABLE_LENGTH_WIDTHS = 1.5  # widths; the neighbours along shorter streaks are dark
+MAX_POWER_SHARE = 0.1  # of all light's power, for one object: no bright star and no trail decides
+MIN_STREAK_PIXELS = 12  # px of an object; smaller ones have no reliable direction
+MIN_ELONGATION = 1.6  # variance along / variance across the streaks
+MAX_STREAK_ANGLE = np.radians(10)  # radians; an object's direction to that of the streaks
+MIN_PARALLEL_OBJECTS = 4  # objects drawn out along one direction: fewer are single trails
+# of the objects: frames with streaks have 0.3 and more, round stars under 0.1
+MIN_PARALLEL_SHARE = 0.2
+ROUNDNESS_SHIFT_PX = 5  # px; shift at which roundness is measured
+# correlation in the best direction / mean over directions: less is round
+MIN_CORRELATION_RATIO = 1.18
+MAX_SKY_NOISE = 2.0  # noise; what is brighter is no sky
+SKY_WIDTH_PX = 8.0  # px; what is smaller is no sky
+BRIGHT_STREAK_NOISE = 1.5  # noise; brighter streaks are replaced by their neighbours alone
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Streaks:
     angle : float
         Radians from x towards y, 0 to pi.
     length : float
-        Pixels; 2 * `REACH` stands for longer ones.
+        Pixels; 2 * `MAX_SHIFT_PX` stands for longer ones.
     short : bool
         Too short, for their width, to be told by neighbours along them.
     """
@@ -57,32 +65,32 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     """
     light, labels = _light(flat)
     power = np.abs(np.fft.rfft2(light - light.mean())) ** 2
-    shifts = np.arange(-REACH, REACH + 1)  # negative ones are at the end
+    shifts = np.arange(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1)  # negative ones are at the end
     shifts = np.clip(shifts, *((1 - min(light.shape)) // 2, min(light.shape) // 2))
     found = np.fft.irfft2(power, light.shape)[np.ix_(shifts, shifts)]
 
     def along(angles: np.ndarray, distances: np.ndarray) -> np.ndarray:
         steps = np.multiply.outer(np.stack([np.sin(angles), np.cos(angles)]), distances)
-        return ndimage.map_coordinates(found, REACH + steps, order=1)
+        return ndimage.map_coordinates(found, MAX_SHIFT_PX + steps, order=1)
 
     def profile(angle: float) -> np.ndarray:
-        return along(np.array([angle]), np.arange(FIRST, REACH + 1))[0]
+        return along(np.array([angle]), np.arange(MIN_SHIFT_PX, MAX_SHIFT_PX + 1))[0]
 
     angles = np.radians(np.arange(180.0))
-    angle = angles[along(angles, np.arange(*COARSE)).mean(1).argmax()]
+    angle = angles[along(angles, np.arange(*COARSE_SHIFTS_PX)).mean(1).argmax()]
     length, width = _length(profile(angle)), _length(profile(angle + np.pi / 2))
-    by_chance = profile(angle)[0] <= CHANCE * found.std()
-    near = along(angles, np.array([NEARBY]))
+    by_chance = profile(angle)[0] <= MIN_CORRELATION_SCATTER * found.std()
+    near = along(angles, np.array([ROUNDNESS_SHIFT_PX]))
     if (
         by_chance
-        or near.max() < ROUNDEST * near.mean()
+        or near.max() < MIN_CORRELATION_RATIO * near.mean()
         or not _most_lie_along(light, labels, angle)
     ):
         return None
-    if length < max(SHORTEST, NARROWEST * width):
+    if length < max(MIN_USABLE_LENGTH_PX, MIN_USABLE_LENGTH_WIDTHS * width):
         return Streaks(float(angle), length, short=True)
     # the longer the arm, the finer the angle; beyond half the length little is left
-    arm = np.arange(FIRST, max(COARSE[1], min(length / 2, REACH / 2)))
+    arm = np.arange(MIN_SHIFT_PX, max(COARSE_SHIFTS_PX[1], min(length / 2, MAX_SHIFT_PX / 2)))
     angles = angle + np.radians(np.linspace(-3, 3, 121))
     angle = angles[along(angles, arm).mean(1).argmax()]
     return Streaks(float(angle % np.pi), _length(profile(angle)))
@@ -91,24 +99,27 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
 def _light(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the compressed light of a frame, and the labels of its objects, both (H, W).
 
-    No object has more than `LARGEST` of the light's power: no bright star and no trail decides.
+    No object has more than `MAX_POWER_SHARE` of the light's power: no bright star and no trail
+    decides.
     """
-    smooth = ndimage.gaussian_filter(flat.astype(np.float32), SMOOTH) - smooth_sky(flat)
-    light = np.arcsinh(np.maximum(smooth - FAINTEST, 0))
+    smooth = ndimage.gaussian_filter(flat.astype(np.float32), STREAK_SMOOTHING_PX) - smooth_sky(
+        flat
+    )
+    light = np.arcsinh(np.maximum(smooth - MIN_STREAK_LIGHT, 0))
     labels, number = ndimage.label(light > 0, np.ones((3, 3)))
     powers = np.bincount(labels.ravel(), np.square(light).ravel(), minlength=number + 1)
-    weights = np.sqrt(np.minimum(LARGEST * powers.sum() / np.maximum(powers, 1e-9), 1))
+    weights = np.sqrt(np.minimum(MAX_POWER_SHARE * powers.sum() / np.maximum(powers, 1e-9), 1))
     return (light * weights[labels]).astype(np.float32), labels
 
 
 def _most_lie_along(light: np.ndarray, labels: np.ndarray, angle: float) -> bool:
     """Return whether many objects are drawn out in one direction: stars, not trails among stars."""
     along, across, both = second_moments(labels, light, angle)
-    large = np.bincount(labels.ravel()) >= SMALLEST
+    large = np.bincount(labels.ravel()) >= MIN_STREAK_PIXELS
     large[0] = False
-    parallel = np.abs(2 * both) < np.tan(2 * PARALLEL) * (along - across)
-    drawn_out = (large & parallel & (along > ELONGATED * across)).sum()
-    return bool(drawn_out >= max(FEWEST, SHARE * large.sum()))
+    parallel = np.abs(2 * both) < np.tan(2 * MAX_STREAK_ANGLE) * (along - across)
+    drawn_out = (large & parallel & (along > MIN_ELONGATION * across)).sum()
+    return bool(drawn_out >= max(MIN_PARALLEL_OBJECTS, MIN_PARALLEL_SHARE * large.sum()))
 
 
 def second_moments(
@@ -139,16 +150,22 @@ def second_moments(
 
 
 def _length(correlation: np.ndarray) -> float:
-    """Return the length of streaks whose correlation from `FIRST` px on is given.
+    """Return the length of streaks whose correlation from `MIN_SHIFT_PX` px on is given.
 
     It falls in a straight line to 0 at the length.
     """
     below = correlation < correlation[0] / 2
-    return float(2 * (FIRST + below.argmax()) - FIRST) if below.any() else 2.0 * REACH
+    return (
+        float(2 * (MIN_SHIFT_PX + below.argmax()) - MIN_SHIFT_PX)
+        if below.any()
+        else 2.0 * MAX_SHIFT_PX
+    )
 
 
 def smooth_sky(flat: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
     """Return smooth light, (H, W), of what is not hidden."""
     free = np.ones(flat.shape, np.float32) if hidden is None else (~hidden).astype(np.float32)
-    light = ndimage.gaussian_filter(free * np.clip(flat, -FAINT, FAINT), WIDE)
-    return np.asarray(light / np.maximum(ndimage.gaussian_filter(free, WIDE), 1e-3))
+    light = ndimage.gaussian_filter(
+        free * np.clip(flat, -MAX_SKY_NOISE, MAX_SKY_NOISE), SKY_WIDTH_PX
+    )
+    return np.asarray(light / np.maximum(ndimage.gaussian_filter(free, SKY_WIDTH_PX), 1e-3))

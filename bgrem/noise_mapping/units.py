@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgrem.config import NoiseMapConfig
-from bgrem.frame.background import MESH, bands, whole_image_statistics
+from bgrem.frame.background import BACKGROUND_MESH_PX, bands, whole_image_statistics
 from bgrem.models import Model
 
 # noise of a simulated frame in the network's units: it is what the diffusion has at time 118
-OWN_NOISE = 0.4
+FRAME_NOISE_IN_UNITS = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +43,11 @@ def find_units(
     if model.description.get("scaling") == "contrast":
         level, unit = (np.full(pixels.shape, value) for value in contrast(pixels))
         return Units(level, unit, background, sigma, 0.0)
-    return Units(background, sigma / OWN_NOISE, background, sigma, OWN_NOISE)
+    return Units(background, sigma / FRAME_NOISE_IN_UNITS, background, sigma, FRAME_NOISE_IN_UNITS)
 
 
 def frame_level(
-    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = MESH
+    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = BACKGROUND_MESH_PX
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what no network is needed for: smooth background with bands, and the noise, (H, W).
 

@@ -17,7 +17,7 @@ from bgrem.simulate.noise import correlate_noise, smooth_leftover
 from bgrem.training.batches import Batches, Report, find_fields
 from bgrem.training.pairs import read_pair
 
-POISSON_BELOW = 900.0  # electrons of sky under which a Gaussian is too symmetric
+MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,7 @@ def draw_background(
     electrons = field.electrons or 1.0
     light = np.maximum(clean, 0)
     correlated = vary and rng.uniform() < 0.3
-    if field.photons < POISSON_BELOW and not correlated:
+    if field.photons < MAX_POISSON_SKY and not correlated:
         expected = light * electrons + field.photons
         noise = rng.poisson(expected) - expected
         noise += rng.normal(0, np.sqrt(max(electrons**2 - field.photons, 0)), clean.shape)

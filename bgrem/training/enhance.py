@@ -10,16 +10,17 @@ from bgrem.config import TrainConfig
 from bgrem.enhancing.anscombe import stabilise
 from bgrem.frame.background import whole_image_statistics
 from bgrem.simulate.hubble import (
-    DARK_CURRENT,
-    READ_NOISE,
+    WFC3_DARK_CURRENT,
+    WFC3_READ_NOISE,
     long_exposure,
     short_exposure,
     simulate_hubble_field,
 )
 from bgrem.training.batches import Batches, Report, find_fields
 
-LEAST_SHARE = 0.3  # of a field's exposure time: what is varied
-LEVEL_ERROR, NOISE_ERROR = 0.1, 0.05  # of the measured background (in noise) and noise
+MIN_EXPOSURE_SHARE = 0.3  # of a field's exposure time, which is varied
+BACKGROUND_ERROR = 0.1  # noise; standard deviation of the error of a measured background
+NOISE_ERROR = 0.05  # relative; standard deviation of the error of a measured noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +124,15 @@ class ExposureBatches(Batches):
         if field.noisy:
             long = light * seconds
         else:
-            seconds *= rng.uniform(LEAST_SHARE, 1) if self.vary else 1.0
+            seconds *= rng.uniform(MIN_EXPOSURE_SHARE, 1) if self.vary else 1.0
             long = long_exposure(light, seconds, rng)
         short = short_exposure(long, ratio, seconds, rng)
         level = background * (seconds / ratio)
-        own = (level * ratio + DARK_CURRENT * seconds + READ_NOISE**2) / ratio**2
-        added = level + DARK_CURRENT * seconds / ratio + READ_NOISE**2
-        sigma = np.sqrt(np.maximum(own, 0) + np.maximum(added, READ_NOISE**2))
+        own = (level * ratio + WFC3_DARK_CURRENT * seconds + WFC3_READ_NOISE**2) / ratio**2
+        added = level + WFC3_DARK_CURRENT * seconds / ratio + WFC3_READ_NOISE**2
+        sigma = np.sqrt(np.maximum(own, 0) + np.maximum(added, WFC3_READ_NOISE**2))
         if self.vary:
-            level = level + rng.normal(0, LEVEL_ERROR) * sigma
+            level = level + rng.normal(0, BACKGROUND_ERROR) * sigma
             sigma = sigma * rng.normal(1, NOISE_ERROR)
         return stabilise(short, level, sigma), stabilise(long / ratio, level, sigma)
 

@@ -28,13 +28,17 @@ LOSSES: dict[str, Callable[[TrainConfig], Any]] = {
     "huber": lambda config: keras.losses.Huber(delta=config.huber_delta),
 }
 # where each system's data come from: load_fields, make_batches, describe_data
-DATA: dict[str, Any] = {
+TASK_DATA: dict[str, Any] = {
     "denoise": training_data,
     "enhance": exposure_data,
     "noisemap": frame_data,
 }
-CHECKPOINT, HISTORY, CONFIG, MODEL = "checkpoint.npz", "history.csv", "config.json", "model"
-COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")
+CHECKPOINT_FILE = "checkpoint.npz"  # in the run folder
+HISTORY_FILE = "history.csv"  # in the run folder
+CONFIG_FILE = "config.json"  # in the run folder
+MODEL_FOLDER = "model"  # in the run folder
+# of the table of epochs
+HISTORY_COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")
 
 
 @dataclass
@@ -65,7 +69,7 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, config)
-    data = DATA[config.task]
+    data = TASK_DATA[config.task]
     training, validation = data.load_fields(config, folder, report)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
@@ -87,12 +91,12 @@ def train(
             batches, epochs=config.epochs, initial_epoch=keeper.state.epoch, verbose=0,
             shuffle=False, callbacks=[keeper],
         )  # fmt: skip
-    return folder / MODEL
+    return folder / MODEL_FOLDER
 
 
 def _claim(folder: Path, config: TrainConfig) -> None:
     """Write the config, or see that the folder's run is this one."""
-    path = folder / CONFIG
+    path = folder / CONFIG_FILE
     text = json.dumps(asdict(config), indent=2) + "\n"
     if path.exists():
         if json.loads(path.read_text("utf-8")) != json.loads(text):
@@ -145,7 +149,7 @@ class _Keeper(keras.callbacks.Callback):
 
     def resume(self) -> None:
         """Take up a checkpoint, if there is one."""
-        path = self.folder / CHECKPOINT
+        path = self.folder / CHECKPOINT_FILE
         optimizer = self.network.optimizer
         optimizer.build(self.network.trainable_variables)
         if not path.exists():
@@ -193,7 +197,9 @@ class _Keeper(keras.callbacks.Callback):
         if loss < state.best_loss:
             state.best_loss, state.best_epoch = loss, epoch + 1
             description = describe(self.config, state)
-            models.save_model(self.folder / MODEL, models.named_weights(network), description)
+            models.save_model(
+                self.folder / MODEL_FOLDER, models.named_weights(network), description
+            )
         network.set_weights(raw)
         self._write_checkpoint()
         write_history(self.folder, state.history)
@@ -216,7 +222,7 @@ class _Keeper(keras.callbacks.Callback):
         arrays = {f"weight:{n}": a for n, a in models.named_weights(self.network).items()}
         for number, variable in enumerate(optimizer.variables):
             arrays[f"optimizer:{number}"] = variable.numpy()
-        with atomic_write(self.folder / CHECKPOINT, overwrite=True) as path:
+        with atomic_write(self.folder / CHECKPOINT_FILE, overwrite=True) as path:
             with open(path, "wb") as file:
                 arrays["state"] = np.array(json.dumps(asdict(self.state)))
                 np.savez(file, allow_pickle=False, **arrays)
@@ -231,7 +237,7 @@ def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
         "version": __version__,
         "network": {"name": config.network, "softening": config.softening},
         "task": config.task,
-        **DATA[config.task].describe_data(config),
+        **TASK_DATA[config.task].describe_data(config),
         "tile": config.tile,
         "domain": domain,
         "training": {
@@ -246,9 +252,9 @@ def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
 
 def write_history(folder: Path, history: list[dict[str, float]]) -> None:
     """Write history.csv and history.png."""
-    with atomic_write(folder / HISTORY, overwrite=True) as path:
+    with atomic_write(folder / HISTORY_FILE, overwrite=True) as path:
         with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, HISTORY_COLUMNS)
             writer.writeheader()
             writer.writerows(history)
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -9,7 +9,13 @@ import numpy as np
 
 from bgrem.config import CatalogConfig, DenoiseConfig, ValidateConfig
 from bgrem.frame.domain import FrameProperties, check_domain, measure_frame
-from bgrem.frame.stars import FAINT_PEAK, FEWEST, PointSpread, find_stars, measure_point_spread
+from bgrem.frame.stars import (
+    MIN_FAINT_STAR_PEAK_SIGMA,
+    MIN_STARS_FOR_PSF,
+    PointSpread,
+    find_stars,
+    measure_point_spread,
+)
 from bgrem.frame.truth import FieldTruth
 from bgrem.models import Model
 from bgrem.validation.checks.detection import check_detection
@@ -23,7 +29,7 @@ from bgrem.validation.frames import Examination, Planes, own_noise, surrogate_no
 from bgrem.validation.injection import inject_sources
 from common.image import AstroImage
 
-AREA = 2000  # px for each injected source: they crowd the frame by little
+PIXELS_PER_INJECTION = 2000  # px for each injected source: they crowd the frame by little
 Report = Callable[[str], None]
 
 
@@ -200,9 +206,9 @@ def _point_spread(
     if spread is None:
         number = len(find_stars(planes.scaled, planes.missing, full))
         raise ValueError(
-            f"{name}: too few clear stars (unsaturated, alone, a peak above {FAINT_PEAK:g} sigma) "
-            f"for the point-spread function: {number} found, {FEWEST} with a profile that can be "
-            "fitted are needed. Give --fwhm PX."
+            f"{name}: too few clear stars (unsaturated, alone, a peak above "
+            f"{MIN_FAINT_STAR_PEAK_SIGMA:g} sigma) for the point-spread function: {number} found, "
+            f"{MIN_STARS_FOR_PSF} with a profile that can be fitted are needed. Give --fwhm PX."
         )
     if spread.stars < 10:
         notes.append(f"the point-spread function rests on {spread.stars} stars")
@@ -212,7 +218,7 @@ def _point_spread(
 def _fill(exam: Examination, tell: Report) -> None:
     """Make the frames with injected sources and those of noise."""
     planes, config = exam.planes, exam.config
-    number = config.injections or max(10, round(exam.megapixels * 1e6 / AREA))
+    number = config.injections or max(10, round(exam.megapixels * 1e6 / PIXELS_PER_INJECTION))
     for repeat in range(config.repeats):
         tell(f"injected sources, {repeat + 1} of {config.repeats}")
         injection = inject_sources(

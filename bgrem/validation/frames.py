@@ -14,7 +14,7 @@ from bgrem.frame.stars import PointSpread
 from bgrem.frame.truth import FieldTruth
 from bgrem.validation.injection import Injection
 
-FILLS = 12  # turns of the frame that fill a source with noise: nearly all, where half is empty
+MAX_FILLS = 12  # turns of the frame that fill a source with noise: nearly all, where half is empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,7 @@ def own_noise(planes: Planes, rng: np.random.Generator) -> np.ndarray:
     """
     source, there = np.where(planes.empty, planes.scaled, 0), planes.empty
     noise, filled = source.copy(), there.copy()
-    for _ in range(FILLS):
+    for _ in range(MAX_FILLS):
         if filled.all():
             break
         shift = tuple(int(rng.integers(side)) for side in noise.shape)

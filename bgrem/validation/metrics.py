@@ -9,10 +9,10 @@ from scipy.spatial import cKDTree
 
 from bgrem.frame.detect import Detections
 
-LISTED = 3.0  # signal-to-noise ratio (matched filter, isolated) from which a source is in the list
-RADIUS = 0.75  # FWHM; neighbours pull isophotal centroids by more than half of it
-IGNORED = 1.0  # fainter ones down to this are there: finding one is neither true nor false
-FALSE_SHARES = (0.005, 0.02, 0.05)  # of the truth list
+MIN_LISTED_SNR = 3.0  # S/N (matched filter, isolated) from which a source is in the truth list
+MATCH_RADIUS_FWHM = 0.75  # FWHM; neighbours shift isophotal centroids by more than half of it
+MIN_IGNORED_SNR = 1.0  # S/N; from here to the list, finding a source is neither true nor false
+FALSE_SHARES = (0.005, 0.02, 0.05)  # false detections / sources of the truth list
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Score:
 def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Score:
     """Match detections with the sources that a simulation put in.
 
-    One to one, nearest first, within `RADIUS` (at least 2 px; for galaxies half the half-light
-    radius if that is more). A second detection of a listed source is false.
+    One to one, nearest first, within `MATCH_RADIUS_FWHM` (at least 2 px; for galaxies half the
+    half-light radius if that is more). A second detection of a listed source is false.
 
     Parameters
     ----------
@@ -44,12 +44,14 @@ def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Sc
         Of the point-spread function, in pixels.
     """
     partner = np.full(len(found), -1)
-    visible = np.flatnonzero(truth["snr"] >= IGNORED)
+    visible = np.flatnonzero(truth["snr"] >= MIN_IGNORED_SNR)
     if not len(found) or not len(visible):
         return Score(0, len(found), partner, partner < 0)
-    radius = np.maximum(max(RADIUS * fwhm, 2.0), 0.5 * truth["half_light_radius"][visible])
+    radius = np.maximum(
+        max(MATCH_RADIUS_FWHM * fwhm, 2.0), 0.5 * truth["half_light_radius"][visible]
+    )
     places = np.column_stack([truth["x"][visible], truth["y"][visible]])
-    listed = truth["snr"][visible] >= LISTED
+    listed = truth["snr"][visible] >= MIN_LISTED_SNR
     tree = cKDTree(np.column_stack([found.x, found.y]))
     pairs = tree.query_ball_point(places, radius)
     source = np.repeat(np.arange(len(visible)), [len(one) for one in pairs])
@@ -68,7 +70,7 @@ def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Sc
 
 def listed_number(truth: Mapping[str, np.ndarray]) -> int:
     """Return the length of the truth list."""
-    return int((truth["snr"] >= LISTED).sum())
+    return int((truth["snr"] >= MIN_LISTED_SNR).sum())
 
 
 def roc_curve(

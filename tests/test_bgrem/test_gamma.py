@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bgrem.config import TrainConfig
-from bgrem.frame.counts import LOWEST, counts_statistics
+from bgrem.frame.counts import MIN_LEVEL, counts_statistics
 from bgrem.simulate.gamma import GammaPatch, king_profile, simulate_patch
 from bgrem.training.denoise import simulated_counts_field
 
@@ -96,7 +96,7 @@ def test_the_level_of_counts_ignores_sources(level):
 
 
 def test_empty_maps_have_a_level_and_negative_ones_are_refused():
-    assert counts_statistics(np.zeros((64, 64))).background.max() == pytest.approx(LOWEST)
+    assert counts_statistics(np.zeros((64, 64))).background.max() == pytest.approx(MIN_LEVEL)
     with pytest.raises(ValueError, match="negative"):
         counts_statistics(np.random.default_rng(0).normal(size=(64, 64)))
 

@@ -8,7 +8,7 @@ from bgrem.models import Model
 from bgrem.noise_mapping import neighbours, residual_noise
 from bgrem.noise_mapping.flow import noisemap
 from bgrem.noise_mapping.hiding import compact_light, longer_light, look_around, stand_out
-from bgrem.noise_mapping.neighbours import NEAR, follow_streaks, look_along
+from bgrem.noise_mapping.neighbours import NEIGHBOUR_DISTANCES_PX, follow_streaks, look_along
 from bgrem.noise_mapping.residual_noise import rms_of, scatter
 from bgrem.noise_mapping.streaks import Streaks
 from bgrem.simulate.trails import add_satellites, draw_trails
@@ -23,8 +23,8 @@ def test_tiny_frames_are_measured_too():
 def test_blocks_of_rows_leave_no_seam(monkeypatch):
     frame, _ = streaked(1.2, 60)
     whole = look_along(frame, Streaks(1.2, 60.0), 3.0)
-    monkeypatch.setattr(neighbours, "ROWS", 32)
-    monkeypatch.setattr(neighbours, "CHUNK", 50)
+    monkeypatch.setattr(neighbours, "NEIGHBOUR_BLOCK_ROWS", 32)
+    monkeypatch.setattr(neighbours, "FILL_CHUNK", 50)
     parts = look_along(frame, Streaks(1.2, 60.0), 3.0)
     assert np.array_equal(parts.points, whole.points)
     assert np.abs(parts.light - whole.light).max() < 1e-3
@@ -99,7 +99,7 @@ def test_ends_of_streaks_are_not_drawn_out():
     assert expected[100, 70:130].min() > 0.9 * peak
     error = np.abs(expected - light)[100]
     assert error[134:146].max() < 4  # 150 of light: half of it where an end is not seen
-    assert error[140 + NEAR[1] + 2 : 170].max() < 4
+    assert error[140 + NEIGHBOUR_DISTANCES_PX[1] + 2 : 170].max() < 4
 
 
 def test_streaks_that_the_frame_cuts_are_no_points():
@@ -129,7 +129,7 @@ def test_a_map_that_misses_a_part_of_the_streaks_gets_it():
 
 @pytest.mark.parametrize("enough", [90_000, 2_000_000])
 def test_scatter_grows_with_the_light(monkeypatch, enough):
-    monkeypatch.setattr(residual_noise, "ENOUGH", enough)
+    monkeypatch.setattr(residual_noise, "MAX_PIXELS_FOR_RMS", enough)
     rng = np.random.default_rng(0)
     brightness = np.tile(np.linspace(0, 100, 400), (300, 1))
     values = rng.standard_normal(brightness.shape) * np.sqrt(1 + brightness / 10)

@@ -9,7 +9,7 @@ from bgrem.models import Model
 from bgrem.networks.diffusion import ddim_step
 from bgrem.networks.schedule import LinearSchedule
 from bgrem.noise_mapping.flow import noisemap
-from bgrem.noise_mapping.units import OWN_NOISE
+from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS
 
 
 class Oracle:
@@ -45,7 +45,9 @@ def frame():
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_the_map_is_the_structure_and_the_residual_the_rest(frame, steps):
-    done = noisemap(frame, model=oracle(OWN_NOISE * 2.0), runs=3, depth=150, ddim_steps=steps)
+    done = noisemap(
+        frame, model=oracle(FRAME_NOISE_IN_UNITS * 2.0), runs=3, depth=150, ddim_steps=steps
+    )
     # two units of the noise above the smooth background
     assert np.median(done.map.pixels) == pytest.approx(500 + 2 * 12, abs=1.5)
     assert np.allclose(done.map.pixels + done.residual.pixels, frame[..., None], atol=1e-3)

@@ -14,14 +14,14 @@ from bgrem.cli import main
 from bgrem.commands.reproduce import REPLAYS, Record, parse_config, read_record
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.flow import denoise
-from bgrem.denoising.outputs import PARTS
+from bgrem.denoising.outputs import OUTPUT_PARTS
 from bgrem.denoising.quality import (
-    CAPPED,
-    FILLED,
-    MISSING,
-    OUTSIDE,
-    REACH,
-    SATURATED,
+    DQ_CAPPED,
+    DQ_FILLED,
+    DQ_MISSING,
+    DQ_OUTSIDE_DOMAIN,
+    DQ_SATURATED,
+    FILLED_REACH_PX,
     quality_plane,
 )
 from bgrem.inference.run import load_for
@@ -176,7 +176,7 @@ def test_a_history_that_fits_no_config_is_refused(texts, message):
 
 
 def test_all_files_of_a_command_can_be_made_again():
-    assert set(REPLAYS["bgrem denoise"].parts) == set(PARTS)
+    assert set(REPLAYS["bgrem denoise"].parts) == set(OUTPUT_PARTS)
 
 
 def test_the_record_names_device_engine_input_and_part(outputs, starfield):
@@ -222,11 +222,13 @@ def test_quality_bits_say_what_is_wrong_where(odd_frame, tiny_model):
     assert plane.dtype == np.uint8
     assert plane.shape == odd_frame.shape
     expected = np.zeros(odd_frame.shape, np.uint8)
-    expected[60 - REACH : 62 + REACH, 70 - REACH : 71 + REACH] = FILLED
-    expected[60:62, 70] = MISSING
-    expected[100, 20] = SATURATED
+    expected[
+        60 - FILLED_REACH_PX : 62 + FILLED_REACH_PX, 70 - FILLED_REACH_PX : 71 + FILLED_REACH_PX
+    ] = DQ_FILLED
+    expected[60:62, 70] = DQ_MISSING
+    expected[100, 20] = DQ_SATURATED
     assert np.array_equal(plane, expected)
-    assert (quality_plane(odd_frame, done, outside=True) & OUTSIDE).all()
+    assert (quality_plane(odd_frame, done, outside=True) & DQ_OUTSIDE_DOMAIN).all()
 
 
 def test_pixels_above_the_cap_stay_as_in_the_input(odd_frame, tiny_model):
@@ -238,7 +240,7 @@ def test_pixels_above_the_cap_stay_as_in_the_input(odd_frame, tiny_model):
     assert 0 < above.sum() < above.size
     assert np.array_equal(capped.capped, above)
     bits = quality_plane(odd_frame, capped)
-    assert np.array_equal(bits & CAPPED > 0, above)
+    assert np.array_equal(bits & DQ_CAPPED > 0, above)
     flat = odd_frame.pixels - capped.background.pixels
     assert capped.result.pixels[above] == pytest.approx(flat[above], rel=1e-5, abs=1e-3)
     known = ~above & ~odd_frame.missing
@@ -248,11 +250,11 @@ def test_pixels_above_the_cap_stay_as_in_the_input(odd_frame, tiny_model):
 def test_the_quality_file_has_the_bits_and_what_they_mean(outputs, starfield):
     with fits.open(outputs["quality"]) as hdus, fits.open(outputs["bundle"]) as bundle:
         assert hdus[0].data.dtype == np.uint8
-        assert np.array_equal(hdus[0].data & SATURATED > 0, starfield[0] >= 1000)
+        assert np.array_equal(hdus[0].data & DQ_SATURATED > 0, starfield[0] >= 1000)
         assert np.array_equal(hdus[0].data, bundle["DQ"].data)
         assert hdus[0].header["CRVAL1"] == 250.4
         text = "\n".join(hdus[0].header["COMMENT"])
-        for bit in (MISSING, FILLED, SATURATED, OUTSIDE, CAPPED):
+        for bit in (DQ_MISSING, DQ_FILLED, DQ_SATURATED, DQ_OUTSIDE_DOMAIN, DQ_CAPPED):
             assert f"DQ bit {bit}: " in text
         assert np.array_equal(bundle["OTHER"].data, np.arange(6).reshape(2, 3))
 

@@ -21,7 +21,7 @@ from bgrem.simulate.compare.measure import (
     measure_frame,
     power_spectrum,
 )
-from bgrem.simulate.optical import COLUMNS, simulate_field
+from bgrem.simulate.optical import OPTICAL_COLUMNS, simulate_field
 from bgrem.simulate.presets import PRESETS
 from bgrem.simulate.write import write_field
 
@@ -51,7 +51,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_seed_others(field):
     again, other = simulate_field(shape=SHAPE, seed=3), simulate_field(shape=SHAPE, seed=4)
     for part in ("observed", "sources", "background", "noise"):
         np.testing.assert_array_equal(getattr(again, part), getattr(field, part))
-    for name in COLUMNS:
+    for name in OPTICAL_COLUMNS:
         np.testing.assert_array_equal(again.catalogue[name], field.catalogue[name])
     assert (other.observed != field.observed).mean() > 0.9
 

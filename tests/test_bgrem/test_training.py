@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.config import CONFIGS, TrainConfig
+from bgrem.config import CONFIG_FOLDER, TrainConfig
 from bgrem.models import load_model
 from bgrem.networks.schedule import CosineSchedule
 from bgrem.simulate.conditions import random_conditions
@@ -217,7 +217,7 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path, arrays, message):
         read_pair(tmp_path / "bad.npz")
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.json")), ids=lambda path: path.stem)
 def test_every_committed_config_is_valid(path):
     assert TrainConfig.read(path.stem) == TrainConfig.read(path)
 

@@ -17,7 +17,7 @@ from xisf_files import (
 
 from common.image import AstroImage
 from common.xisf import io as xisf_io
-from common.xisf.blocks import SAMPLES, parse_header
+from common.xisf.blocks import SAMPLE_FORMATS, parse_header
 from common.xisf.io import read_keywords, read_property, read_xisf
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
@@ -43,7 +43,7 @@ def test_any_real_type_and_plane_images_are_written(tmp_path, dtype):
 
 
 def test_large_images_are_compressed_in_subblocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(xisf_io, "SUBBLOCK", 100)
+    monkeypatch.setattr(xisf_io, "LZ4_SUBBLOCK_BYTES", 100)
     image = AstroImage(np.arange(64.0, dtype=np.float32).reshape(8, 8))
     content = written(image, compress=True)
     assert image_tag(content)["subblocks"].count(":") == 2
@@ -118,7 +118,7 @@ def test_one_image_of_several_is_processed_and_the_others_are_copied(load, tmp_p
     ],
 )
 def test_bounds_are_those_of_the_source_and_pixels_are_not_rescaled(load, sample, bounds, expected):
-    values = np.arange(12).astype("<" + SAMPLES[sample])
+    values = np.arange(12).astype("<" + SAMPLE_FORMATS[sample])
     image = load(build(picture(f'location="@0" {bounds}', sample=sample), values.tobytes()))
     content = written(image.with_pixels(image.pixels - 3))
     assert image_tag(content)["bounds"] == expected

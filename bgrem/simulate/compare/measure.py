@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgrem.frame.background import whole_image_statistics
-from bgrem.frame.detect import DEFAULT_KERNEL, MINIMUM_AREA
+from bgrem.frame.detect import SEXTRACTOR_KERNEL, SEXTRACTOR_MIN_AREA
 from bgrem.frame.sources import mask_sources
 
-DETECTION_SIGMA = 3.0  # per pixel; with SExtractor's kernel and area hardly a false detection
-SHARPEST = 0.4  # smoothed to unsmoothed peak: a single hot pixel has 0.25, stars of 1.5 px 0.42
-BRIGHT = 20.0  # sigma at the peak: the radius of such a source is measured to a few per cent
-FEWEST = 5  # bright sources that tell the width of a star
-STARLIKE = 0.25  # quantile of the radii: galaxies are wider than stars
-FREQUENCY_BINS = 24
+# sigma per pixel; with SExtractor's kernel and area hardly a false detection
+COMPARISON_DETECTION_SIGMA = 3.0
+# smoothed / unsmoothed peak: a hot pixel has 0.25, stars of 1.5 px have 0.42
+MIN_SMOOTHED_PEAK_RATIO = 0.4
+MIN_PEAK_FOR_RADIUS = 20.0  # sigma; the radius of such a source is measured to a few per cent
+MIN_SOURCES_FOR_RADIUS = 5  # bright sources that give the width of a star
+STAR_RADIUS_QUANTILE = 0.25  # of the radii: galaxies are wider than stars
+COMPARISON_SPECTRUM_BINS = 24  # bins of spatial frequency
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,18 +91,22 @@ def _sources(residual: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, flo
     data = np.ascontiguousarray(residual, np.float32)
     sep.set_extract_pixstack(max(1_000_000, data.size))
     found = sep.extract(
-        data, DETECTION_SIGMA, mask=missing, minarea=MINIMUM_AREA, filter_kernel=DEFAULT_KERNEL
+        data,
+        COMPARISON_DETECTION_SIGMA,
+        mask=missing,
+        minarea=SEXTRACTOR_MIN_AREA,
+        filter_kernel=SEXTRACTOR_KERNEL,
     )
-    found = found[found["cpeak"] > SHARPEST * found["peak"]]
+    found = found[found["cpeak"] > MIN_SMOOTHED_PEAK_RATIO * found["peak"]]
     # flags: not blended, not cut by the edge; the brightest ones may be saturated
-    clear = (found["flag"] == 0) & (found["peak"] > BRIGHT)
-    if clear.sum() < FEWEST:
+    clear = (found["flag"] == 0) & (found["peak"] > MIN_PEAK_FOR_RADIUS)
+    if clear.sum() < MIN_SOURCES_FOR_RADIUS:
         return found["flux"], np.nan
     stars = found[clear & (found["peak"] <= np.quantile(found["peak"][clear], 0.95))]
     radius, _ = sep.flux_radius(
         data, stars["x"], stars["y"], 6 * stars["a"], 0.5, normflux=stars["flux"], mask=missing
     )
-    return found["flux"], float(np.quantile(radius, STARLIKE))
+    return found["flux"], float(np.quantile(radius, STAR_RADIUS_QUANTILE))
 
 
 def lag_correlation(residual: np.ndarray, axis: int) -> float:
@@ -136,7 +142,7 @@ def power_spectrum(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = np.fft.fftfreq(values.shape[0])[:, None]
     radius = np.hypot(rows, np.fft.rfftfreq(values.shape[1])[None, :])
     # below 1/32 px the background's mesh has taken the power off, beyond 1/2 only corners are left
-    edges = np.linspace(1 / 32, 0.5, FREQUENCY_BINS + 1)
+    edges = np.linspace(1 / 32, 0.5, COMPARISON_SPECTRUM_BINS + 1)
     index = np.digitize(radius.ravel(), edges)
     number = np.bincount(index, minlength=len(edges) + 1)[1:-1]
     total = np.bincount(index, power.ravel(), minlength=len(edges) + 1)[1:-1]
