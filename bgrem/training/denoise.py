@@ -14,7 +14,7 @@ from bgrem.networks.schedule import CosineSchedule
 from bgrem.simulate.conditions import random_conditions
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
 from bgrem.simulate.noise import correlate_noise, smooth_leftover
-from bgrem.training.batches import Batches, Report, find_fields
+from bgrem.training.batches import Batches, Task
 from bgrem.training.pairs import read_pair
 
 MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
@@ -188,18 +188,8 @@ def draw_background(
     return clean.astype(np.float32), (noise + left).astype(np.float32)
 
 
-def load_fields(
-    config: TrainConfig, folder: Path, report: Report = print
-) -> tuple[list[TrainingField], list[TrainingField]]:
-    """Return training and validation fields; a field is in one of the two, whole."""
-    return find_fields(
-        config, folder, report, kind=TrainingField,
-        simulate=lambda seed, shape: _simulate(config, seed, shape),
-        measure=lambda path: _measure(config, path),
-    )  # fmt: skip
-
-
 def _measure(config: TrainConfig, path: Path) -> TrainingField:
+    """Return a field of the user as the config's model wants it."""
     if config.simulation == "gamma":
         pass
 
@@ -209,6 +199,7 @@ def _measure(config: TrainConfig, path: Path) -> TrainingField:
 
 
 def _simulate(config: TrainConfig, seed: int, shape: tuple[int, int]) -> TrainingField:
+    """Return a simulated field as the config's model wants it."""
     if config.simulation == "gamma":
         pass
 
@@ -224,18 +215,7 @@ def _simulate(config: TrainConfig, seed: int, shape: tuple[int, int]) -> Trainin
     return simulated_training_field(conditions)
 
 
-def make_batches(
-    config: TrainConfig, fields: list[TrainingField], seed: int, steps: int, *, vary: bool
-) -> TileBatches:
-    """Return the batches of a config."""
-    return TileBatches(
-        fields, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed, vary=vary,
-        schedule=CosineSchedule(config.min_signal, config.max_signal),
-        tile_median=config.tile_median, smallest_peak=config.smallest_peak,
-    )  # fmt: skip
-
-
-def describe_data(config: TrainConfig) -> dict[str, Any]:
+def _describe(config: TrainConfig) -> dict[str, Any]:
     """Return what inference must know: the schedule, and how the background is taken off."""
     background = "tile-median" if config.tile_median else "smooth"
     if config.simulation == "gamma":
@@ -267,3 +247,14 @@ def simulated_counts_field(seed: int, shape: tuple[int, ...]) -> "TrainingField"
     exposure = float(10 ** rng.uniform(-2, 0)) if rng.uniform() < 0.4 else None
     patch = simulate_patch(seed, (shape[0], shape[1]), latitude=latitude, exposure=exposure)
     return counts_training_field(patch.observed, patch.sources)
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "schedule": CosineSchedule(config.min_signal, config.max_signal),
+        "tile_median": config.tile_median,
+        "smallest_peak": config.smallest_peak,
+    }
+
+
+TASK = Task(TrainingField, _simulate, _measure, TileBatches, _options, _describe)
