@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.frame.sources import Frame
+from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half
 
 # sigma; leaves less than one false detection per megapixel of independent noise
 WHITE_NOISE_THRESHOLD = 1.0
@@ -85,7 +86,7 @@ def noise_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
     empty = ~ndimage.binary_dilation(
         missing | (clean > MAX_EMPTY_SIGMA), iterations=EMPTY_MARGIN_PX
     )
-    scale = INFLATION_FWHM_PX / 2.355
+    scale = INFLATION_FWHM_PX / ROUNDED_FWHM_PER_SIGMA
     smooth = ndimage.gaussian_filter(np.where(missing, 0, residual).astype(np.float32), scale)
     smooth *= 2 * np.sqrt(np.pi) * scale  # independent pixels: 1
     rows, columns = (
@@ -97,7 +98,5 @@ def noise_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
         area = np.s_[rows[j] : rows[j + 1], columns[k] : columns[k + 1]]
         values = smooth[area][empty[area]]
         if values.size and values.size >= MIN_EMPTY_SHARE * empty[area].size:
-            # the darker half: faint sources are in the brighter one
-            low, middle = np.quantile(values, (0.159, 0.5))
-            found[j, k] = middle - low
+            _, found[j, k] = darker_half(values)
     return found

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from common.robust import difference_noise, mad_sigma, neighbour_differences
+
 # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
 BACKGROUND_MESH_PX = 64
 TREND_DEGREE = 3  # of the polynomial that removes strong gradients before a mesh is laid
@@ -138,13 +140,13 @@ def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool
 def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
     """Return the noise from differences of neighbours, which no gradient and few sources reach."""
     step = -(-flat.size // PIXELS_FOR_NOISE)
-    right = (flat[::step, 1:] - flat[::step, :-1])[~(missing[::step, 1:] | missing[::step, :-1])]
-    below = (flat[1::step] - flat[:-1:step])[~(missing[1::step] | missing[:-1:step])]
-    differences = np.concatenate([right, below])
+    differences = np.concatenate(
+        [neighbour_differences(flat, ~missing, axis=axis, step=step) for axis in (1, 0)]
+    )
     if not differences.size:
         return 0.0
-    spread = 1.4826 * float(np.median(np.abs(differences))) / np.sqrt(2)
-    return spread or float(differences.std()) / np.sqrt(2)  # counts of mostly equal pixels
+    # counts of mostly equal pixels have no median
+    return difference_noise(differences, 0.0) or float(differences.std()) / np.sqrt(2)
 
 
 def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarray:
@@ -170,7 +172,7 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
         root = np.sqrt(weights)
         solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
         residual = values - design @ solution
-        scale = 1.4826 * np.median(np.abs(residual)) or 1.0
+        scale = mad_sigma(residual, 0.0) or 1.0
         # bright blocks hold objects: they count less than dark ones
         weights = 1 / (1 + (np.where(residual > 0, residual, 0.3 * residual) / (1.5 * scale)) ** 2)
     y, x = _from_minus_one(height, 1, height), _from_minus_one(width, 1, width)

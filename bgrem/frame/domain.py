@@ -10,6 +10,7 @@ from scipy import ndimage
 from bgrem.config import CatalogConfig
 from bgrem.frame.stars import measure_point_spread
 from common.image import AstroImage, Card
+from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half, neighbour_differences
 
 DOMAIN_WINDOW_PX = 512  # px; side of the parts that stand for a large frame
 DOMAIN_WINDOWS = 4  # parts that stand for a large frame
@@ -159,11 +160,10 @@ def _measure_window(window: np.ndarray, saturation: float | None, stars: int) ->
 
 def _count_stars(scaled: np.ndarray, fwhm: float) -> float:
     """Return the number of peaks above 5 sigma of a Gaussian matched filter."""
-    smooth = ndimage.gaussian_filter(scaled, fwhm / 2.355)
-    # the darker half is noise, also where stars are dense
-    middle, low = np.quantile(smooth, (0.5, 0.159))
+    smooth = ndimage.gaussian_filter(scaled, fwhm / ROUNDED_FWHM_PER_SIGMA)
+    middle, noise = darker_half(smooth)  # of noise, also where stars are dense
     peaks = smooth == ndimage.maximum_filter(smooth, 3)
-    return float((peaks & (smooth - middle > DENSITY_SIGMA * (middle - low))).sum())
+    return float((peaks & (smooth - middle > DENSITY_SIGMA * noise)).sum())
 
 
 def _neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
@@ -182,10 +182,8 @@ def _neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
 
 def _step_variance(scaled: np.ndarray, calm: np.ndarray, lag: int) -> float:
     """Return the variance of differences of calm pixels in a row, NaN if there are few."""
-    both = calm[:, :-lag] & calm[:, lag:]
-    if both.sum() < 1000:
-        return NOT_MEASURABLE
-    return float(np.var(scaled[:, :-lag][both] - scaled[:, lag:][both]))
+    differences = neighbour_differences(scaled, calm, lag=lag)
+    return float(np.var(differences)) if len(differences) >= 1000 else NOT_MEASURABLE
 
 
 @dataclass(frozen=True)

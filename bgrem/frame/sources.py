@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from common.robust import mad_sigma
+
 # sigma of a smoothed frame: above it noise is rare, little noise is masked
 COMPARISON_MASK_SIGMA = 4.0
 COMPARISON_MASK_SCALES_PX = (1.5, 5.0)  # px; stars, and the wings of bright ones
@@ -122,7 +124,7 @@ def mask_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.
     for scale in COMPARISON_MASK_SCALES_PX:
         smooth = ndimage.gaussian_filter(calm, scale, mode="nearest")
         middle = np.median(smooth[measured])
-        spread = 1.4826 * np.median(np.abs(smooth[measured] - middle))
-        bright = smooth - middle > COMPARISON_MASK_SIGMA * spread
+        noise = mad_sigma(smooth[measured], middle)
+        bright = smooth - middle > COMPARISON_MASK_SIGMA * noise
         found |= ndimage.binary_dilation(bright, iterations=round(2 * scale))
     return found

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, optimize
 
+from common.robust import ROUNDED_FWHM_PER_SIGMA
+
 MIN_STAR_PEAK_SIGMA = 20.0  # sigma; the width is good to a few per cent
 MIN_FAINT_STAR_PEAK_SIGMA = 8.0  # sigma; the width is good to some ten per cent
 STAR_DETECTION_SIGMA = 4.0  # sigma per pixel; with five pixels above it hardly a false detection
@@ -144,7 +146,7 @@ def _core_width(data: np.ndarray, x: float, y: float) -> float:
     light = area[rows, columns]
     squared = (columns + left - x) ** 2 + (rows + top - y) ** 2
     slope, _ = np.polyfit(squared, np.log(light), 1, w=light)
-    return float(2.355 * np.sqrt(-0.5 / slope)) if slope < 0 else np.nan
+    return float(ROUNDED_FWHM_PER_SIGMA * np.sqrt(-0.5 / slope)) if slope < 0 else np.nan
 
 
 def _mode(values: np.ndarray) -> float:

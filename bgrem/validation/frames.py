@@ -13,6 +13,7 @@ from bgrem.frame.sources import Frame, mask_sources
 from bgrem.frame.stars import PointSpread
 from bgrem.frame.truth import FieldTruth
 from bgrem.validation.injection import Injection
+from common.robust import darker_half
 
 MAX_FILLS = 12  # turns of the frame that fill a source with noise: nearly all, where half is empty
 
@@ -126,8 +127,7 @@ def filter_inflation(planes: Planes, spread: PointSpread) -> float:
     values = filtered[planes.empty]
     if values.size < 1000:
         return 1.0
-    low, middle = np.quantile(values, (0.159, 0.5))
-    return float(middle - low)
+    return float(darker_half(values)[1])
 
 
 def own_noise(planes: Planes, rng: np.random.Generator) -> np.ndarray:
