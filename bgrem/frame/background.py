@@ -1,11 +1,10 @@
 """Into the network's units and back: a smooth background and the noise of the whole image."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
+from bgrem.frame.sources import mask_sources
 from common.robust import difference_noise, mad_sigma, neighbour_differences
 
 # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
@@ -15,6 +14,7 @@ TREND_DEGREE = 3  # of the polynomial that removes strong gradients before a mes
 TREND_POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
 BACKGROUND_MASK_SIGMA = 2.0  # noise after smoothing; pixels above it belong to sources
 BACKGROUND_MASK_SCALES_PX = (1.5, 5.0)  # px; scales on which sources are looked for
+BACKGROUND_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
 MIN_BACKGROUND_MESH_PX = 16  # px; smaller meshes have too few pixels for a mode
 MESH_FILTER_SIDE = 3  # meshes; side of the median filter between them
 BACKGROUND_MASK_ROUNDS = 3  # of masking and meshing
@@ -97,11 +97,11 @@ def whole_image_statistics(
         raise ValueError("the image is constant: it has no noise that could be removed.")
     flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
     fine, _ = _mesh(flat, missing, mesh // 2)  # waves are no sources
-    calm = missing | _sources(flat - fine, missing, 1.0)
+    calm = missing | _sources(flat - fine, missing)
     mask = calm
     for _ in range(BACKGROUND_MASK_ROUNDS):
         background, sigma = _mesh(flat, mask, mesh)
-        mask = missing | _sources(flat - background, missing, 1.0)
+        mask = missing | _sources(flat - background, missing)
     if _is_wavy(fine, background, ~calm):
         background, sigma = _mesh(flat, calm, mesh // 2)
     # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
@@ -187,19 +187,22 @@ def _from_minus_one(count: int, side: int, length: int) -> np.ndarray:
     return 2 * (np.arange(count) + 0.5) * side / length - 1
 
 
-def _sources(flat: np.ndarray, missing: np.ndarray, noise: float) -> np.ndarray:
+def _sources(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Return where sources are: smoothed pixels that stand out, and their surroundings."""
     filled = np.where(missing, 0, flat)
 
-    def on_scale(scale: float) -> np.ndarray:
-        smooth = ndimage.gaussian_filter(filled, scale, mode="nearest")
-        level = noise * max(BACKGROUND_MASK_SIGMA / (2 * np.sqrt(np.pi) * scale), MIN_MASK_LEVEL)
-        bright = smooth - np.median(smooth[~missing]) > level
-        bright = ndimage.binary_opening(bright)  # single pixels are noise
-        return ndimage.binary_dilation(bright, iterations=round(scale))
+    def noise(scale: float) -> float:
+        return max(1 / (2 * np.sqrt(np.pi) * scale), MIN_MASK_LEVEL / BACKGROUND_MASK_SIGMA)
 
-    with ThreadPoolExecutor() as threads:  # the filters let go of Python's lock
-        found = np.logical_or.reduce(list(threads.map(on_scale, BACKGROUND_MASK_SCALES_PX)))
+    found = mask_sources(
+        filled,
+        missing,
+        scales=BACKGROUND_MASK_SCALES_PX,
+        sigma=BACKGROUND_MASK_SIGMA,
+        growth=BACKGROUND_MASK_GROWTH,
+        noise=noise,
+        opened=True,
+    )
     # where nearly everything is masked nothing would be left to measure: keep the darkest half
     if found[~missing].mean() > 0.8:
         found &= filled > np.median(filled[~missing])

@@ -9,7 +9,7 @@ from scipy.signal import fftconvolve
 
 from bgrem.cataloguing.threshold import Threshold, find_threshold
 from bgrem.config import ValidateConfig
-from bgrem.frame.sources import Frame, mask_sources
+from bgrem.frame.sources import Frame, mask_frame_sources
 from bgrem.frame.stars import PointSpread
 from bgrem.frame.truth import FieldTruth
 from bgrem.validation.injection import Injection
@@ -54,7 +54,7 @@ class Planes:
     @cached_property
     def empty(self) -> np.ndarray:
         """Where a pixel shows neither a source nor a gap."""
-        return ~(self.missing | mask_sources(self.scaled, self.missing))
+        return ~(self.missing | mask_frame_sources(self.scaled, self.missing))
 
 
 @dataclass(frozen=True, eq=False)

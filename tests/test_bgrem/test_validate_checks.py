@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bgrem.config import ValidateConfig
-from bgrem.frame.sources import mask_sources
+from bgrem.frame.sources import mask_frame_sources
 from bgrem.frame.stars import PointSpread
 from bgrem.validation import metrics
 from bgrem.validation.checks.detection import _against_snr, _half, _noise_only, _purity
@@ -167,7 +167,7 @@ def test_gaps_do_not_narrow_the_noise_that_sources_stand_out_of():
     noise = np.random.default_rng(63_120).normal(size=(300, 300))
     missing = np.zeros(noise.shape, bool)
     missing[:, :120] = True
-    masked = mask_sources(np.where(missing, 0, noise), missing)
+    masked = mask_frame_sources(np.where(missing, 0, noise), missing)
     assert masked[~missing].mean() < 0.02
     planes = perfect(np.where(missing, np.nan, SIGMA * noise), 0 * noise)
     assert planes.empty[~missing].mean() > 0.98

@@ -6,7 +6,7 @@ import numpy as np
 
 from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.detect import SEXTRACTOR_KERNEL, SEXTRACTOR_MIN_AREA
-from bgrem.frame.sources import mask_sources
+from bgrem.frame.sources import mask_frame_sources
 
 # sigma per pixel; with SExtractor's kernel and area hardly a false detection
 COMPARISON_DETECTION_SIGMA = 3.0
@@ -65,7 +65,7 @@ def measure_frame(pixels: np.ndarray) -> FrameMeasures:
         pixels = pixels + np.random.default_rng(0).uniform(-0.5, 0.5, pixels.shape)
     found = whole_image_statistics(pixels, missing)
     residual = np.where(missing, 0, found.forward(np.where(missing, 0, pixels)))
-    mask = missing | mask_sources(residual, missing)
+    mask = missing | mask_frame_sources(residual, missing)
     if (~mask).sum() < 1000:
         raise ValueError("fewer than 1000 pixels without source: no noise can be measured.")
     fluxes, radius = _sources(residual, missing)
