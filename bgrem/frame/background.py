@@ -1,6 +1,7 @@
 """Into the network's units and back: a smooth background and the noise of the whole image."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -211,11 +212,29 @@ def _sources(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 def _mesh(flat: np.ndarray, mask: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray]:
     """Return background and rms of a mesh of clipped modes."""
+    grid = sep_mesh(flat, mesh, mask, least=MIN_BACKGROUND_MESH_PX)
+    return grid.back(), grid.rms()
+
+
+def sep_mesh(
+    pixels: np.ndarray, mesh: int, mask: np.ndarray | None = None, *, least: int = 1
+) -> Any:
+    """Return SExtractor's background of pixels (H, W): a `sep.Background`.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+    mesh : int
+        Side of a mesh in pixels; at most half of the frame's shorter side is taken.
+    mask : bool array, shape (H, W), optional
+        Pixels that are left out.
+    least : int, optional
+        Side of a mesh in pixels that is taken at least.
+    """
     import sep
 
-    side = max(MIN_BACKGROUND_MESH_PX, min(mesh, min(flat.shape) // 2))
-    data = np.ascontiguousarray(flat, np.float64)
-    grid = sep.Background(
-        data, mask=mask, bw=side, bh=side, fw=MESH_FILTER_SIDE, fh=MESH_FILTER_SIDE
-    )
-    return grid.back(), grid.rms()
+    side = max(least, min(mesh, min(pixels.shape) // 2))
+    return sep.Background(
+        np.ascontiguousarray(pixels, np.float64), mask=mask, bw=side, bh=side,
+        fw=MESH_FILTER_SIDE, fh=MESH_FILTER_SIDE,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.config import CatalogConfig
+from bgrem.frame.background import sep_mesh
 from bgrem.frame.stars import measure_point_spread
 from common.image import AstroImage, Card
 from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half, neighbour_differences
@@ -15,6 +16,7 @@ from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half, neighbour_differe
 DOMAIN_WINDOW_PX = 512  # px; side of the parts that stand for a large frame
 DOMAIN_WINDOWS = 4  # parts that stand for a large frame
 DOMAIN_MESH_PX = 64  # px; of the quick background
+MIN_DOMAIN_SIDE_PX = 8  # px; of a frame, and of its meshes
 MAX_STARS_FOR_DOMAIN = 16  # stars fitted in all parts: their median is good to a few per cent
 DENSITY_MARGIN_SIGMA = 2.0  # standard deviations that a count may lie outside by chance
 FWHM_MARGIN = 0.08  # relative; widths vary by this much over a field
@@ -135,14 +137,11 @@ def _windows(plane: np.ndarray) -> list[np.ndarray]:
 
 def _measure_window(window: np.ndarray, saturation: float | None, stars: int) -> FrameProperties:
     """Return the properties of one window (width of so many stars), NaN where it has no noise."""
-    import sep
-
     missing = ~np.isfinite(window)
-    if missing.all() or min(window.shape) < 8:
+    if missing.all() or min(window.shape) < MIN_DOMAIN_SIDE_PX:
         return FrameProperties()
     pixels = np.ascontiguousarray(np.where(missing, np.median(window[~missing]), window), float)
-    side = max(8, min(DOMAIN_MESH_PX, min(window.shape) // 2))
-    grid = sep.Background(pixels, mask=missing, bw=side, bh=side, fw=3, fh=3)
+    grid = sep_mesh(pixels, DOMAIN_MESH_PX, missing, least=MIN_DOMAIN_SIDE_PX)
     noise, mean = float(np.median(grid.rms())), float(np.mean(window[~missing]))
     if not noise > 0:
         return FrameProperties(mean=mean)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, optimize
 
+from bgrem.frame.detect import SEXTRACTOR_MIN_AREA, extract
 from common.robust import ROUNDED_FWHM_PER_SIGMA
 
 MIN_STAR_PEAK_SIGMA = 20.0  # sigma; the width is good to a few per cent
@@ -15,8 +16,9 @@ STAR_DETECTION_SIGMA = 4.0  # sigma per pixel; with five pixels above it hardly 
 MIN_SMOOTHED_PEAK_RATIO = 0.4
 MIN_STARS_FOR_PSF = 3  # stars of one width
 MAX_STARS_FOR_PSF = 40  # stars; more do not make the median better than the model is
-# stars; fainter ones are then not needed, the brightest 5 % may be saturated
+# stars; fainter ones are then not needed
 ENOUGH_BRIGHT_STARS = 20
+UNSATURATED_QUANTILE = 0.95  # of the peaks; where no saturation is given
 PSF_CORE_LEVEL = 0.25  # of the peak; above it a star is nearly a Gaussian
 MAX_STAR_WIDTH_SPREAD = 0.15  # relative; stars differ by less in width, galaxies and blends by more
 PSF_SAMPLES_PER_PIXEL = 3  # points per axis that stand for a pixel
@@ -105,19 +107,13 @@ def find_stars(
     saturated : bool array, shape (H, W), optional
         Without it the brightest twentieth of many is left out.
     """
-    import sep
-
     data = np.ascontiguousarray(np.where(missing, 0, scaled), np.float32)
-    sep.set_extract_pixstack(max(100_000, 2 * data.size))
-    sep.set_sub_object_limit(65536)
-    found = sep.extract(data, STAR_DETECTION_SIGMA, mask=missing, minarea=5)
-    clear = (found["flag"] == 0) & (found["peak"] > MIN_FAINT_STAR_PEAK_SIGMA)
-    clear &= found["cpeak"] > MIN_SMOOTHED_PEAK_RATIO * found["peak"]
-    found = found[clear]
+    found = extract(data, STAR_DETECTION_SIGMA, mask=missing, minarea=SEXTRACTOR_MIN_AREA)
+    found = clear_stars(found, MIN_FAINT_STAR_PEAK_SIGMA)
     found = found[np.argsort(-found["peak"], kind="stable")]
     found = found[: max(ENOUGH_BRIGHT_STARS, int((found["peak"] > MIN_STAR_PEAK_SIGMA).sum()))]
     if saturated is None and len(found) > ENOUGH_BRIGHT_STARS:
-        found = found[found["peak"] <= np.quantile(found["peak"], 0.95)]
+        found = without_brightest(found)
     elif saturated is not None:
         near = ndimage.maximum_filter(saturated, 7)
         found = found[~near[found["y"].round().astype(int), found["x"].round().astype(int)]]
@@ -129,6 +125,25 @@ def find_stars(
         np.abs(np.log(np.where(good, fwhm, 1) / _mode(fwhm[good]))) < MAX_STAR_WIDTH_SPREAD
     )
     return Stars(found["x"][alike], found["y"][alike], fwhm[alike])
+
+
+def wider_than_pixels(found: np.ndarray) -> np.ndarray:
+    """Return which records of `sep` (N,) are no hot pixels: bool array of shape (N,)."""
+    return np.asarray(found["cpeak"] > MIN_SMOOTHED_PEAK_RATIO * found["peak"])
+
+
+def clear_stars(found: np.ndarray, least: float) -> np.ndarray:
+    """Return the records of `sep` that are stars alone and whole, with a peak above `least`.
+
+    Flags: not blended, not cut by the edge.
+    """
+    clear = (found["flag"] == 0) & (found["peak"] > least) & wider_than_pixels(found)
+    return found[clear]
+
+
+def without_brightest(found: np.ndarray) -> np.ndarray:
+    """Return the records of `sep` without the brightest twentieth, which may be saturated."""
+    return found[found["peak"] <= np.quantile(found["peak"], UNSATURATED_QUANTILE)]
 
 
 def _core_width(data: np.ndarray, x: float, y: float) -> float:

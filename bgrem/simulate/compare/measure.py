@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgrem.frame.background import whole_image_statistics
-from bgrem.frame.detect import SEXTRACTOR_KERNEL, SEXTRACTOR_MIN_AREA
+from bgrem.frame.detect import SEXTRACTOR_KERNEL, SEXTRACTOR_MIN_AREA, extract
 from bgrem.frame.sources import mask_frame_sources
+from bgrem.frame.stars import clear_stars, wider_than_pixels, without_brightest
 
 # sigma per pixel; with SExtractor's kernel and area hardly a false detection
 COMPARISON_DETECTION_SIGMA = 3.0
-# smoothed / unsmoothed peak: a hot pixel has 0.25, stars of 1.5 px have 0.42
-MIN_SMOOTHED_PEAK_RATIO = 0.4
 MIN_PEAK_FOR_RADIUS = 20.0  # sigma; the radius of such a source is measured to a few per cent
 MIN_SOURCES_FOR_RADIUS = 5  # bright sources that give the width of a star
 STAR_RADIUS_QUANTILE = 0.25  # of the radii: galaxies are wider than stars
@@ -89,20 +88,18 @@ def _sources(residual: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, flo
     import sep
 
     data = np.ascontiguousarray(residual, np.float32)
-    sep.set_extract_pixstack(max(1_000_000, data.size))
-    found = sep.extract(
+    found = extract(
         data,
         COMPARISON_DETECTION_SIGMA,
         mask=missing,
         minarea=SEXTRACTOR_MIN_AREA,
         filter_kernel=SEXTRACTOR_KERNEL,
     )
-    found = found[found["cpeak"] > MIN_SMOOTHED_PEAK_RATIO * found["peak"]]
-    # flags: not blended, not cut by the edge; the brightest ones may be saturated
-    clear = (found["flag"] == 0) & (found["peak"] > MIN_PEAK_FOR_RADIUS)
-    if clear.sum() < MIN_SOURCES_FOR_RADIUS:
+    found = found[wider_than_pixels(found)]
+    clear = clear_stars(found, MIN_PEAK_FOR_RADIUS)
+    if len(clear) < MIN_SOURCES_FOR_RADIUS:
         return found["flux"], np.nan
-    stars = found[clear & (found["peak"] <= np.quantile(found["peak"][clear], 0.95))]
+    stars = without_brightest(clear)
     radius, _ = sep.flux_radius(
         data, stars["x"], stars["y"], 6 * stars["a"], 0.5, normflux=stars["flux"], mask=missing
     )

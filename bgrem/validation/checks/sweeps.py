@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from bgrem.frame import detect
+from bgrem.frame.background import sep_mesh
 from bgrem.validation import metrics
 from bgrem.validation.checks.result import (
     MATCHED_FILTER_LABEL,
@@ -41,11 +42,8 @@ INJECTION_RADIUS_FWHM = 3.0  # FWHM; new detections nearer to an injected source
 
 def sep_finder(planes: Planes, mesh: int, kernel: np.ndarray) -> Finder:
     """Return the finder of SExtractor's own background, noise and filter on the frame itself."""
-    import sep
-
     pixels = np.where(planes.missing, np.median(planes.background), planes.pixels)
-    side = min(mesh, min(pixels.shape) // 2)
-    grid = sep.Background(pixels, mask=planes.missing, bw=side, bh=side, fw=3, fh=3)
+    grid = sep_mesh(pixels, mesh, planes.missing)
     flat = np.where(planes.missing, 0, pixels - grid.back())
     # thresholds in sigma of the filtered frame: the same sweep fits all filters
     noise = grid.rms() * np.sqrt((kernel**2).sum()) / kernel.sum()
