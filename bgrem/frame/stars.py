@@ -216,7 +216,7 @@ def _fit_moffat(
     error = np.sqrt(1 + (0.03 * np.maximum(ndimage.gaussian_filter(light, 0.7), 0)) ** 2)
 
     def residual(values: np.ndarray) -> np.ndarray:
-        return ((_moffat(values, half) - light) / error).ravel()
+        return ((_moffat_pixels(values, half) - light) / error).ravel()
 
     peak = light[half, half]
     start = [peak, x - column, y - row, np.log(max(fwhm, 1.0)), np.log(DEFAULT_BETA), 0.0, 0.0, 0.0]
@@ -228,7 +228,27 @@ def _fit_moffat(
     return float(np.exp(done.x[3])), float(np.exp(done.x[4])), float(done.x[5]), float(done.x[6])
 
 
-def _moffat(values: np.ndarray, half: int) -> np.ndarray:
+def moffat(squares: np.ndarray, beta: float, scale: float) -> np.ndarray:
+    """Return Moffat's profile, 1 in the centre.
+
+    Parameters
+    ----------
+    squares : array
+        Squared distances from the centre.
+    beta : float
+        Exponent.
+    scale : float
+        `moffat_scale` / the square of half the full width at half maximum, in the same unit.
+    """
+    return np.asarray((1 + squares * scale) ** -beta)
+
+
+def moffat_scale(beta: float) -> float:
+    """Return the scale with which `moffat` is 1/2 at a distance of 1."""
+    return 2 ** (1 / beta) - 1
+
+
+def _moffat_pixels(values: np.ndarray, half: int) -> np.ndarray:
     """Return a sheared Moffat profile on a level, averaged over pixels."""
     peak, x, y, log_fwhm, log_beta, first, second, level = values
     beta = np.exp(log_beta)
@@ -241,8 +261,8 @@ def _moffat(values: np.ndarray, half: int) -> np.ndarray:
     # the inverse of GalSim's shear, area kept
     norm = 1 / np.sqrt(1 - first**2 - second**2)
     u, v = norm * ((1 - first) * u - second * v), norm * (-second * u + (1 + first) * v)
-    radius = 2 * np.sqrt(2 ** (1 / beta) - 1) / np.exp(log_fwhm)
-    fine = (1 + (u * u + v * v) * radius**2) ** -beta
+    radius = 2 * np.sqrt(moffat_scale(beta)) / np.exp(log_fwhm)
+    fine = moffat(u * u + v * v, beta, radius**2)
     side = 2 * half + 1
     return (
         peak * fine.reshape(side, PSF_SAMPLES_PER_PIXEL, side, PSF_SAMPLES_PER_PIXEL).mean((1, 3))

@@ -18,7 +18,7 @@ from bgrem.validation.checks.noise import (
     check_noise,
     empty_apertures,
 )
-from bgrem.validation.checks.pixels import radial_spectrum
+from bgrem.validation.checks.pixels import windowed_spectrum
 from bgrem.validation.checks.result import OURS_LABEL, SEXTRACTOR_DEFAULT_LABEL
 from bgrem.validation.checks.sweeps import Sweep, default_finder, denoised_finder, make_method
 from bgrem.validation.flow import _fill
@@ -298,7 +298,7 @@ def test_an_inflation_that_was_not_measured_has_no_keyword(examination, fwhm, kn
 
 def test_the_spectrum_of_white_noise_is_one():
     white = np.random.default_rng(63_110).normal(size=(256, 300))
-    frequency, power = radial_spectrum(white)
+    frequency, power = windowed_spectrum(white)
     many = frequency > 0.15  # some 400 independent modes in a bin: 5 %, three times
     assert power[many] == pytest.approx(np.ones(many.sum()), rel=0.15)
 

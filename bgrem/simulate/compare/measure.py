@@ -7,6 +7,7 @@ import numpy as np
 from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.detect import SEXTRACTOR_KERNEL, SEXTRACTOR_MIN_AREA, extract
 from bgrem.frame.sources import mask_frame_sources
+from bgrem.frame.spectrum import radial_spectrum
 from bgrem.frame.stars import clear_stars, wider_than_pixels, without_brightest
 
 # sigma per pixel; with SExtractor's kernel and area hardly a false detection
@@ -135,16 +136,11 @@ def power_spectrum(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     good = np.isfinite(residual) & (np.abs(residual) < 5)
     values = np.where(good, residual - residual[good].mean(), 0)
-    power = np.abs(np.fft.rfft2(values)) ** 2 / (values**2).sum()
-    rows = np.fft.fftfreq(values.shape[0])[:, None]
-    radius = np.hypot(rows, np.fft.rfftfreq(values.shape[1])[None, :])
     # below 1/32 px the background's mesh has taken the power off, beyond 1/2 only corners are left
     edges = np.linspace(1 / 32, 0.5, COMPARISON_SPECTRUM_BINS + 1)
-    index = np.digitize(radius.ravel(), edges)
-    number = np.bincount(index, minlength=len(edges) + 1)[1:-1]
-    total = np.bincount(index, power.ravel(), minlength=len(edges) + 1)[1:-1]
-    filled = number > 0
-    return (0.5 * (edges[1:] + edges[:-1]))[filled], total[filled] / number[filled]
+    power = radial_spectrum(values, edges)
+    filled = np.isfinite(power)
+    return (0.5 * (edges[1:] + edges[:-1]))[filled], power[filled]
 
 
 def count_slope(fluxes: np.ndarray, faintest: float) -> float:

@@ -106,14 +106,8 @@ class Sweep:
     def __init__(self, exam: Examination, method: Method) -> None:
         self.exam, self.method = exam, method
         self.listed, self.area = self.list_and_area()
-        rows: list[tuple[float, np.ndarray, np.ndarray]] = []
-        count = 1 + round(np.log(SWEEP_START_SIGMA / method.lowest) / np.log(SWEEP_STEP_RATIO))
-        for threshold in np.geomspace(SWEEP_START_SIGMA, method.lowest, count):
-            rows.append((float(threshold), *self.count(float(threshold))))
-            most = max(true.sum() for _, true, _ in rows)
-            _, true, false = rows[-1]
-            if false.sum() > 2 * FALSE_RATES[-1] * self.area or true.sum() < 0.8 * most:
-                break
+        ends = (SWEEP_START_SIGMA, method.lowest)
+        rows = metrics.sweep(self.count, ends, SWEEP_STEP_RATIO, FALSE_RATES[-1] * self.area)
         self.thresholds = np.array([row[0] for row in rows])
         self.true = np.array([row[1] for row in rows])
         self.false = np.array([row[2] for row in rows])
