@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.frame.sources import mask_sources
+from common.blocks import cut_blocks
 from common.robust import difference_noise, mad_sigma, neighbour_differences
 
 # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
@@ -154,16 +155,15 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
     """Return a polynomial through block medians, reweighted four times against the bright."""
     height, width = flat.shape
     side = max(4, min(mesh // 2, min(flat.shape) // 6))
-    rows, columns = -(-height // side), -(-width // side)
-    padded = np.full((rows * side, columns * side), np.nan)
-    padded[:height, :width] = np.where(missing, np.nan, flat)
-    blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
+    blocks = cut_blocks(np.where(missing, np.nan, flat), side, np.nan).swapaxes(1, 2)
+    rows, columns = blocks.shape[:2]
+    blocks = blocks.reshape(rows, columns, -1)
     enough = np.isfinite(blocks).sum(-1) > side * side / 4
     if enough.sum() < 3 * (TREND_DEGREE + 1) ** 2:
         return np.zeros_like(flat)
     levels = np.zeros(enough.shape)
     # the darker half of a block knows more of the sky where stars are dense
-    percentile = np.nanpercentile if missing.any() or padded.shape != flat.shape else np.percentile
+    percentile = np.nanpercentile if missing.any() or blocks.size != flat.size else np.percentile
     levels[enough] = percentile(blocks[enough], 40, axis=-1)
 
     y, x = _from_minus_one(rows, side, height), _from_minus_one(columns, side, width)
