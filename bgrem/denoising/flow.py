@@ -1,6 +1,6 @@
 """BGRem on an image: the whole flow on one screen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.residual import residual_of
 from bgrem.denoising.twin import other_noise
-from bgrem.frame.background import Statistics, paper_factor, whole_image_statistics
+from bgrem.frame.normalisers import normaliser_of
 from bgrem.inference.run import Progress, fill_missing, load_for, predictor, run_tiles
 from bgrem.inference.tiling import TilePlan
 from bgrem.models import Model
@@ -80,8 +80,6 @@ def denoise(
     ValueError
         If no pixel is measured, the image is constant, or there is no such model.
     """
-    from dataclasses import replace
-
     config = replace(config or DenoiseConfig(), **settings)
     if not isinstance(image, AstroImage):
         image = AstroImage(np.asarray(image))
@@ -121,15 +119,15 @@ def _denoise_plane(
     """Return sources, smooth background, noise, `capped` and twin of one channel, each (H, W)."""
     missing = ~np.isfinite(pixels)
     lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
+    normaliser = normaliser_of(model.description)
     try:
-        statistics = _statistics(lifted, missing, config, model)
+        statistics = normaliser.fit(lifted, missing, mesh=config.mesh, factor=config.normalisation)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     scaled = fill_missing(statistics.forward(lifted), missing, config.seed)
-    tile_median = model.description.get("background") == "tile-median"
 
     def network_steps(noisy: np.ndarray) -> np.ndarray:
-        if tile_median:
+        if normaliser.subtracts_tile_median:
             noisy = noisy - np.median(noisy, axis=(1, 2, 3), keepdims=True)
         *_, clean = denoise_steps(noisy, predictor(model), config.steps, model.schedule)
         return clean
@@ -148,31 +146,10 @@ def _denoise_plane(
     return statistics.inverse(clean), statistics.background, statistics.sigma, capped, second
 
 
-def _statistics(
-    pixels: np.ndarray, missing: np.ndarray, config: DenoiseConfig, model: Model
-) -> Statistics:
-    """Return what the whole image is scaled by: measured, or the user's factor."""
-    if model.description.get("background") == "tile-median":
-        factor = config.normalisation or paper_factor(pixels)
-        return Statistics(np.zeros(pixels.shape, np.float32),
-                          np.full(pixels.shape, 1 / factor, np.float32))  # fmt: skip
-    if model.description.get("background") == "poisson":
-        from bgrem.frame.counts import counts_statistics
-
-        found = counts_statistics(pixels, missing)
-    else:
-        found = whole_image_statistics(pixels, missing, mesh=config.mesh)
-    if config.normalisation:
-        return Statistics(found.background, np.full_like(found.sigma, 1 / config.normalisation))
-    return found
-
-
 def _with_tile(config: DenoiseConfig, model: Model, shape: tuple[int, ...]) -> DenoiseConfig:
-    """Return the config with the tile of a model of counts: its field is as small as that."""
-    from dataclasses import replace
-
+    """Return the config with the model's tile, if its network must not see larger ones."""
     tile = int(model.description.get("tile", config.tile))
-    if model.description.get("background") != "poisson" or tile >= config.tile:
+    if not normaliser_of(model.description).keeps_training_tile or tile >= config.tile:
         return config
     overlap = min(config.overlap, tile // 4)
     # as many pixels at once as with the config's tile, and none for nothing

@@ -9,6 +9,7 @@ import numpy as np
 
 from bgrem.config import CatalogConfig, DenoiseConfig, ValidateConfig
 from bgrem.frame.domain import FrameProperties, check_domain, measure_frame
+from bgrem.frame.normalisers import normaliser_of
 from bgrem.frame.stars import (
     MIN_FAINT_STAR_PEAK_SIGMA,
     MIN_STARS_FOR_PSF,
@@ -174,7 +175,7 @@ def _examine(
     planes = to_planes(image.pixels[..., 0][area].astype(np.float64))
     known = CatalogConfig(gain=config.gain, saturate=config.saturate)
     exposure = find_exposure(header_of(image), known)
-    counts = model.description.get("background") == "poisson"
+    counts = normaliser_of(model.description).is_counts
     gain = 1.0 if counts else exposure.gain
     if gain is None:
         notes.append("no GAIN: injected sources have no photon noise of their own (--gain)")
