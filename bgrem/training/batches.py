@@ -1,11 +1,9 @@
 """What the training data of all systems share: batches, cut and turned views, files, a cache."""
 
-import os
+import glob
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
@@ -123,8 +121,6 @@ def split_fields(found: list[Any], config: TrainConfig) -> tuple[list[Any], list
 
 def find_files(patterns: tuple[str, ...]) -> list[Path]:
     """Return the files that names and patterns stand for."""
-    import glob
-
     found = [Path(name) for pattern in patterns for name in sorted(glob.glob(pattern))]
     if not found:
         raise ValueError(f"files {', '.join(patterns)}: none found. Check folder and pattern.")

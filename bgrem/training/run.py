@@ -3,12 +3,11 @@
 import csv
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
@@ -172,15 +171,11 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Let the batches be those of this epoch."""
-        import time
-
         self.batches.epoch = epoch
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Validate, keep, write."""
-        import time
-
         network, state = self.network, self.state
         raw = [np.array(weight) for weight in network.get_weights()]
         if self.config.average:

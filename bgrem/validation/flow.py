@@ -1,7 +1,7 @@
 """Validate a model on a frame: inject, denoise, check, report. The whole flow on one screen."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from bgrem.validation.checks.truth import check_truth
 from bgrem.validation.frames import Examination, Planes, own_noise, surrogate_noise
 from bgrem.validation.injection import inject_sources
 from common.image import AstroImage
+from common.provenance import datasum
 
 PIXELS_PER_INJECTION = 2000  # px for each injected source: they crowd the frame by little
 Report = Callable[[str], None]
@@ -246,10 +247,6 @@ def _facts(
     image: AstroImage, exam: Examination, denoising: DenoiseConfig, model: Model
 ) -> dict[str, Any]:
     """Return what the report says of frame, model and settings."""
-    from dataclasses import asdict
-
-    from common.provenance import datasum
-
     height, width = exam.planes.pixels.shape
     return {
         "frame": Path(image.name).name,

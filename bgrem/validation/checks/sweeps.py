@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -242,8 +242,6 @@ def tuned_method(exam: Examination) -> Method:
 
     Chosen with the truth in hand, which no user has: the best that SExtractor can do here.
     """
-    from dataclasses import replace
-
     first = replace(exam, injected=exam.injected[:1])
     kernels = [detect.gaussian_kernel(width * exam.spread.fwhm) for width in TUNED_FILTER_FWHM]
     settings = [
