@@ -7,11 +7,11 @@ streak or beside: neighbours along the streaks tell the streak's light without i
 import numpy as np
 from scipy import ndimage
 
-from bgrem.frame.sources import second_moments
 from bgrem.noise_mapping.streaks import (
     MIN_STREAK_LIGHT,
     STREAK_SMOOTHING_PX,
     Streaks,
+    second_moments,
     smooth_sky,
 )
 

@@ -7,7 +7,6 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.noise_mapping.streaks import BRIGHT_STREAK_NOISE
-from common.robust import MAD_TO_SIGMA
 
 RMS_BRIGHTNESS_SIDE_PX = 5  # px; the rim of a streak is as uncertain as its middle
 MIN_PIXELS_FOR_RMS = 100  # pixels; fewer give no noise of a range
@@ -66,7 +65,7 @@ def _widths(
 
     def width(part: np.ndarray) -> float:
         median, far = np.quantile(np.abs(part), (0.5, 0.99))
-        return float(max(MAD_TO_SIGMA * median, far / 2.5758 if tails else 0))
+        return float(max(1.4826 * median, far / 2.5758 if tails else 0))
 
     centres, widths = [], []
     for low, high in itertools.pairwise(bounds):
