@@ -10,8 +10,6 @@ from scipy import ndimage, signal
 from common.robust import ROUNDED_FWHM_PER_SIGMA
 
 PIXEL_DEGREES = 0.3  # degrees; 64 px are 19 degrees, the half width of the profile is 1.1 px
-# cm2 s at 1-2 GeV, mean over the sky; exposure 1 means this (unused: delete)
-TEN_YEARS_EXPOSURE = 4e11
 KING_TAIL = 2.2  # exponent of King's profile: 95 % of the light within 2.6 radii of 68 %
 # degrees; radius of 68 % of a point source, front and back, 1-2 GeV
 CONTAINMENT_DEGREES = (0.6, 0.8)
