@@ -65,12 +65,15 @@ def neighbour_differences(
     step : int
         Only each `step`-th row counts as the first, or, with axis 0, the earlier one.
     """
-    if axis == 1:
-        later, earlier = np.s_[::step, lag:], np.s_[::step, :-lag]
-    else:
-        later, earlier = np.s_[lag::step, :], np.s_[:-lag:step, :]
-    both = usable[later] & usable[earlier]
-    return np.asarray(plane[later][both] - plane[earlier][both])
+
+    def pair(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if axis == 1:
+            return values[::step, :-lag], values[::step, lag:]
+        return values[:-lag:step], values[lag::step]
+
+    (earlier, later), (first, second) = pair(plane), pair(usable)
+    both = first & second
+    return np.asarray(later[both] - earlier[both])
 
 
 def difference_noise(differences: np.ndarray, centre: float | None = None) -> float:
