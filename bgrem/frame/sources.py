@@ -174,7 +174,7 @@ def mask_sources(
         (pixels, scale) -> light above the level, shape (H, W). Default: a Gaussian, the level is
         the median.
     opened : bool
-        Leave out what is narrower than three pixels: noise.
+        Leave out spots that contain no cross of five pixels: noise.
     """
     measured = np.s_[:] if missing is None or missing.all() else ~missing
 
