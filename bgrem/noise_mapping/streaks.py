@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bgrem.frame.sources import sum_by_label
+
 STREAK_SMOOTHING_PX = 1.0  # px; sigma of the smoothing before light is correlated
 MIN_STREAK_LIGHT = 1.5  # noise of a pixel; fainter light is left out of the correlation
 MAX_SHIFT_PX = 80  # px; largest shift of the correlation
@@ -139,10 +141,10 @@ def second_moments(
     y, x = np.nonzero(labels)
     label, weight = labels[y, x], weights[y, x]
     number = int(labels.max()) + 1
-    total = np.maximum(np.bincount(label, weight, number), 1e-9)
+    total = np.maximum(sum_by_label(label, number, weight), 1e-9)
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(label, weight * values, number) / total
+        return sum_by_label(label, number, weight, values) / total
 
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     u, v = u - mean(u)[label], v - mean(v)[label]
