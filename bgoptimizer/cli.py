@@ -13,6 +13,7 @@ from typing import Any
 from bgoptimizer import __version__
 from bgoptimizer.config import BackgroundConfig
 from common import cli
+from common.config import add_config_flags, config_from_args
 
 TOOL = "bgoptimizer"  # name of the program
 # flags beside the config that change the pixels: recorded and replayed with it
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help="which exact zeros are missing pixels (default: border)")  # fmt: skip
     add("--verify", action=argparse.BooleanOptionalAction,
         help="refuse files with wrong checksums (default: yes)")  # fmt: skip
-    cli.add_config_flags(parser.add_argument_group("fit"), BackgroundConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("fit"), BackgroundConfig)
     cli.add_common_flags(parser, __version__)
     return parser
 
@@ -75,7 +76,7 @@ def _run(argv: list[str]) -> int:
             setattr(args, name, kind(value))
     args.zeros = args.zeros or "border"
     args.verify = args.verify is not False
-    config = cli.config_from_args(args, BackgroundConfig, replayed)
+    config = config_from_args(args, BackgroundConfig, replayed)
 
     from common.batch import run_files
 

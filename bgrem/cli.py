@@ -15,6 +15,7 @@ from bgrem.config import (
     SimulateConfig,
 )
 from common import cli
+from common.config import add_config_flags
 
 TOOL = "bgrem"  # name of the program
 # they write no parameter file that could be replayed
@@ -86,7 +87,7 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
         help="of `bgrem calibrate`, in place of the model's own")  # fmt: skip
     add("--quality", type=Path, metavar="FITS", help="write the quality plane")
     add("--before-after", type=Path, metavar="PNG", help="write before, removed and after")
-    cli.add_config_flags(parser.add_argument_group("method"), DenoiseConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("method"), DenoiseConfig)
 
 
 def _denoise(args: argparse.Namespace) -> int:
@@ -97,7 +98,7 @@ def _denoise(args: argparse.Namespace) -> int:
 
 def _enhance_flags(parser: argparse.ArgumentParser) -> None:
     _image_flags(parser)
-    cli.add_config_flags(parser.add_argument_group("method"), EnhanceConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("method"), EnhanceConfig)
 
 
 def _enhance(args: argparse.Namespace) -> int:
@@ -115,7 +116,7 @@ def _noisemap_flags(parser: argparse.ArgumentParser) -> None:
     add("--rms", type=Path, metavar="FILE",
         help="name of the residual's noise, left-overs of streaks included: detect against it "
         "(SExtractor: WEIGHT_TYPE MAP_RMS; default: <stem>_rms)")  # fmt: skip
-    cli.add_config_flags(parser.add_argument_group("method"), NoiseMapConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("method"), NoiseMapConfig)
 
 
 def _noisemap(args: argparse.Namespace) -> int:
@@ -130,7 +131,7 @@ def _calibrate_flags(parser: argparse.ArgumentParser) -> None:
         help="own fields with truth, as `bgrem train --files` takes them")  # fmt: skip
     add("--simulate", type=int, metavar="N", help="fields of the training's domain instead")
     add("-o", "--output", type=Path, required=True, metavar="JSON", help="the calibration")
-    cli.add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)
 
 
 def _calibrate(args: argparse.Namespace) -> int:
@@ -175,8 +176,8 @@ def _validate_flags(parser: argparse.ArgumentParser) -> None:
         help="of a simulated input: the file of `bgrem simulate`")  # fmt: skip
     add("--strict", action="store_true", help="refuse a frame outside the model's training domain")
     _input_flags(parser)
-    cli.add_config_flags(parser.add_argument_group("examination"), ValidateConfig)  # type: ignore[arg-type]
-    cli.add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("examination"), ValidateConfig)
+    add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)
 
 
 def _validate(args: argparse.Namespace) -> int:
@@ -193,7 +194,7 @@ def _simulate_flags(parser: argparse.ArgumentParser) -> None:
         help="write no field: compare a simulated one with this real frame's noise")  # fmt: skip
     parser.add_argument("--picture", type=Path, metavar="PNG", help="of the comparison")
     parser.add_argument("--hdu", help="of the real frame")
-    cli.add_config_flags(parser.add_argument_group("field"), SimulateConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("field"), SimulateConfig)
 
 
 def _simulate(args: argparse.Namespace) -> int:
@@ -210,7 +211,7 @@ def _train_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True,
         help="folder of the run; one that was stopped goes on")  # fmt: skip
     parser.add_argument("--preset", metavar="NAME", help="the same as CONFIG: --preset paper")
-    cli.add_config_flags(parser.add_argument_group("changes of the config"), TrainConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("changes of the config"), TrainConfig)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -244,8 +245,8 @@ def _catalog_flags(parser: argparse.ArgumentParser) -> None:
         help="detect on this denoised image or bundle; no network runs")  # fmt: skip
     add("--strict", action="store_true", help="refuse frames outside the model's training domain")
     _input_flags(parser)
-    cli.add_config_flags(parser.add_argument_group("catalogue"), CatalogConfig)  # type: ignore[arg-type]
-    cli.add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)  # type: ignore[arg-type]
+    add_config_flags(parser.add_argument_group("catalogue"), CatalogConfig)
+    add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)
 
 
 def _catalog(args: argparse.Namespace) -> int:

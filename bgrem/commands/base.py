@@ -8,6 +8,7 @@ from typing import Any
 
 from bgrem.config import DenoiseConfig, TrainConfig
 from common import cli
+from common.config import config_from_args
 
 TOOL = "bgrem"  # name of the program
 # options that write a further file
@@ -63,7 +64,7 @@ def read_settings(args: argparse.Namespace, tool: str, *configs: type) -> list[A
     args.zeros = args.zeros or "border"
     args.verify = args.verify is not False
     return [
-        cli.config_from_args(args, config, {n: v for n, v in replayed.items() if n in mine})
+        config_from_args(args, config, {n: v for n, v in replayed.items() if n in mine})
         for config, mine in zip(configs, names, strict=True)
     ]
 
@@ -196,7 +197,7 @@ def simulate_files(args: argparse.Namespace) -> int:
     from bgrem.simulate.optical import simulate_field
     from bgrem.simulate.write import write_field
 
-    config = cli.config_from_args(args, SimulateConfig, {"preset": args.preset})
+    config = config_from_args(args, SimulateConfig, {"preset": args.preset})
     if args.compare:
         from bgrem.simulate.compare.compare import compare_command
 
@@ -222,7 +223,7 @@ def train_model(args: argparse.Namespace) -> int:
         raise ValueError("no config. Give a JSON file or a name, as `bgrem train optical -o RUN`.")
     base = TrainConfig.read(source)
     values = {one.name: getattr(base, one.name) for one in dataclasses.fields(base)}
-    config = cli.config_from_args(args, TrainConfig, values)
+    config = config_from_args(args, TrainConfig, values)
 
     def report(line: str) -> None:
         if not args.quiet and not args.json:

@@ -9,13 +9,14 @@ from typing import Any
 from bgrem.commands.base import report_outputs
 from bgrem.config import DenoiseConfig
 from common import cli
+from common.config import config_from_args
 
 FIRST_CALIBRATION_SEED = 62_000  # of simulated fields; the seeds of the training begin at 1,000,000
 
 
 def calibrate_model(args: argparse.Namespace) -> int:
     """`bgrem calibrate`: a calibration as JSON, its coverage on stdout."""
-    config = cli.config_from_args(args, DenoiseConfig)
+    config = config_from_args(args, DenoiseConfig)
     if bool(args.inputs) == bool(args.simulate):
         raise ValueError("give either files with observed and true pixels, or --simulate N.")
     if config.strength != 1:

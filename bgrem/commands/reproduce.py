@@ -1,14 +1,11 @@
 """`bgrem reproduce`: run again what made a file, and compare the pixels or the rows."""
 
 import argparse
-import ast
 import dataclasses
 import hashlib
 import itertools
 import shlex
 import tempfile
-import types
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from bgrem.commands.base import INPUT_FLAGS, read_input
 from bgrem.commands.compare_files import TABLE_ROWS, compare, describe
 from bgrem.config import CatalogConfig, DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from common import cli
+from common.config import from_texts, to_arguments
 from common.provenance import datasum, parse_history
 
 MAX_HISTORY_VALUE = 60  # characters of a value in HISTORY that is read as a number
@@ -70,13 +68,7 @@ class Record:
 
     def arguments(self) -> list[str]:
         """Return the command's arguments that differ from their defaults, but for file names."""
-        found = []
-        for config in self.configs:
-            for one in dataclasses.fields(config):
-                value = getattr(config, one.name)
-                if value != one.default:
-                    flag = one.metadata.get("flags", (f"--{one.name.replace('_', '-')}",))[-1]
-                    found += _as_arguments(flag, value)
+        found = [word for config in self.configs for word in to_arguments(config)]
         for name, value in self.flags.items():
             if value is not None and (name, value) not in (("zeros", "border"), ("verify", True)):
                 found += _as_arguments(f"--{name}", value)
@@ -146,56 +138,11 @@ def read_record(path: Path) -> Record:
 
 def _parse_configs(configs: tuple[type, ...], texts: dict[str, str]) -> tuple[Any, ...]:
     """Return one config of each type; what belongs to none of them is the last one's error."""
-    found = []
+    found: list[Any] = []
     for config in configs[:-1]:
         names = [one.name for one in dataclasses.fields(config) if one.name in texts]
-        found.append(parse_config(config, {name: texts.pop(name) for name in names}))
-    return (*found, parse_config(configs[-1], texts))
-
-
-def parse_config(config: type, texts: dict[str, str]) -> Any:
-    """Return a config from the text of its values; fields that are not there have their default.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a text is no value of the field's type.
-    """
-    hints = typing.get_type_hints(config)
-    unknown = [name for name in texts if name not in hints]
-    if unknown:
-        raise ValueError(f"HISTORY has settings unknown to this version: {', '.join(unknown)}.")
-    values: dict[str, Any] = {}
-    for name, text in texts.items():
-        kinds = typing.get_args(hints[name]) or (hints[name],)
-        if typing.get_origin(hints[name]) is tuple:
-            values[name] = _literal_tuple(name, text, kinds[:1])
-            continue
-        optional = isinstance(hints[name], types.UnionType) and type(None) in kinds
-        if text == "None" and optional:
-            values[name] = None
-        elif str in kinds:
-            values[name] = text
-        else:
-            values[name] = _literal(name, text, kinds)
-    return config(**values)
-
-
-def _literal(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
-    try:
-        value = ast.literal_eval(text[:MAX_HISTORY_VALUE])
-    except (ValueError, SyntaxError):
-        value = None
-    if float in kinds and type(value) is int:
-        value = float(value)
-    if type(value) not in kinds:
-        raise ValueError(f"HISTORY has {name} = {text}, which is no {kinds[0].__name__}.")
-    return value
-
-
-def _literal_tuple(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    parts = text.strip().removeprefix("(").removesuffix(")").split(",")
-    return tuple(_literal(name, one.strip(), kinds) for one in parts if one.strip())
+        found.append(from_texts(config, {name: texts.pop(name) for name in names}, "HISTORY"))
+    return (*found, from_texts(configs[-1], texts, "HISTORY"))
 
 
 def _flag_value(name: str, text: str) -> Any:
@@ -203,7 +150,7 @@ def _flag_value(name: str, text: str) -> Any:
     if text == "None":
         return None
     if name == "verify":
-        return _literal(name, text, (bool,))
+        return text == "True"
     if name != "channels":
         return text
     numbers = [one.strip() for one in text.strip("()").split(",") if one.strip()]

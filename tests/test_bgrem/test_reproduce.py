@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.commands.reproduce import REPLAYS, Record, parse_config, read_record
+from bgrem.commands.reproduce import REPLAYS, Record, read_record
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.flow import denoise
 from bgrem.denoising.outputs import OUTPUT_PARTS
@@ -25,6 +25,7 @@ from bgrem.denoising.quality import (
     quality_plane,
 )
 from bgrem.inference.run import load_for
+from common.config import config_from_args, from_texts
 from common.image import AstroImage
 from common.io import write_image
 from common.provenance import history_lines, parse_history
@@ -145,12 +146,11 @@ def test_all_settings_come_back_from_history_with_their_types():
         header.add_history(line)
     version, name, texts = parse_history(list(header["HISTORY"]), "bgrem denoise")
     assert (version, name) == ("1.2", "in.fits")
-    assert parse_config(DenoiseConfig, texts) == given
+    assert from_texts(DenoiseConfig, texts, "HISTORY") == given
 
 
 def test_the_command_gives_the_same_settings_again():
     from bgrem.cli import _parser
-    from common.cli import config_from_args
 
     given = DenoiseConfig(minimum=-2.0, clip=False, max_sigma=3.0, precision="float32")
     flags = {"hdu": "SCI,2", "channels": (0, 1, 2), "zeros": "all", "verify": False, "dq": "DQ"}
@@ -172,7 +172,7 @@ def test_the_command_gives_the_same_settings_again():
 )
 def test_a_history_that_fits_no_config_is_refused(texts, message):
     with pytest.raises(ValueError, match=message):
-        parse_config(DenoiseConfig, texts)
+        from_texts(DenoiseConfig, texts, "HISTORY")
 
 
 def test_all_files_of_a_command_can_be_made_again():
