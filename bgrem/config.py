@@ -29,7 +29,7 @@ class InputConfig:
     zeros: str = option(
         "border", "which exact zeros are missing pixels", choices=("border", "all", "data")
     )
-    verify: bool = option(True, "read despite wrong checksums", "--no-verify")
+    verify: bool = option(True, "read despite wrong checksums", "--no-verify", last=True)
     dq: str | None = option(
         None, "HDU of a data quality plane: pixels not 0 are missing", metavar="HDU"
     )

@@ -42,6 +42,7 @@ def option(
     below: float | None = None,
     multiple_of: int | None = None,
     refusal: str | None = None,
+    last: bool = False,
 ) -> Any:
     """Return a dataclass field with a default, its help, and what `check` allows.
 
@@ -65,12 +66,14 @@ def option(
         The value must be a positive multiple.
     refusal : str, optional
         Words of the refusal, in place of those that `check` makes of limits and choices.
+    last : bool, optional
+        Whether its flag comes after those of the other fields.
     """
     declared = {
         "help": help_text, "flags": flags or None, "choices": choices, "unit": unit,
         "metavar": metavar, "convert": convert, "finite": finite or None, "least": least,
         "most": most, "above": above, "below": below, "multiple_of": multiple_of,
-        "refusal": refusal,
+        "refusal": refusal, "last": last or None,
     }  # fmt: skip
     metadata = {name: value for name, value in declared.items() if value is not None}
     return dataclasses.field(default=default, metadata=metadata)
@@ -122,17 +125,15 @@ def add_config_flags(parser: argparse._ActionsContainer, config: type) -> None:
     ``--x`` and ``--no-x``, tuples take ``1,2,3``. A flag that is not given leaves no attribute in
     the parsed arguments: `config_from_args` fills in the parameter file's or the dataclass's value.
     """
-    for one, kind, _ in _typed_fields(config):
-        if not (flags := flags_of(one)):
-            continue
+    for one, kind, flags in _fields_with_flags(config):
         options: dict[str, Any] = {"dest": one.name, "default": argparse.SUPPRESS}
         options["help"] = _help(one).replace("%", "%%")
         choices = one.metadata.get("choices") or (
             typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else None
         )
         if kind is bool:
-            negative = flags[0].startswith("--no-")
-            options["action"] = "store_false" if negative else argparse.BooleanOptionalAction
+            both = _has_opposite(one, kind)
+            options["action"] = argparse.BooleanOptionalAction if both else "store_false"
         elif choices:
             options |= {"choices": list(choices), "type": type(choices[0])}
         else:
@@ -145,6 +146,17 @@ def add_config_flags(parser: argparse._ActionsContainer, config: type) -> None:
 def flags_of(one: dataclasses.Field) -> tuple[str, ...]:
     """Return the flags of a field."""
     return one.metadata.get("flags", (f"--{one.name.replace('_', '-')}",))
+
+
+def field_rows(config: type) -> list[tuple[str, str, str, str]]:
+    """Return flags, help, default and unit of each field that has flags, for documentation."""
+    rows = []
+    for one, kind, flags in _fields_with_flags(config):
+        if _has_opposite(one, kind):
+            flags = (*flags, flags[-1].replace("--", "--no-", 1))
+        text, unit = one.metadata.get("help", ""), one.metadata.get("unit", "")
+        rows.append((", ".join(flags), text, _shown_default(one) or "", unit))
+    return rows
 
 
 def config_from_args(
@@ -264,20 +276,43 @@ def _typed_fields(config: type) -> Iterator[tuple[dataclasses.Field, Any, bool]]
         yield one, kind, optional
 
 
+def _fields_with_flags(config: type) -> Iterator[tuple[dataclasses.Field, Any, tuple[str, ...]]]:
+    """Give each field that has flags, with its type and them, in the order of the help."""
+    for one, kind, _ in sorted(_typed_fields(config), key=lambda row: "last" in row[0].metadata):
+        if flags := flags_of(one):
+            yield one, kind, flags
+
+
 def _default(one: dataclasses.Field) -> Any:
     factory = one.default_factory
     return one.default if factory is dataclasses.MISSING else factory()
 
 
+def _has_opposite(one: dataclasses.Field, kind: Any) -> bool:
+    """Return whether a field has the flags --x and --no-x."""
+    return kind is bool and not flags_of(one)[0].startswith("--no-")
+
+
+def _shown_default(one: dataclasses.Field) -> str | None:
+    """Return the default as help shows it; None if there is none, or the help names it itself."""
+    default = _default(one)
+    if default is None or "default:" in one.metadata.get("help", ""):
+        return None
+    if default is dataclasses.MISSING or flags_of(one)[0].startswith("--no-"):
+        return None
+    return ",".join(map(str, default)) if isinstance(default, (tuple, list)) else str(default)
+
+
 def _help(one: dataclasses.Field) -> str:
-    """Return the help of a field with its unit and default, where it does not name that itself."""
-    text, unit, default = one.metadata.get("help", ""), one.metadata.get("unit"), _default(one)
+    """Return the help of a field with its unit and default."""
+    text, unit, default = (
+        one.metadata.get("help", ""),
+        one.metadata.get("unit"),
+        _shown_default(one),
+    )
     notes = [f"unit: {unit}"] if unit else []
-    if default is dataclasses.MISSING:
-        notes.append("required")
-    elif default is not None and "default:" not in text and "--no-" not in flags_of(one)[0]:
-        shown = ",".join(map(str, default)) if isinstance(default, (tuple, list)) else default
-        notes.append(f"default: {shown}")
+    notes += ["required"] if _default(one) is dataclasses.MISSING else []
+    notes += [f"default: {default}"] if default is not None else []
     return (f"{text} ({'; '.join(notes)})" if notes else text).strip()
 
 
