@@ -1,21 +1,19 @@
-"""What all commands share: exit codes, error border, flags from config dataclasses, progress.
+"""What all commands share: exit codes, error border, common flags, progress, JSON.
 
 Imports neither numpy nor astropy, so that ``--help`` answers at once.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import signal
 import sys
 import traceback
 import types
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 EXIT_DONE = 0  # exit code
 # exit code; inputs of a batch failed, each named; also an error of the program
@@ -28,8 +26,6 @@ EXIT_INTERRUPTED = 130  # exit code; Ctrl-C or SIGTERM
 OUT_OF_MEMORY_ERRORS = {"ResourceExhaustedError"}  # of TensorFlow
 DEVICE_ERRORS = OUT_OF_MEMORY_ERRORS | {"InternalError", "XlaRuntimeError", "JaxRuntimeError"}
 OUT_OF_MEMORY_STATUS = "RESOURCE_EXHAUSTED"  # in the text of other device errors: those of JAX
-
-Config = TypeVar("Config")
 
 
 def run(
@@ -139,128 +135,6 @@ def add_common_flags(
     if replays:
         group.add_argument("--params", type=Path, metavar="FILE", help="replay a parameter file")
     group.add_argument("--version", action="version", version=f"%(prog)s {version}")
-
-
-def add_config_flags(parser: argparse.ArgumentParser, config: type) -> None:
-    """Add one flag for each field of a config dataclass.
-
-    A field's `metadata` may have ``help``, ``flags`` (``("-s", "--steps")``; the default is the
-    field's name; an empty tuple gives no flag), ``choices`` and ``unit``. Booleans get ``--x`` and
-    ``--no-x``, tuples take ``1,2,3``. A flag that is not given leaves no attribute in the parsed
-    arguments: `config_from_args` fills in the parameter file's or the dataclass's value.
-    """
-    for one, kind in _fields(config):
-        flags = one.metadata.get("flags", (f"--{one.name.replace('_', '-')}",))
-        if not flags:
-            continue
-        options: dict[str, Any] = {
-            "dest": one.name,
-            "default": argparse.SUPPRESS,
-            "help": _help(one),
-        }
-        choices = one.metadata.get("choices") or (
-            typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else None
-        )
-        if kind is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        elif choices:
-            options |= {"choices": list(choices), "type": type(next(iter(choices)))}
-        else:
-            options |= {"type": _converter(kind), "metavar": _metavar(one, kind)}
-        parser.add_argument(*flags, **options)
-
-
-def config_from_args(
-    args: argparse.Namespace, config: type[Config], replayed: Mapping[str, Any] | None = None
-) -> Config:
-    """Return the config: flags given, else the replayed parameters, else the defaults.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Of a parser with `add_config_flags`.
-    config : type
-        The dataclass.
-    replayed : mapping, optional
-        Parameters of ``--params``, as `common.provenance.read_params` gives them.
-
-    Raises
-    ------
-    ValueError
-        If `replayed` has unknown names, a required value is missing, or the config refuses one.
-    """
-    fields = {one.name: (one, kind) for one, kind in _fields(config)}
-    values = dict(replayed or {})
-    unknown = [name for name in values if name not in fields]
-    if unknown:
-        raise ValueError(f"unknown parameters {', '.join(unknown)}. Known are {', '.join(fields)}.")
-    for name, value in values.items():
-        kind = fields[name][1]
-        if value is None or isinstance(value, bool):
-            continue
-        if typing.get_origin(kind) is tuple or kind is tuple:
-            values[name] = tuple(value)
-        elif kind in (Path, float):  # JSON has no paths, and writes 1.0 as 1 elsewhere
-            values[name] = kind(value)
-    values |= {name: getattr(args, name) for name in fields if hasattr(args, name)}
-    missing = [
-        name
-        for name, (one, _) in fields.items()
-        if name not in values and not _has_default(one) and one.init
-    ]
-    if missing:
-        raise ValueError(f"missing {', '.join('--' + n.replace('_', '-') for n in missing)}.")
-    return config(**values)
-
-
-def _fields(config: type) -> Iterator[tuple[dataclasses.Field, Any]]:
-    """Give each field with its type, `X | None` as X."""
-    hints = typing.get_type_hints(config)
-    for one in dataclasses.fields(config):
-        kind = hints[one.name]
-        if typing.get_origin(kind) in (typing.Union, types.UnionType):
-            arguments = [part for part in typing.get_args(kind) if part is not type(None)]
-            kind = arguments[0] if len(arguments) == 1 else str
-        yield one, kind
-
-
-def _has_default(one: dataclasses.Field) -> bool:
-    missing = dataclasses.MISSING
-    return one.default is not missing or one.default_factory is not missing
-
-
-def _help(one: dataclasses.Field) -> str:
-    text = one.metadata.get("help", "")
-    unit = one.metadata.get("unit")
-    notes = [f"unit: {unit}"] if unit else []
-    if not _has_default(one):
-        notes.append("required")
-    else:
-        default = one.default
-        if default is dataclasses.MISSING and one.default_factory is not dataclasses.MISSING:
-            default = one.default_factory()
-        if default is not None:
-            shown = ",".join(map(str, default)) if isinstance(default, (tuple, list)) else default
-            notes.append(f"default: {shown}")
-    text = f"{text} ({'; '.join(notes)})" if notes else text
-    return text.strip().replace("%", "%%")
-
-
-def _converter(kind: Any) -> Callable[[str], Any]:
-    if typing.get_origin(kind) is tuple or kind is tuple:
-        item = next(iter(typing.get_args(kind)), str)
-
-        def sequence(text: str) -> tuple[Any, ...]:
-            return tuple(item(part) for part in text.split(","))
-
-        sequence.__name__ = f"list of {item.__name__}"  # argparse names it in its message
-        return sequence
-    return kind if callable(kind) else str
-
-
-def _metavar(one: dataclasses.Field, kind: Any) -> str:
-    names = {int: "N", float: "X", Path: "FILE"}
-    return names.get(kind, one.name.upper())
 
 
 class Progress:

@@ -81,11 +81,7 @@ def catalog(
     """
     config = replace(config or CatalogConfig(), **settings)
     image = image if isinstance(image, AstroImage) else AstroImage(np.asarray(image))
-    if image.shape[-1] != 1:
-        raise ValueError(
-            f"{image.name}: a catalogue is of one channel, this image has {image.shape[-1]}. "
-            "Choose one with --channels 0, 1 or 2."
-        )
+    require_one_channel(image)
     if denoising is not None and denoising.strength != 1:
         raise ValueError(f"strength must be 1 for a catalogue. Received: {denoising.strength}")
     done = done or denoise(image, denoising, model=model)
@@ -107,6 +103,15 @@ def catalog(
     table.meta |= _meta(table, exposure, config, sigma) | _threshold_meta(threshold)
     table.meta["origin"]["threshold"] = threshold.origin
     return Catalog(table, segmentation, done)
+
+
+def require_one_channel(image: AstroImage) -> None:
+    """Raise ValueError where an image has several channels."""
+    if image.shape[-1] != 1:
+        raise ValueError(
+            f"{image.name}: a catalogue is of one channel, this image has {image.shape[-1]}. "
+            "Choose one with --channels 0, 1 or 2."
+        )
 
 
 def _measure_with_sep(

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.cli import main
-from bgrem.commands.reproduce import REPLAYS, Record, parse_config, read_record
-from bgrem.config import DenoiseConfig
+from bgrem.cli import build_parser, main
+from bgrem.commands.records import COMMANDS, DENOISE
+from bgrem.commands.reproduce import Replay, read_replay
+from bgrem.config import DenoiseConfig, InputConfig
 from bgrem.denoising.flow import denoise
-from bgrem.denoising.outputs import OUTPUT_PARTS
+from bgrem.denoising.outputs import WRITERS
 from bgrem.denoising.quality import (
     DQ_CAPPED,
     DQ_FILLED,
@@ -25,6 +26,7 @@ from bgrem.denoising.quality import (
     quality_plane,
 )
 from bgrem.inference.run import load_for
+from common.config import config_from_args, from_texts
 from common.image import AstroImage
 from common.io import write_image
 from common.provenance import history_lines, parse_history
@@ -145,19 +147,17 @@ def test_all_settings_come_back_from_history_with_their_types():
         header.add_history(line)
     version, name, texts = parse_history(list(header["HISTORY"]), "bgrem denoise")
     assert (version, name) == ("1.2", "in.fits")
-    assert parse_config(DenoiseConfig, texts) == given
+    assert from_texts(DenoiseConfig, texts, "HISTORY") == given
 
 
 def test_the_command_gives_the_same_settings_again():
-    from bgrem.cli import _parser
-    from common.cli import config_from_args
 
     given = DenoiseConfig(minimum=-2.0, clip=False, max_sigma=3.0, precision="float32")
-    flags = {"hdu": "SCI,2", "channels": (0, 1, 2), "zeros": "all", "verify": False, "dq": "DQ"}
-    words = Record("bgrem denoise", {}, (given,), flags).arguments()
-    args = _parser().parse_args(["denoise", "x.fits", *words])
+    read = InputConfig(hdu="SCI,2", channels=(0, 1, 2), zeros="all", verify=False, dq="DQ")
+    words = Replay(DENOISE, {}, {DenoiseConfig: given, InputConfig: read}).arguments()
+    args = build_parser().parse_args(["denoise", "x.fits", *words])
     assert config_from_args(args, DenoiseConfig) == given
-    assert {name: getattr(args, name) for name in flags} == flags
+    assert config_from_args(args, InputConfig) == read
 
 
 @pytest.mark.parametrize(
@@ -172,21 +172,22 @@ def test_the_command_gives_the_same_settings_again():
 )
 def test_a_history_that_fits_no_config_is_refused(texts, message):
     with pytest.raises(ValueError, match=message):
-        parse_config(DenoiseConfig, texts)
+        from_texts(DenoiseConfig, texts, "HISTORY")
 
 
 def test_all_files_of_a_command_can_be_made_again():
-    assert set(REPLAYS["bgrem denoise"].parts) == set(OUTPUT_PARTS)
+    assert set(DENOISE.products) == set(WRITERS)
+    assert set(DENOISE.reproducible) == set(WRITERS) - {"before_after"}
 
 
 def test_the_record_names_device_engine_input_and_part(outputs, starfield):
-    record = read_record(outputs["background"])
-    assert record.part == "background"
-    assert record.cards["BGINPUT"] == "night3.fits"
-    assert record.cards["BGDEVICE"].endswith(("float32", "bfloat16"))  # never "auto"
-    assert record.cards["BGENGINE"].startswith("keras ")
-    assert record.configs[0].max_sigma == 4.0
-    assert record.flags["hdu"] == "SCI"
+    replay = read_replay(outputs["background"], COMMANDS)
+    assert replay.part == "background"
+    assert replay.cards["BGINPUT"] == "night3.fits"
+    assert replay.cards["BGDEVICE"].endswith(("float32", "bfloat16"))  # never "auto"
+    assert replay.cards["BGENGINE"].startswith("keras ")
+    assert replay.settings[DenoiseConfig].max_sigma == 4.0
+    assert replay.settings[InputConfig].hdu == "SCI"
 
 
 def test_all_hdus_of_all_files_have_checksums_that_hold(outputs):

@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 
 from common.batch import expand_inputs, run_batch
-from common.cli import (
-    Progress,
-    add_common_flags,
-    add_config_flags,
-    config_from_args,
-    emit_json,
-    run,
-)
+from common.cli import Progress, add_common_flags, emit_json, run
+from common.config import add_config_flags, config_from_args
 
 ROOT = Path(__file__).parents[2]
 

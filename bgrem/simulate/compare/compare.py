@@ -1,15 +1,13 @@
 """Does simulated noise match real noise? A frame beside a field that was made like it."""
 
-import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
-from bgrem.config import SimulateConfig
-from bgrem.simulate.compare.match import MatchedField, match_field
+from bgrem.simulate.compare.match import MatchedField
 from bgrem.simulate.compare.measure import (
     FrameMeasures,
     count_slope,
@@ -18,16 +16,13 @@ from bgrem.simulate.compare.measure import (
     measure_frame,
     power_spectrum,
 )
-from common import cli
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_COMPARED_SIGMA = 5.0  # sigma; pixels beyond are counted: few artefacts would decide all moments
-MAX_COMPARED_SIDE_PX = 2048  # px; of larger frames the middle is taken
 MAX_LARGE_SCALE_FREQUENCY = 1 / 8  # cycles per pixel; lower frequencies are waves of 8 to 32 px
 MIN_COMPARED_SOURCES = 10  # in both: fewer give no distribution
-MAX_HEADER_NOISE_ERROR = 0.15  # relative; a gain is seldom known better than to ten per cent
 
 
 @dataclass(frozen=True)
@@ -200,90 +195,6 @@ def _counts(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference]:
             "source fluxes, Kolmogorov-Smirnov", ks, 0.1 + 1.36 * scatter, COUNTS_SLOPE_MEANING
         ),
     ]
-
-
-def compare_command(args: argparse.Namespace, config: SimulateConfig) -> int:
-    """`bgrem simulate PRESET --compare FRAME`: print the distances, draw the picture."""
-    from common.atomic import check_writable
-    from common.io import read_image
-
-    if args.picture:
-        check_writable(args.picture, args.overwrite)
-    image = read_image(args.compare, hdu=args.hdu)
-    notes = []
-    pixels = image.pixels[..., 0].astype(np.float64)
-    if image.shape[2] > 1:
-        notes.append("the frame has several planes: the first")
-    if max(pixels.shape) > MAX_COMPARED_SIDE_PX:
-        notes.append(
-            f"the frame is large: its middle of at most {MAX_COMPARED_SIDE_PX} x "
-            f"{MAX_COMPARED_SIDE_PX} px"
-        )
-        top, left = (max(0, (side - MAX_COMPARED_SIDE_PX) // 2) for side in pixels.shape)
-        pixels = pixels[top : top + MAX_COMPARED_SIDE_PX, left : left + MAX_COMPARED_SIDE_PX]
-    header = getattr(image.carrier, "header", None)
-    matched = match_field(pixels, measure_frame(pixels), config, header)
-    comparison = compare_noise(pixels, matched.pixels)
-    notes += matched.notes
-    troubles = comparison.troubles
-    noise = comparison.frame.noise
-    if abs(matched.expected_noise / noise - 1) > MAX_HEADER_NOISE_ERROR:
-        troubles.insert(
-            0,
-            f"gain and read noise of the header give a noise of "
-            f"{matched.expected_noise:.4g}, measured is {noise:.4g}: scaled, stacked or resampled, "
-            "or the level holds a bias",
-        )
-    if args.picture:
-        draw_comparison(comparison, args.compare.name, matched, args.picture, args.overwrite)
-    if args.json:
-        cli.emit_json(_as_json(args, comparison, matched, notes, troubles))
-    elif not args.quiet:
-        print(_as_text(args, comparison, matched, notes, troubles))
-    return cli.EXIT_DONE
-
-
-def _as_text(args, comparison, matched: MatchedField, notes, troubles) -> str:
-    """Return the table of distances, and what they mean."""
-    frame, config = comparison.frame, matched.config
-    density = len(frame.fluxes) / frame.megapixels
-    fwhm = "preset's" if config.fwhm is None else f"{config.fwhm:.2f} px"
-    lines = [
-        f"{args.compare.name} against a simulated {config.preset} field, seed {config.seed}",
-        f"frame: level {frame.level:.5g}, noise {frame.noise:.4g}, FWHM {fwhm}, "
-        f"{density:.0f} sources per megapixel",
-        *(f"note: {note}" for note in notes),
-        "",
-        f"{'measure':<38}{'frame':>10}{'simulated':>11}{'distance':>10}{'limit':>8}",
-    ]
-    for one in comparison.differences:
-        values = [f"{v:.3g}" if np.isfinite(v) else "-" for v in (one.frame, one.simulated)]
-        values += [f"{v:.3g}" if np.isfinite(v) else "-" for v in (one.distance, one.limit)]
-        mark = "  differs" if one.differs else ""
-        lines.append(
-            f"{one.measure:<38}{values[0]:>10}{values[1]:>11}{values[2]:>10}{values[3]:>8}{mark}"
-        )
-    lines += ["", *(f"trouble: {trouble}" for trouble in troubles)]
-    if not troubles:
-        lines.append("no trouble: all distances are within their limits")
-    return "\n".join(lines)
-
-
-def _as_json(args, comparison, matched: MatchedField, notes, troubles) -> dict[str, Any]:
-    """Return the same for programs."""
-    frame = comparison.frame
-    return {
-        "input": args.compare,
-        "frame": {"level": frame.level, "noise": frame.noise,
-                  "expected_noise": matched.expected_noise,
-                  "sources": len(frame.fluxes), "megapixels": frame.megapixels},
-        "config": asdict(matched.config),
-        "instrument": asdict(matched.instrument),
-        "notes": notes,
-        "differences": [asdict(d) | {"differs": d.differs} for d in comparison.differences],
-        "troubles": troubles,
-        "outputs": {"picture": args.picture} if args.picture else {},
-    }  # fmt: skip
 
 
 def draw_comparison(

@@ -1,0 +1,259 @@
+"""What each subcommand of `bgrem` is: flags, settings, files, and the function that runs it.
+
+A further command is one row here and one function. Imports no NumPy, so that ``--help`` answers at
+once.
+"""
+
+from pathlib import Path
+
+from bgrem.config import (
+    CONFIG_FOLDER,
+    PRESET_NAMES,
+    CatalogConfig,
+    DenoiseConfig,
+    EnhanceConfig,
+    InputConfig,
+    NoiseMapConfig,
+    SimulateConfig,
+    TrainConfig,
+    ValidateConfig,
+)
+from common.command import TABLE_ROWS, Command, Product, flag
+
+INPUTS = flag("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
+# inputs and outputs of a command that makes images of images
+IMAGES = (
+    INPUTS,
+    flag("-o", "--output", type=Path, help="folder for the outputs, or the result's file name"),
+    flag("-p", "--prefix", default="", help="put before the names of the outputs"),
+    InputConfig,
+    flag("--strict", action="store_true", help="refuse frames outside the model's training domain"),
+)
+
+DENOISE = Command(
+    name="bgrem denoise",
+    about="Take background and noise off survey images. Writes <prefix><stem>_denoised and "
+    "<stem>_denoisedParams.json; sources keep their place and units.",
+    run="bgrem.commands.denoise:run",
+    arguments=(
+        *IMAGES,
+        Product(
+            option="result", word="denoised",
+            sentence="this is the input without background and noise",
+        ),
+        Product(
+            option="background", sentence="this is the smooth background",
+            help="write the smooth background",
+        ),
+        Product(
+            option="residual", sentence="this is the noise that was taken off",
+            help="write what was taken off beside it",
+        ),
+        Product(
+            option="bundle", hdu="SCI", metavar="FITS",
+            sentence="this is the denoised image with what was taken off",
+            help="write SCI, BKG, RESIDUAL and DQ; `bgrem restore` gives the input back",
+        ),
+        Product(
+            option="uncertainty", hdu="SIGMA68",
+            sentence="half-widths that hold 68 and 95 % of the errors",
+            help="write SIGMA68 and SIGMA95, the half-widths of errors; twice the time",
+        ),
+        flag("--calibration", type=Path, metavar="JSON",
+             help="of `bgrem calibrate`, in place of the model's own"),
+        Product(
+            option="quality", hdu="DQ", metavar="FITS",
+            sentence="these are the bits of the quality plane", help="write the quality plane",
+        ),
+        Product(
+            option="before_after", reproducible=False, metavar="PNG",
+            help="write before, removed and after",
+        ),
+    ),
+    configs={DenoiseConfig: "method", InputConfig: ""},
+    skips=("bgrem catalog",),
+)  # fmt: skip
+
+ENHANCE = Command(
+    name="bgrem enhance",
+    about="Make an exposure look some times longer. Writes <prefix><stem>_enhanced and "
+    "<stem>_enhancedParams.json; fluxes keep their place and units.",
+    run="bgrem.commands.enhance:run",
+    arguments=(
+        *IMAGES,
+        Product(
+            option="result", word="enhanced",
+            sentence="this is the input as a longer exposure would show it",
+        ),
+    ),
+    configs={EnhanceConfig: "method", InputConfig: ""},
+)  # fmt: skip
+
+NOISEMAP = Command(
+    name="bgrem noisemap",
+    about="Map streaks, banding and sky of a raw frame, so that satellites remain. Writes "
+    "<prefix><stem>_residual, <stem>_map, <stem>_deviation, <stem>_rms and "
+    "<stem>_residualParams.json.",
+    run="bgrem.commands.noisemap:run",
+    arguments=(
+        *IMAGES,
+        Product(
+            option="result", word="residual",
+            sentence="this is the input less the map of its structures",
+        ),
+        Product(
+            option="map", word="map", sentence="this is the map of the input's structures",
+            help="name of the map (default: <stem>_map)",
+        ),
+        Product(
+            option="deviation", word="deviation",
+            sentence="this is the standard deviation of the runs",
+            help="name of the runs' standard deviation (default: <stem>_deviation)",
+        ),
+        Product(
+            option="rms", word="rms",
+            sentence="this is the noise of the residual, left-overs of streaks included",
+            help="name of the residual's noise, left-overs of streaks included: detect against it "
+            "(SExtractor: WEIGHT_TYPE MAP_RMS; default: <stem>_rms)",
+        ),
+    ),
+    configs={NoiseMapConfig: "method", InputConfig: ""},
+)  # fmt: skip
+
+CATALOG = Command(
+    name="bgrem catalog",
+    about="Find sources on the denoised image and measure them on the original. Writes a "
+    "catalogue with SExtractor's columns, and its settings as JSON.",
+    run="bgrem.commands.catalog:run",
+    arguments=(
+        INPUTS,
+        flag("-o", "--output", type=Path,
+             help="catalogue, or folder for <stem>_catalog<format> (default: this folder)"),
+        flag("--format", default=".fits", metavar="SUFFIX",
+             help="of catalogues in a folder: .fits, .ldac or .cat (FITS-LDAC), .vot or .xml "
+             "(VOTable), .ecsv, .csv, .reg (DS9 regions) (default: .fits)"),
+        Product(option="catalogue", hdu=TABLE_ROWS),
+        Product(
+            option="segmentation", hdu="SEGMENTATION", metavar="FITS",
+            help="write the segmentation map",
+        ),
+        flag("--denoised", type=Path, metavar="FILE",
+             help="detect on this denoised image or bundle; no network runs"),
+        flag("--strict", action="store_true",
+             help="refuse frames outside the model's training domain"),
+        InputConfig,
+    ),
+    configs={InputConfig: "", CatalogConfig: "catalogue", DenoiseConfig: "denoising"},
+    skips=("bgrem denoise",),
+)  # fmt: skip
+
+VALIDATE = Command(
+    name="bgrem validate",
+    about="Prove a model on your own frame. Injects stars, galaxies and halos (--seed draws "
+    "them), compares with SExtractor, measures noise; writes a folder with report.html, "
+    "report.json and pictures.",
+    run="bgrem.commands.validate:run",
+    arguments=(
+        flag("input", type=Path, metavar="INPUT", help="image of one channel"),
+        flag("-o", "--output", type=Path, required=True, metavar="REPORT_DIR",
+             help="folder for report.html, report.json and pictures"),
+        flag("--truth", type=Path, metavar="FITS",
+             help="of a simulated input: the file of `bgrem simulate`"),
+        flag("--strict", action="store_true",
+             help="refuse a frame outside the model's training domain"),
+        InputConfig,
+    ),
+    configs={InputConfig: "", ValidateConfig: "examination", DenoiseConfig: "denoising"},
+)  # fmt: skip
+
+CALIBRATE = Command(
+    name="bgrem calibrate",
+    about="Fit the uncertainty of a model to fields with truth. One half of them gives the "
+    "calibration, the other the coverage that is printed.",
+    run="bgrem.commands.calibrate:run",
+    arguments=(
+        flag("inputs", nargs="*", metavar="PAIR",
+             help="own fields with truth, as `bgrem train --files` takes them"),
+        flag("--simulate", type=int, metavar="N", help="fields of the training's domain instead"),
+        flag("-o", "--output", type=Path, required=True, metavar="JSON", help="the calibration"),
+    ),
+    configs={DenoiseConfig: "denoising"},
+    replayable=False,
+)  # fmt: skip
+
+RESTORE = Command(
+    name="bgrem restore",
+    about="Give back the input of a bundle, pixel for pixel.",
+    run="bgrem.commands.restore:run",
+    arguments=(
+        flag("input", type=Path, metavar="BUNDLE", help="of `bgrem denoise --bundle`"),
+        flag("-o", "--output", type=Path, required=True, help="file name"),
+    ),
+    replayable=False,
+)
+
+REPRODUCE = Command(
+    name="bgrem reproduce",
+    about="Run again what made a file, and compare the pixels. Exit code 0: identical, 1: not.",
+    run="bgrem.commands.reproduce:run",
+    arguments=(
+        flag("file", type=Path, metavar="FILE",
+             help="an output of `bgrem denoise`, or of `bgrem catalog` in FITS"),
+        flag("--input", type=Path,
+             help="its input (default: that name beside FILE, or in this folder)"),
+        flag("--print", dest="only_print", action="store_true",
+             help="the command line; run nothing"),
+    ),
+    replayable=False,
+)  # fmt: skip
+
+SIMULATE = Command(
+    name="bgrem simulate",
+    about="Simulate fields with truth. Writes <preset>_<seed>.fits with the extensions OBSERVED, "
+    "SOURCES, BACKGROUND, NOISE and CATALOGUE.",
+    run="bgrem.commands.simulate:run",
+    arguments=(
+        flag("preset", metavar="PRESET", help=f"one of {', '.join(PRESET_NAMES)}"),
+        flag("-o", "--output", type=Path, default=Path("."), help="folder"),
+        flag("--number", type=int, default=1, help="of fields; their seeds count up"),
+        flag("--compare", type=Path, metavar="FITS",
+             help="write no field: compare a simulated one with this real frame's noise"),
+        flag("--picture", type=Path, metavar="PNG", help="of the comparison"),
+        flag("--hdu", help="of the real frame"),
+    ),
+    configs={SimulateConfig: "field"},
+    replayable=False,
+)  # fmt: skip
+
+TRAIN = Command(
+    name="bgrem train",
+    about="Train or fine-tune a model on simulations or on own fields. The folder gets weights, "
+    "history, checkpoint and card.",
+    run="bgrem.commands.train:run",
+    arguments=(
+        flag("config", nargs="?", metavar="CONFIG", help="JSON file, or one of "
+             + ", ".join(sorted(path.stem for path in CONFIG_FOLDER.glob("*.json")))),
+        flag("-o", "--output", type=Path, required=True,
+             help="folder of the run; one that was stopped goes on"),
+        flag("--preset", metavar="NAME", help="the same as CONFIG: --preset paper"),
+    ),
+    configs={TrainConfig: "changes of the config"},
+    replayable=False,
+)  # fmt: skip
+
+MODELS = Command(
+    name="bgrem models",
+    about="List the models of the package.",
+    run="bgrem.commands.models:run",
+    arguments=(flag("model", nargs="?", help="show this one's card"),),
+    replayable=False,
+)
+
+# word on the command line -> record
+COMMANDS = {
+    one.word: one
+    for one in (
+        DENOISE, ENHANCE, NOISEMAP, CATALOG, VALIDATE, CALIBRATE, RESTORE, REPRODUCE, SIMULATE,
+        TRAIN, MODELS,
+    )
+}  # fmt: skip
