@@ -98,6 +98,38 @@ def segment_moments(
     return Moments(flux, x, y, a, b, 0.5 * np.arctan2(2 * xy, x2 - y2))
 
 
+def second_moments(
+    labels: np.ndarray, weights: np.ndarray, angle: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return variances along and across an angle and the covariance of N objects, px^2: each (N,).
+
+    With u = x cos(angle) + y sin(angle) and v = y cos(angle) - x sin(angle), the mean of a quantity
+    q over an object's pixels being <q> = sum(w q) / sum(w):
+
+        along = <(u - <u>)^2>,  across = <(v - <v>)^2>,  covariance = <(u - <u>) (v - <v>)>
+
+    Parameters
+    ----------
+    labels : array of int, shape (H, W)
+        0 is no object; its moments are 0.
+    weights : array, shape (H, W)
+        Weights w of the pixels, not negative.
+    angle : float, optional
+        Radians from x towards y.
+    """
+    y, x = np.nonzero(labels)
+    label, weight = labels[y, x], weights[y, x]
+    number = int(labels.max()) + 1
+    total = np.maximum(sum_by_label(label, number, weight), 1e-9)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return sum_by_label(label, number, weight, values) / total
+
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    u, v = u - mean(u)[label], v - mean(v)[label]
+    return mean(u * u), mean(v * v), mean(u * v)
+
+
 def sum_by_label(label: np.ndarray, number: int, *factors: np.ndarray) -> np.ndarray:
     """Return the sum of a product of factors over the pixels of each label, shape (number,).
 

@@ -6,11 +6,11 @@ Masks of it, and the sky behind it, without the help of neighbours along streaks
 import numpy as np
 from scipy import ndimage
 
+from bgrem.frame.sources import second_moments
 from bgrem.noise_mapping.streaks import (
     MIN_STREAK_LIGHT,
     STREAK_SMOOTHING_PX,
     Streaks,
-    second_moments,
     smooth_sky,
 )
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.noise_mapping.streaks import BRIGHT_STREAK_NOISE
+from common.robust import MAD_TO_SIGMA
 
 RMS_BRIGHTNESS_SIDE_PX = 5  # px; the rim of a streak is as uncertain as its middle
 MIN_PIXELS_FOR_RMS = 100  # pixels; fewer give no noise of a range
@@ -107,4 +108,4 @@ def _scatter_curve(
 def _width(values: np.ndarray, tails: bool) -> float:
     """Return the standard deviation of a Gaussian with the median, or the tails, of values (M,)."""
     median, far = np.quantile(np.abs(values), (0.5, 1 - TAIL_SHARE))
-    return float(max(1.4826 * median, far / TAIL_SIGMA if tails else 0))
+    return float(max(MAD_TO_SIGMA * median, far / TAIL_SIGMA if tails else 0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bgrem.frame.sources import sum_by_label
+from bgrem.frame.sources import second_moments
 
 STREAK_SMOOTHING_PX = 1.0  # px; sigma of the smoothing before light is correlated
 MIN_STREAK_LIGHT = 1.5  # noise of a pixel; fainter light is left out of the correlation
@@ -152,38 +152,6 @@ def _has_parallel_objects(light: np.ndarray, labels: np.ndarray, angle: float) -
     parallel = np.abs(2 * both) < np.tan(2 * MAX_STREAK_ANGLE) * (along - across)
     elongated = (large & parallel & (along > MIN_ELONGATION * across)).sum()
     return bool(elongated >= max(MIN_PARALLEL_OBJECTS, MIN_PARALLEL_SHARE * large.sum()))
-
-
-def second_moments(
-    labels: np.ndarray, weights: np.ndarray, angle: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return variances along and across an angle and the covariance of N objects, px^2: each (N,).
-
-    With u = x cos(angle) + y sin(angle) and v = y cos(angle) - x sin(angle), the mean of a quantity
-    q over an object's pixels being <q> = sum(w q) / sum(w):
-
-        along = <(u - <u>)^2>,  across = <(v - <v>)^2>,  covariance = <(u - <u>) (v - <v>)>
-
-    Parameters
-    ----------
-    labels : array of int, shape (H, W)
-        0 is no object; its moments are 0.
-    weights : array, shape (H, W)
-        Weights w of the pixels, not negative.
-    angle : float, optional
-        Radians from x towards y.
-    """
-    y, x = np.nonzero(labels)
-    label, weight = labels[y, x], weights[y, x]
-    number = int(labels.max()) + 1
-    total = np.maximum(sum_by_label(label, number, weight), 1e-9)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return sum_by_label(label, number, weight, values) / total
-
-    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    u, v = u - mean(u)[label], v - mean(v)[label]
-    return mean(u * u), mean(v * v), mean(u * v)
 
 
 def _length(profile: np.ndarray) -> float:

@@ -5,6 +5,7 @@ units of its noise: streaks and points are searched for in it. A `scaled` frame,
 units.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,13 +78,34 @@ def find_units(
     Raises
     ------
     ValueError
-        If no pixel is measured, or the frame is constant.
+        If no pixel is measured, or the frame is constant, or there is no such scaling.
     """
+    name = model.description.get("scaling", DEFAULT_SCALING)
+    if name not in SCALINGS:
+        raise ValueError(
+            f"model.json: scaling must be one of {', '.join(SCALINGS)}. Received: {name!r}"
+        )
     background, sigma = frame_level(pixels, missing, mesh=config.mesh)
-    if model.description.get("scaling") == "contrast":
-        level, unit = (np.full(pixels.shape, value) for value in contrast(pixels))
-        return Units(level, unit, background, sigma, 0.0)
+    return SCALINGS[name](pixels, background, sigma)
+
+
+def units_of_noise(pixels: np.ndarray, background: np.ndarray, sigma: np.ndarray) -> Units:
+    """Return the units of a model that was trained on frames without noise."""
     return Units(background, sigma / FRAME_NOISE_IN_UNITS, background, sigma, FRAME_NOISE_IN_UNITS)
+
+
+def units_of_contrast(pixels: np.ndarray, background: np.ndarray, sigma: np.ndarray) -> Units:
+    """Return the units of a model that was trained on raw frames: it has learned their noise."""
+    level, unit = (np.full(pixels.shape, value) for value in contrast(pixels))
+    return Units(level, unit, background, sigma, 0.0)
+
+
+# name in model.json (`scaling`): training writes it, inference reads it
+SCALINGS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Units]] = {
+    "noise": units_of_noise,
+    "contrast": units_of_contrast,
+}
+DEFAULT_SCALING = "noise"  # row of the table for a model whose card names none
 
 
 def frame_level(

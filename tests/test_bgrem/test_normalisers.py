@@ -5,7 +5,8 @@ import pytest
 
 from bgrem.config import TrainConfig
 from bgrem.frame.normalisers import DEFAULT_NORMALISER, NORMALISERS, normaliser_of
-from bgrem.training.denoise import describe_data, measured_training_field
+from bgrem.training.denoise import measured_training_field
+from bgrem.training.tasks import TASKS
 
 
 @pytest.fixture
@@ -69,4 +70,4 @@ def test_an_unknown_normaliser_is_refused_with_the_known_ones():
     [({}, "smooth"), ({"tile_median": True}, "tile-median"), ({"simulation": "gamma"}, "poisson")],
 )
 def test_training_writes_a_row_of_the_table(settings, name):
-    assert describe_data(TrainConfig(**settings))["background"] == name
+    assert TASKS["denoise"].describe(TrainConfig(**settings))["background"] == name
