@@ -1,6 +1,5 @@
 """Many files with one command: one file is one unit, and a failure does not stop the rest."""
 
-import argparse
 import glob
 import os
 import sys
@@ -8,8 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from common import cli
 
 
 @dataclass(frozen=True)
@@ -183,50 +180,3 @@ def prepare_outputs(
             raise ValueError(f"{file}: would replace {other}. Choose another output.")
         taken[file.resolve()] = f"the file of {what.replace('_', ' ')}"
         check_writable(file, overwrite)
-
-
-def run_files(
-    tool: str,
-    inputs: Iterable[str | os.PathLike[str]],
-    args: argparse.Namespace,
-    work: Callable[[Path], Any],
-    single: Iterable[str] = (),
-    makers: Collection[str] = (),
-) -> int:
-    """Call `work` with each input of a command and return its exit code.
-
-    One input: its error is the command's. Several: each failure is one line on stderr, and the
-    rest goes on.
-
-    Parameters
-    ----------
-    tool : str
-        For messages.
-    inputs : iterable of path
-        Files, folders, patterns.
-    args : argparse.Namespace
-        With `output`, `quiet`, `json`.
-    work : callable
-        Takes one file.
-    single : iterable of str
-        Names of arguments that are one file each: not with several inputs.
-    makers : collection of str
-        As for `leave_out_files_of`.
-    """
-    paths = expand_inputs(inputs, leave_out_files_of(makers, tool, quiet=args.quiet))
-    if len(paths) == 1:
-        work(paths[0])
-        return cli.EXIT_DONE
-    if args.output is not None and is_image_name(args.output):
-        raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
-    for name in single:
-        if getattr(args, name):
-            raise ValueError(f"--{name.replace('_', '-')} names one file, {len(paths)} inputs.")
-    with cli.Progress(len(paths), tool, quiet=args.quiet or args.json) as bar:
-
-        def done(path: Path, failure: Exception | None) -> None:
-            bar.update()
-            if failure is not None:
-                print(f"{tool}: error: {cli.describe_error(failure)[1]}", file=sys.stderr)
-
-        return run_batch(paths, work, progress=done).exit_code

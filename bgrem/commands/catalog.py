@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, find_model
 from common import cli
-from common.batch import expand_inputs, leave_out_files_of
-from common.command import Call, Files, RunRecord, run_over_files
+from common.call import Call, Files, RunRecord, refuse_one_name, run_over_files
 from common.header import header_of
 from common.image import AstroImage, Card
 from common.io import read_image, split_suffix
@@ -35,10 +35,6 @@ def run(call: Call) -> int:
     denoising: DenoiseConfig = call.settings[DenoiseConfig]
     if args.denoised is None:
         find_model(denoising.model)
-    left_out = leave_out_files_of((call.command.name, *call.command.skips), TOOL, quiet=args.quiet)
-    paths = expand_inputs(args.inputs, left_out)
-    if len(paths) > 1 and not _is_folder(args.output):
-        raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
     loaded: list[Model] = []
 
     def read(path: Path) -> AstroImage:
@@ -75,9 +71,13 @@ def run(call: Call) -> int:
             "sha256": None if model is None else model.sha256,
         }
 
-    return run_over_files(
-        call, read, work, name=_name_files, inputs=paths, single=("denoised", "segmentation")
-    )
+    return run_over_files(call, read, work, name=_name_files, refuse_several=_refuse_several)
+
+
+def _refuse_several(call: Call, number: int) -> None:
+    if not _is_folder(call.args.output):
+        raise ValueError(f"--output {call.args.output}: {number} inputs need a folder.")
+    refuse_one_name(call, number)
 
 
 def _is_folder(output: Path | None) -> bool:
@@ -160,7 +160,7 @@ def _record(
     call: Call, path: Path, image: AstroImage, notes: list[str], model: Model | None
 ) -> RunRecord:
     """Return what the files say: what was detected on, or the network that ran."""
-    cards: list[Card] = list(image.cards)
+    cards: list[Card] = list(image.cards)  # they come first
     made: dict[str, Any] = {"seed": call.settings[DenoiseConfig].seed}
     if (denoised := call.args.denoised) is not None:
         notes = [*notes, f"detected on {denoised.name}, no network was run"]
@@ -168,7 +168,8 @@ def _record(
     elif model is not None:
         made |= {"model_sha256": model.sha256, "device": describe_device(model),
                  "engine": describe_engine()}  # fmt: skip
-    return call.record(path, image.pixels, first_cards=cards, notes=notes, **made)
+    record = call.record(path, image.pixels, notes=notes, **made)
+    return replace(record, cards=(*cards, *record.cards))
 
 
 def _write(record: RunRecord, image: AstroImage, found: Catalog, files: Files) -> None:

@@ -8,7 +8,7 @@ from bgrem.denoising.flow import Denoised, denoise
 from bgrem.denoising.outputs import DenoisedRun, measured_cards, write_denoised
 from bgrem.denoising.uncertainty import Calibration, load_calibration
 from bgrem.models import Model, find_model, read_description
-from common.command import Call, Files, name_products
+from common.call import Call, Files, name_products
 from common.image import AstroImage
 
 

@@ -18,16 +18,19 @@ from bgrem.config import (
     TrainConfig,
     ValidateConfig,
 )
-from common.command import TABLE_ROWS, Command, Product, flag
+from common.command import TABLE_ROWS, Command, Flag, Product
 
-INPUTS = flag("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
+INPUTS = Flag("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
+STRICT = Flag(
+    "--strict", action="store_true", help="refuse frames outside the model's training domain"
+)
 # inputs and outputs of a command that makes images of images
 IMAGES = (
     INPUTS,
-    flag("-o", "--output", type=Path, help="folder for the outputs, or the result's file name"),
-    flag("-p", "--prefix", default="", help="put before the names of the outputs"),
+    Flag("-o", "--output", type=Path, help="folder for the outputs, or the result's file name"),
+    Flag("-p", "--prefix", default="", help="put before the names of the outputs"),
     InputConfig,
-    flag("--strict", action="store_true", help="refuse frames outside the model's training domain"),
+    STRICT,
 )
 
 DENOISE = Command(
@@ -37,38 +40,21 @@ DENOISE = Command(
     run="bgrem.commands.denoise:run",
     arguments=(
         *IMAGES,
-        Product(
-            option="result", word="denoised",
-            sentence="this is the input without background and noise",
-        ),
-        Product(
-            option="background", sentence="this is the smooth background",
-            help="write the smooth background",
-        ),
-        Product(
-            option="residual", sentence="this is the noise that was taken off",
-            help="write what was taken off beside it",
-        ),
-        Product(
-            option="bundle", hdu="SCI", metavar="FITS",
-            sentence="this is the denoised image with what was taken off",
-            help="write SCI, BKG, RESIDUAL and DQ; `bgrem restore` gives the input back",
-        ),
-        Product(
-            option="uncertainty", hdu="SIGMA68",
-            sentence="half-widths that hold 68 and 95 % of the errors",
-            help="write SIGMA68 and SIGMA95, the half-widths of errors; twice the time",
-        ),
-        flag("--calibration", type=Path, metavar="JSON",
+        Product("result", "this is the input without background and noise", word="denoised"),
+        Product("background", "this is the smooth background", help="write the smooth background"),
+        Product("residual", "this is the noise that was taken off",
+                help="write what was taken off beside it"),
+        Product("bundle", "this is the denoised image with what was taken off", hdu="SCI",
+                metavar="FITS",
+                help="write SCI, BKG, RESIDUAL and DQ; `bgrem restore` gives the input back"),
+        Product("uncertainty", "half-widths that hold 68 and 95 % of the errors", hdu="SIGMA68",
+                help="write SIGMA68 and SIGMA95, the half-widths of errors; twice the time"),
+        Flag("--calibration", type=Path, metavar="JSON",
              help="of `bgrem calibrate`, in place of the model's own"),
-        Product(
-            option="quality", hdu="DQ", metavar="FITS",
-            sentence="these are the bits of the quality plane", help="write the quality plane",
-        ),
-        Product(
-            option="before_after", reproducible=False, metavar="PNG",
-            help="write before, removed and after",
-        ),
+        Product("quality", "these are the bits of the quality plane", hdu="DQ", metavar="FITS",
+                help="write the quality plane"),
+        Product("before_after", reproducible=False, metavar="PNG",
+                help="write before, removed and after"),
     ),
     configs={DenoiseConfig: "method", InputConfig: ""},
     skips=("bgrem catalog",),
@@ -81,10 +67,7 @@ ENHANCE = Command(
     run="bgrem.commands.enhance:run",
     arguments=(
         *IMAGES,
-        Product(
-            option="result", word="enhanced",
-            sentence="this is the input as a longer exposure would show it",
-        ),
+        Product("result", "this is the input as a longer exposure would show it", word="enhanced"),
     ),
     configs={EnhanceConfig: "method", InputConfig: ""},
 )  # fmt: skip
@@ -97,25 +80,15 @@ NOISEMAP = Command(
     run="bgrem.commands.noisemap:run",
     arguments=(
         *IMAGES,
-        Product(
-            option="result", word="residual",
-            sentence="this is the input less the map of its structures",
-        ),
-        Product(
-            option="map", word="map", sentence="this is the map of the input's structures",
-            help="name of the map (default: <stem>_map)",
-        ),
-        Product(
-            option="deviation", word="deviation",
-            sentence="this is the standard deviation of the runs",
-            help="name of the runs' standard deviation (default: <stem>_deviation)",
-        ),
-        Product(
-            option="rms", word="rms",
-            sentence="this is the noise of the residual, left-overs of streaks included",
-            help="name of the residual's noise, left-overs of streaks included: detect against it "
-            "(SExtractor: WEIGHT_TYPE MAP_RMS; default: <stem>_rms)",
-        ),
+        Product("result", "this is the input less the map of its structures", word="residual"),
+        Product("map", "this is the map of the input's structures", word="map",
+                help="name of the map (default: <stem>_map)"),
+        Product("deviation", "this is the standard deviation of the runs", word="deviation",
+                help="name of the runs' standard deviation (default: <stem>_deviation)"),
+        Product("rms", "this is the noise of the residual, left-overs of streaks included",
+                word="rms",
+                help="name of the residual's noise, left-overs of streaks included: detect against "
+                "it (SExtractor: WEIGHT_TYPE MAP_RMS; default: <stem>_rms)"),
     ),
     configs={NoiseMapConfig: "method", InputConfig: ""},
 )  # fmt: skip
@@ -127,24 +100,22 @@ CATALOG = Command(
     run="bgrem.commands.catalog:run",
     arguments=(
         INPUTS,
-        flag("-o", "--output", type=Path,
+        Flag("-o", "--output", type=Path,
              help="catalogue, or folder for <stem>_catalog<format> (default: this folder)"),
-        flag("--format", default=".fits", metavar="SUFFIX",
+        Flag("--format", default=".fits", metavar="SUFFIX",
              help="of catalogues in a folder: .fits, .ldac or .cat (FITS-LDAC), .vot or .xml "
              "(VOTable), .ecsv, .csv, .reg (DS9 regions) (default: .fits)"),
-        Product(option="catalogue", hdu=TABLE_ROWS),
-        Product(
-            option="segmentation", hdu="SEGMENTATION", metavar="FITS",
-            help="write the segmentation map",
-        ),
-        flag("--denoised", type=Path, metavar="FILE",
+        Product("catalogue", hdu=TABLE_ROWS),
+        Product("segmentation", hdu="SEGMENTATION", metavar="FITS",
+                help="write the segmentation map"),
+        Flag("--denoised", type=Path, metavar="FILE",
              help="detect on this denoised image or bundle; no network runs"),
-        flag("--strict", action="store_true",
-             help="refuse frames outside the model's training domain"),
+        STRICT,
         InputConfig,
     ),
     configs={InputConfig: "", CatalogConfig: "catalogue", DenoiseConfig: "denoising"},
     skips=("bgrem denoise",),
+    single_files=("denoised",),
 )  # fmt: skip
 
 VALIDATE = Command(
@@ -154,12 +125,12 @@ VALIDATE = Command(
     "report.json and pictures.",
     run="bgrem.commands.validate:run",
     arguments=(
-        flag("input", type=Path, metavar="INPUT", help="image of one channel"),
-        flag("-o", "--output", type=Path, required=True, metavar="REPORT_DIR",
+        Flag("input", type=Path, metavar="INPUT", help="image of one channel"),
+        Flag("-o", "--output", type=Path, required=True, metavar="REPORT_DIR",
              help="folder for report.html, report.json and pictures"),
-        flag("--truth", type=Path, metavar="FITS",
+        Flag("--truth", type=Path, metavar="FITS",
              help="of a simulated input: the file of `bgrem simulate`"),
-        flag("--strict", action="store_true",
+        Flag("--strict", action="store_true",
              help="refuse a frame outside the model's training domain"),
         InputConfig,
     ),
@@ -172,10 +143,10 @@ CALIBRATE = Command(
     "calibration, the other the coverage that is printed.",
     run="bgrem.commands.calibrate:run",
     arguments=(
-        flag("inputs", nargs="*", metavar="PAIR",
+        Flag("inputs", nargs="*", metavar="PAIR",
              help="own fields with truth, as `bgrem train --files` takes them"),
-        flag("--simulate", type=int, metavar="N", help="fields of the training's domain instead"),
-        flag("-o", "--output", type=Path, required=True, metavar="JSON", help="the calibration"),
+        Flag("--simulate", type=int, metavar="N", help="fields of the training's domain instead"),
+        Flag("-o", "--output", type=Path, required=True, metavar="JSON", help="the calibration"),
     ),
     configs={DenoiseConfig: "denoising"},
     replayable=False,
@@ -186,8 +157,8 @@ RESTORE = Command(
     about="Give back the input of a bundle, pixel for pixel.",
     run="bgrem.commands.restore:run",
     arguments=(
-        flag("input", type=Path, metavar="BUNDLE", help="of `bgrem denoise --bundle`"),
-        flag("-o", "--output", type=Path, required=True, help="file name"),
+        Flag("input", type=Path, metavar="BUNDLE", help="of `bgrem denoise --bundle`"),
+        Flag("-o", "--output", type=Path, required=True, help="file name"),
     ),
     replayable=False,
 )
@@ -197,11 +168,11 @@ REPRODUCE = Command(
     about="Run again what made a file, and compare the pixels. Exit code 0: identical, 1: not.",
     run="bgrem.commands.reproduce:run",
     arguments=(
-        flag("file", type=Path, metavar="FILE",
+        Flag("file", type=Path, metavar="FILE",
              help="an output of `bgrem denoise`, or of `bgrem catalog` in FITS"),
-        flag("--input", type=Path,
+        Flag("--input", type=Path,
              help="its input (default: that name beside FILE, or in this folder)"),
-        flag("--print", dest="only_print", action="store_true",
+        Flag("--print", dest="only_print", action="store_true",
              help="the command line; run nothing"),
     ),
     replayable=False,
@@ -213,13 +184,13 @@ SIMULATE = Command(
     "SOURCES, BACKGROUND, NOISE and CATALOGUE.",
     run="bgrem.commands.simulate:run",
     arguments=(
-        flag("preset", metavar="PRESET", help=f"one of {', '.join(PRESET_NAMES)}"),
-        flag("-o", "--output", type=Path, default=Path("."), help="folder"),
-        flag("--number", type=int, default=1, help="of fields; their seeds count up"),
-        flag("--compare", type=Path, metavar="FITS",
+        Flag("preset", metavar="PRESET", help=f"one of {', '.join(PRESET_NAMES)}"),
+        Flag("-o", "--output", type=Path, default=Path("."), help="folder"),
+        Flag("--number", type=int, default=1, help="of fields; their seeds count up"),
+        Flag("--compare", type=Path, metavar="FITS",
              help="write no field: compare a simulated one with this real frame's noise"),
-        flag("--picture", type=Path, metavar="PNG", help="of the comparison"),
-        flag("--hdu", help="of the real frame"),
+        Flag("--picture", type=Path, metavar="PNG", help="of the comparison"),
+        Flag("--hdu", help="of the real frame"),
     ),
     configs={SimulateConfig: "field"},
     replayable=False,
@@ -231,11 +202,11 @@ TRAIN = Command(
     "history, checkpoint and card.",
     run="bgrem.commands.train:run",
     arguments=(
-        flag("config", nargs="?", metavar="CONFIG", help="JSON file, or one of "
+        Flag("config", nargs="?", metavar="CONFIG", help="JSON file, or one of "
              + ", ".join(sorted(path.stem for path in CONFIG_FOLDER.glob("*.json")))),
-        flag("-o", "--output", type=Path, required=True,
+        Flag("-o", "--output", type=Path, required=True,
              help="folder of the run; one that was stopped goes on"),
-        flag("--preset", metavar="NAME", help="the same as CONFIG: --preset paper"),
+        Flag("--preset", metavar="NAME", help="the same as CONFIG: --preset paper"),
     ),
     configs={TrainConfig: "changes of the config"},
     replayable=False,
@@ -245,7 +216,7 @@ MODELS = Command(
     name="bgrem models",
     about="List the models of the package.",
     run="bgrem.commands.models:run",
-    arguments=(flag("model", nargs="?", help="show this one's card"),),
+    arguments=(Flag("model", nargs="?", help="show this one's card"),),
     replayable=False,
 )
 
