@@ -10,7 +10,7 @@ import numpy as np
 
 from bgrem.cataloguing.files import catalog_suffix, write_catalog, write_segmentation
 from bgrem.cataloguing.flow import Catalog, catalog, require_one_channel
-from bgrem.commands.base import TOOL, guard_image, read_input
+from bgrem.commands.base import guard_image, read_input
 from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.bundle import BUNDLE_PARTS
 from bgrem.denoising.flow import Denoised
@@ -46,7 +46,7 @@ def run(call: Call) -> int:
         if args.denoised is not None:
             done = read_denoised(args.denoised, image, call.settings[InputConfig], denoising)
         else:
-            image, outside = guard_image(image, denoising.model, args)
+            image, outside = guard_image(call, image, denoising.model)
         # TensorFlow announces itself, whatever it is told
         with cli.silenced_stderr(), warnings.catch_warnings(record=True) as raised:
             if done is None and image.shape[-1] == 1 and not loaded:
@@ -57,7 +57,7 @@ def run(call: Call) -> int:
         more = [str(one.message).rstrip(".") for one in raised if one.category is UserWarning]
         notes = [*meta["notes"], *more]
         if notes and not args.quiet:
-            print(f"{TOOL}: {image.name}: {'; '.join(notes)}", file=sys.stderr)
+            print(f"{call.command.program}: {image.name}: {'; '.join(notes)}", file=sys.stderr)
         origins = [f"{name} is from {origin}" for name, origin in meta["origin"].items()]
         _write(_record(call, path, image, [*origins, *notes], model), image, found, files)
         return {
