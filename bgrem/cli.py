@@ -11,6 +11,7 @@ from common import cli, command
 from common.command import Command
 
 TOOL = "bgrem"  # name of the program
+ABOUT = "Learned tools that take background and noise out of survey images."
 
 
 def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = COMMANDS) -> int:
@@ -19,15 +20,21 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are not ours
 
     def run(words: list[str]) -> int:
-        return command.run_words(words, build_parser(commands), __version__, commands)
+        parser = build_parser(commands)
+        args = parser.parse_args(words)
+        if args.command is None:
+            parser.print_help()
+            return cli.EXIT_DONE
+        from common.call import Call  # loads NumPy, which the help does not need
+
+        return Call(commands[args.command], args, __version__, commands, run).run()
 
     return cli.run(run, argv, tool=TOOL)
 
 
 def build_parser(commands: Mapping[str, Command] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    about = "Learned tools that take background and noise out of survey images."
-    return command.build_parser(TOOL, about, __version__, commands)
+    return command.build_parser(TOOL, ABOUT, __version__, commands)
 
 
 if __name__ == "__main__":

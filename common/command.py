@@ -157,22 +157,3 @@ def build_parser(
             group.add_parser(name, help=first, description=command.about), command, version
         )
     return parser
-
-
-def run_words(
-    words: list[str],
-    parser: argparse.ArgumentParser,
-    version: str,
-    commands: Mapping[str, Command],
-) -> int:
-    """Run the subcommand that the words of a command line name; without one print the help."""
-    args = parser.parse_args(words)
-    if args.command is None:
-        parser.print_help()
-        return cli.EXIT_DONE
-    from common.call import Call
-
-    def run_again(others: list[str]) -> int:
-        return run_words(others, parser, version, commands)
-
-    return Call(commands[args.command], args, version, commands, run_again).run()
