@@ -3,7 +3,7 @@
     python benchmarks/enhance.py [--fields N] [--kinds deep,cluster] [--ratios 2,5] [--json FILE]
 
 `bgrem enhance` and classical denoisers on simulated fields of Hubble's WFC3/UVIS, compared with the
-long exposure and with the light without noise. `benchmarks/README.md` says more.
+long exposure and with the light without noise. `docs/results/enhance.md` says more.
 """
 
 import argparse
@@ -52,6 +52,7 @@ from exposures import (  # noqa: E402
     timed,
     with_error,
 )
+from ratios import bootstrap_ratio  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
 from bgrem.config import EnhanceConfig  # noqa: E402
@@ -232,7 +233,7 @@ def summarise(rows: list[Row]) -> list[Row]:
             error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
             row[f"{name} error"] = float(error)
         for name, (upper, lower) in POOLED.items() if row["settings"] != PIXELS else ():
-            value, error = metrics.bootstrap_ratio(columns[upper], columns[lower])
+            value, error = bootstrap_ratio(columns[upper], columns[lower])
             row[name] = value if columns[lower].sum() else np.nan
             row[f"{name} error"] = error if len(mine) > 1 else np.nan
         summary.append(row)

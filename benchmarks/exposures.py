@@ -23,6 +23,7 @@ from bgrem.simulate.hubble import (
     short_exposure,
 )
 from bgrem.validation import metrics
+from common.robust import ROUNDED_FWHM_PER_SIGMA
 
 MATCH = 2.0  # px; largest distance of two detections of one source
 SMOOTHING = 0.8  # h of the non-local means, in units of the noise
@@ -180,7 +181,9 @@ def _gaussian(pair: Pair) -> np.ndarray:
     """Smooth with a Gaussian of the stars' width: the matched filter, that broadens stars."""
     from scipy import ndimage
 
-    return np.asarray(ndimage.gaussian_filter(pair.short * pair.ratio, pair.field.fwhm / 2.355))
+    return np.asarray(
+        ndimage.gaussian_filter(pair.short * pair.ratio, pair.field.fwhm / ROUNDED_FWHM_PER_SIGMA)
+    )
 
 
 def classical_denoisers(*, quick: bool) -> dict[str, Denoiser]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bgoptimizer import __version__
 from bgoptimizer.config import BackgroundConfig, InputConfig, MaskConfig
 from common import cli
-from common.command import Command, Flag, Product, add_arguments
+from common.command import Call, Command, Flag, Product, add_arguments
 
 TOOL = "bgoptimizer"  # name of the program
 COMMAND = Command(
@@ -62,10 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(words: list[str]) -> int:
-    args = build_parser().parse_args(words)
-    from common.call import Call
-
-    return Call(COMMAND, args, __version__, {}, _run).run()
+    return Call(COMMAND, build_parser().parse_args(words), __version__, {}, _run).run()
 
 
 if __name__ == "__main__":

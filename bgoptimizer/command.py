@@ -12,8 +12,8 @@ from bgoptimizer.correct import Correction, correct_background
 from bgoptimizer.fitting import fit_background, prepare_mask
 from bgoptimizer.model import BackgroundModel
 from common import cli
-from common.batch import is_image_name
-from common.call import Call, Files, OutputPlace, run_over_files
+from common.batch import Files, OutputPlace, is_image_name, run_over_files
+from common.command import Call
 from common.image import AstroImage
 from common.io import read_image, write_image
 

@@ -1,4 +1,4 @@
-"""The command `bgrem`: one subcommand for each record of `bgrem.commands.records`."""
+"""The command `bgrem`: one subcommand for each record of `bgrem.commands`."""
 
 import argparse
 import os
@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from bgrem import __version__
-from bgrem.commands.records import COMMANDS
+from bgrem.commands import COMMANDS
 from common import cli, command
-from common.command import Command
+from common.command import Call, Command
 
 TOOL = "bgrem"  # name of the program
 ABOUT = "Learned tools that take background and noise out of survey images."
@@ -25,8 +25,6 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
         if args.command is None:
             parser.print_help()
             return cli.EXIT_DONE
-        from common.call import Call  # loads NumPy, which the help does not need
-
         return Call(commands[args.command], args, __version__, commands, run).run()
 
     return cli.run(run, argv, tool=TOOL)

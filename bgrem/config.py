@@ -84,7 +84,7 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        The command that the model is for; a row of `bgrem.training.run.TASK_DATA`.
+        The command that the model is for; a row of `bgrem.training.tasks.TASKS`.
     network : str
         A row of `bgrem.networks.attention_unet.NETWORKS`.
     simulation : str

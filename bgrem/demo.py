@@ -11,6 +11,7 @@ import numpy as np
 
 from bgrem import cli
 from bgrem.frame import detect
+from bgrem.frame.background import sep_mesh
 from bgrem.validation import metrics
 from common.io import read_image
 
@@ -90,11 +91,7 @@ def detection_curves(
     fwhm : float
         Of the point-spread function, in pixels.
     """
-    import sep
-
-    background = sep.Background(
-        observed.astype(np.float64), bw=SEXTRACTOR_MESH_PX, bh=SEXTRACTOR_MESH_PX, fw=3, fh=3
-    )
+    background = sep_mesh(observed, SEXTRACTOR_MESH_PX)
     flat, noise = observed - background.back(), background.rms()
     kernel = detect.SEXTRACTOR_KERNEL
     filtered = noise * np.sqrt((kernel**2).sum()) / kernel.sum()

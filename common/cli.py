@@ -23,7 +23,9 @@ EXIT_NO_DEVICE = 3  # exit code; out of memory, or the device failed
 EXIT_INTERRUPTED = 130  # exit code; Ctrl-C or SIGTERM
 
 # Of TensorFlow and JAX, by name: importing them here would cost seconds.
-_DEVICE_ERRORS = {"ResourceExhaustedError", "InternalError", "XlaRuntimeError", "JaxRuntimeError"}
+OUT_OF_MEMORY_ERRORS = {"ResourceExhaustedError"}  # of TensorFlow
+DEVICE_ERRORS = OUT_OF_MEMORY_ERRORS | {"InternalError", "XlaRuntimeError", "JaxRuntimeError"}
+OUT_OF_MEMORY_STATUS = "RESOURCE_EXHAUSTED"  # in the text of other device errors: those of JAX
 
 
 def run(
@@ -75,12 +77,24 @@ def describe_error(error: Exception) -> tuple[int, str]:
             EXIT_NO_DEVICE,
             f"out of memory ({text or 'no details'}). Use smaller tiles or batches.",
         )
-    if any(kind.__name__ in _DEVICE_ERRORS for kind in type(error).__mro__):
+    if _class_names(error) & DEVICE_ERRORS:
         way_out = "CUDA_VISIBLE_DEVICES=-1 before the command takes the processor instead"
         return EXIT_NO_DEVICE, f"the device failed: {text.rstrip('.')}. {way_out}."
     if isinstance(error, (ValueError, OSError)):
         return EXIT_BAD_INPUT, text or type(error).__name__
     return EXIT_SOME_FAILED, f"{type(error).__name__}: {text}. --debug shows where."
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether the memory of machine or device was too small."""
+    names = _class_names(error)
+    if isinstance(error, MemoryError) or names & OUT_OF_MEMORY_ERRORS:
+        return True
+    return bool(names & DEVICE_ERRORS) and OUT_OF_MEMORY_STATUS in str(error)
+
+
+def _class_names(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 @contextmanager

@@ -1,17 +1,26 @@
 """A command is one record and one function: parser, files, HISTORY, replays are in the record.
 
-`bgrem.commands.records` has the records of `bgrem`, `bgoptimizer.cli` the one of `bgoptimizer`;
-`common.call` runs one. Imports neither numpy nor astropy, so that ``--help`` answers at once.
+`bgrem.commands` has the records of `bgrem`, `bgoptimizer.cli` the one of `bgoptimizer`;
+`common.batch` runs one over its inputs. Imports neither numpy nor astropy, so that ``--help``
+answers at once.
 """
 
 import argparse
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import cli
-from common.config import add_config_flags, flagged_settings
+from common.config import add_config_flags, config_from_args, flagged_settings, settings_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from common.image import AstroImage, Card
 
 TABLE_ROWS = "the table"  # in place of an HDU's name: the rows of the last table
 
@@ -157,3 +166,142 @@ def build_parser(
             group.add_parser(name, help=first, description=command.about), command, version
         )
     return parser
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command.
+
+    Attributes
+    ----------
+    command : Command
+    args : argparse.Namespace
+        What the user typed.
+    version : str
+        Of the program.
+    commands : dict
+        The table that the command stands in.
+    run_words : callable
+        Runs another command line of the program, without its name.
+    """
+
+    command: Command
+    args: argparse.Namespace
+    version: str
+    commands: Mapping[str, Command]
+    run_words: Callable[[list[str]], int]
+
+    def run(self) -> int:
+        """Run the command and return its exit code."""
+        module, _, function = self.command.run.partition(":")
+        return getattr(import_module(module), function)(self)
+
+    @cached_property
+    def settings(self) -> dict[type, Any]:
+        """A config of each type in `Command.configs`, from flags and ``--params``."""
+        configs = self.command.configs
+        replayed, origin = {}, getattr(self.args, "params", None)
+        if origin:
+            from common.provenance import read_params
+
+            inputs_first = sorted(configs, key=lambda config: configs[config] != "")
+            known = [name for config in inputs_first for name in settings_of(config)]
+            replayed = read_params(origin, self.command.name, known=known)
+        found: dict[type, Any] = {}
+        for config in configs:
+            mine = {name: replayed[name] for name in settings_of(config) if name in replayed}
+            found[config] = config_from_args(self.args, config, mine, str(origin))
+        return found
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All settings by name, as HISTORY and parameter files list them."""
+        found: dict[str, Any] = {}
+        for config in self.settings.values():
+            found |= dataclasses.asdict(config)
+        return found
+
+    def record(
+        self, source: str | Path, pixels: "np.ndarray", *, cards: Iterable["Card"] = (),
+        notes: Iterable[str] = (), **made: Any,
+    ) -> "RunRecord":  # fmt: skip
+        """Return what the files of one input say of how they were made.
+
+        Parameters
+        ----------
+        source : path
+            The input.
+        pixels : array, shape (H, W, C)
+            As they were read.
+        cards : iterable of card
+            Further keywords.
+        notes : iterable of str
+            Further lines of HISTORY.
+        **made
+            As `common.provenance.provenance_cards` takes them: model_sha256, seed, ...
+        """
+        from common.provenance import provenance_cards
+
+        own = provenance_cards(self.command.name, self.version, source, pixels=pixels, **made)
+        return RunRecord(
+            self.command, self.version, source, self.parameters, (*own, *cards), tuple(notes),
+            self.args.overwrite,
+        )  # fmt: skip
+
+    def report(self, outcome: Mapping[str, Any]) -> None:
+        """Say what was written, as ``--json`` and ``--quiet`` want it."""
+        if self.args.json:
+            cli.emit_json(outcome)
+        elif not self.args.quiet:
+            written = ", ".join(str(file) for file in outcome["outputs"].values())
+            notes = "".join(f" ({note})" for note in outcome.get("notes", ()))
+            print(f"{outcome['input']}: wrote {written}{notes}")
+
+    def say(self, line: str) -> None:
+        """Print a line of what goes on, unless ``--json`` or ``--quiet`` is given."""
+        if not (self.args.quiet or self.args.json):
+            print(line, flush=True)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What made the files of one input: keywords and HISTORY of each, and a parameter file."""
+
+    command: Command
+    version: str
+    source: str | Path
+    parameters: Mapping[str, Any]
+    cards: tuple["Card", ...]
+    notes: tuple[str, ...]
+    overwrite: bool
+
+    def cards_of(self, option: str) -> tuple["Card", ...]:
+        """Return the keywords of one product."""
+        if not self.command.products[option].reproducible:
+            return self.cards
+        return (*self.cards, ("BGPART", option, "which of the run's files this is"))
+
+    def history_of(self, option: str, sentence: str = "") -> list[str]:
+        """Return the HISTORY lines of one product; `sentence` in place of its own."""
+        from common.provenance import history_lines
+
+        sentence = sentence or self.command.products[option].sentence
+        notes = [*self.notes, sentence] if sentence else self.notes
+        return history_lines(
+            self.command.name, self.version, self.source, self.parameters, notes=notes
+        )
+
+    def carried(self, option: str, image: "AstroImage", sentence: str = "") -> "AstroImage":
+        """Return an image with the keywords and the HISTORY of a product's file."""
+        return image.with_pixels(
+            image.pixels, cards=self.cards_of(option), history=self.history_of(option, sentence)
+        )
+
+    def write_parameters(self, path: Path) -> None:
+        """Write the parameter file."""
+        from common.provenance import write_params
+
+        write_params(
+            path, self.command.name, self.version, self.source, self.parameters,
+            overwrite=self.overwrite,
+        )  # fmt: skip

@@ -26,7 +26,7 @@ def header_of(image: AstroImage) -> Any:
     from common.xisf.io import XisfCarrier
 
     if isinstance(image.carrier, XisfCarrier):
-        from common.convert import fits_cards_from_xisf
+        from common.xisf.convert import fits_cards_from_xisf
 
         return fits_cards_from_xisf(image.carrier)
     if not isinstance(image.carrier, FitsCarrier):

@@ -175,8 +175,8 @@ def _read_fits(path: Path, hdu: int | str | None, channels: Channels, verify: bo
 
 
 def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
-    from common.convert import to_fits
     from common.fits.io import FitsCarrier, write_fits
+    from common.xisf.convert import to_fits
 
     if image.carrier is None or isinstance(image.carrier, FitsCarrier):
         write_fits(path, image, compress=compress)
@@ -194,8 +194,8 @@ def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bo
 
 
 def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
-    from common.convert import to_xisf
     from common.fits.io import FitsCarrier
+    from common.xisf.convert import to_xisf
     from common.xisf.io import write_xisf
 
     keywords: list[tuple[str, str, str]] = []

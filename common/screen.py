@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.stretch import MAD_TO_SIGMA, check_pixels, mtf, valid_samples
+from common.robust import mad_sigma
+from common.stretch import check_pixels, mtf, valid_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def auto_stf(
             )
         samples = (samples - bounds[0]) / ((bounds[1] - bounds[0]) or 1.0)
         medians.append(float(np.median(samples)))
-        sigmas.append(MAD_TO_SIGMA * float(np.median(np.abs(samples - medians[-1]))))
+        sigmas.append(float(mad_sigma(samples, medians[-1])))
     groups = [list(range(len(medians)))] if linked else [[c] for c in range(len(medians))]
     rows: list[tuple[float, float, float]] = []
     for group in groups:

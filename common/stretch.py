@@ -14,7 +14,6 @@ import numpy as np
 # pixels per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
 QUANTILE_SAMPLES = 4_000_000
 PIXELS_AT_ONCE = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
-MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its MAD
 
 
 def mtf(x: Any, midtones: Any, ratio: Any = 2.0) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgoptimizer.robust.smoothing import Grid, Prior, Surface, choose_priors
+from common.robust import mad_sigma
 
 TEXTURE_SEED_RATIO = 6.0  # small-scale variance / that of the noise: where an object starts
 # small-scale variance / that of the noise: how far a connected object reaches
@@ -84,8 +85,8 @@ def robust_weights(
     `bound` marks cells that only bound the surface from above (objects add light): they count
     where the surface exceeds them.
     """
-    used = np.abs(residual[weights > 0.5])
-    scale = max(noise, 1.4826 * float(np.median(used))) if used.size else noise
+    used = residual[weights > 0.5]
+    scale = max(noise, float(mad_sigma(used, 0.0))) if used.size else noise
     z = residual / scale
     new = weights * np.where(z > 0, 1 / np.maximum(1, (z / 2.5) ** 2), 1 / np.maximum(1, -z / 2.5))
     if bound is not None:
@@ -198,8 +199,8 @@ def _grow(cells, grid, sky, objects, noise):
         excess = np.zeros_like(objects)
         for scale in (1, 2, 4):
             level = _smooth(residual, sky > 0, scale)
-            outside = np.abs(level[(weights > 0) & ~guard])
-            spread = max(1.4826 * float(np.median(outside)), noise / (2 * np.sqrt(np.pi) * scale))
+            outside = level[(weights > 0) & ~guard]
+            spread = max(float(mad_sigma(outside, 0.0)), noise / (2 * np.sqrt(np.pi) * scale))
             excess |= level > GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
         grown = _connected(objects, (excess & guard) | objects)
         grown = ndimage.binary_fill_holes(ndimage.binary_opening(grown) | objects)

@@ -7,6 +7,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
 
 from bgoptimizer.surface import radial_basis, squared_distances
+from common.blocks import cut_blocks
 
 STIFFNESSES = 10.0 ** np.arange(-13, 1.1)  # scanned, then refined by half a decade
 VALIDATION_FOLDS = 5  # of the cross-validation that chooses stiffness and prior
@@ -82,16 +83,9 @@ class Grid:
 
     def bin(self, cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weighted means and mean weights of the coarse cells, both flat."""
-        rows, columns = self.coarse_shape
-        pad = ((0, rows * FIT_BIN_CELLS - self.rows), (0, columns * FIT_BIN_CELLS - self.columns))
 
         def total(values: np.ndarray) -> np.ndarray:
-            return (
-                np.pad(values, pad)
-                .reshape(rows, FIT_BIN_CELLS, columns, FIT_BIN_CELLS)
-                .sum((1, 3))
-                .ravel()
-            )
+            return cut_blocks(values, FIT_BIN_CELLS, 0.0).sum((1, 3)).ravel()
 
         weight = total(weights)
         return total(cells * weights) / np.maximum(weight, 1e-9), weight / FIT_BIN_CELLS**2

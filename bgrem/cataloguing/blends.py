@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.frame.sources import Frame, segment_moments
+from bgrem.frame.stars import moffat, moffat_scale
 
 # Of the profile's wings. 3.5 is usual from the ground; with 3 bright sources keep their halos.
 # On development fields (crowded) 2.5 and 3 bias stars at S/N 10 to 20 by -2 and +2 %.
@@ -95,8 +96,7 @@ class SharedLight:
         # the ellipse of the core's area
         square = along**2 * self.ratio[k] + across**2 / self.ratio[k]
         scaled = square / (self.core_fwhm[k] / 2) ** 2
-        profile: np.ndarray = self.peak[k] * (1 + (2 ** (1 / CORE_BETA) - 1) * scaled) ** -CORE_BETA
-        return profile
+        return np.asarray(self.peak[k] * moffat(scaled, CORE_BETA, moffat_scale(CORE_BETA)))
 
     def alone(self) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, np.ndarray]]:
         """Give (k, window, its original pixels, its denoised pixels) of each source alone."""

@@ -13,8 +13,8 @@ import numpy as np
 from bgrem.cataloguing.blends import SharedLight
 from bgrem.config import CatalogConfig
 from bgrem.frame.sources import Frame, segment_moments
+from common.robust import FWHM_PER_SIGMA
 
-FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian
 FLAG_NEIGHBOURS = 1  # bit of FLAGS, as SExtractor has it
 FLAG_SATURATED = 4  # bit of FLAGS, as SExtractor has it
 FLAG_TRUNCATED = 8  # bit of FLAGS, as SExtractor has it

@@ -1,11 +1,13 @@
 """The catalogue's threshold: one sigma of independent noise, more where noise is correlated."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from bgrem.frame.sources import Frame
+from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half
 
 # sigma; leaves less than one false detection per megapixel of independent noise
 WHITE_NOISE_THRESHOLD = 1.0
@@ -50,7 +52,7 @@ def find_threshold(frame: Frame, given: float | None = None) -> Threshold:
     if given is not None:
         return Threshold(given, "--threshold")
     residual = np.where(frame.missing, np.nan, frame.signal - frame.denoised)
-    inflation = noise_inflation(residual / frame.sigma, frame.denoised / frame.sigma)
+    inflation = star_filter_inflation(residual / frame.sigma, frame.denoised / frame.sigma)
     known = np.isfinite(inflation)
     if not known.any():
         return Threshold(
@@ -68,8 +70,8 @@ def find_threshold(frame: Frame, given: float | None = None) -> Threshold:
     )
 
 
-def noise_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Return the noise of a filter over that of independent pixels, in meshes.
+def star_filter_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Return the noise of a filter of a star's width / that of independent pixels, in meshes.
 
     Parameters
     ----------
@@ -85,19 +87,56 @@ def noise_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
     empty = ~ndimage.binary_dilation(
         missing | (clean > MAX_EMPTY_SIGMA), iterations=EMPTY_MARGIN_PX
     )
-    scale = INFLATION_FWHM_PX / 2.355
-    smooth = ndimage.gaussian_filter(np.where(missing, 0, residual).astype(np.float32), scale)
-    smooth *= 2 * np.sqrt(np.pi) * scale  # independent pixels: 1
+    scale = INFLATION_FWHM_PX / ROUNDED_FWHM_PER_SIGMA
+
+    def star_filter(plane: np.ndarray) -> np.ndarray:
+        smooth = ndimage.gaussian_filter(plane.astype(np.float32), scale)
+        smooth *= 2 * np.sqrt(np.pi) * scale
+        return smooth
+
+    return noise_inflation(
+        np.where(missing, 0, residual),
+        empty,
+        star_filter,
+        mesh=INFLATION_MESH_PX,
+        least_share=MIN_EMPTY_SHARE,
+    )
+
+
+def noise_inflation(
+    noise: np.ndarray,
+    empty: np.ndarray,
+    filtered: Callable[[np.ndarray], np.ndarray],
+    *,
+    mesh: float = np.inf,
+    least_share: float = 0.0,
+    least: int = 1,
+) -> np.ndarray:
+    """Return the noise of a filter / that of independent pixels, in meshes: (rows, columns).
+
+    By the darker half: faint sources are in the brighter one.
+
+    Parameters
+    ----------
+    noise : array, shape (H, W)
+        In sigma of a pixel, sources included; 0 where missing.
+    empty : bool array, shape (H, W)
+        Pixels without source.
+    filtered : callable
+        Plane (H, W) -> the filtered plane, scaled so that independent pixels of noise 1 give 1.
+    mesh : float, optional
+        About the side of a mesh in pixels; default: one for the whole plane.
+    least_share, least : float, int, optional
+        Empty pixels that a mesh must have, relative to all, and as a number; else it is NaN.
+    """
+    smooth = filtered(noise)
     rows, columns = (
-        np.linspace(0, side, max(1, round(side / INFLATION_MESH_PX)) + 1).astype(int)
-        for side in smooth.shape
+        np.linspace(0, side, max(1, round(side / mesh)) + 1).astype(int) for side in smooth.shape
     )
     found = np.full((len(rows) - 1, len(columns) - 1), np.nan)
     for j, k in np.ndindex(found.shape):
         area = np.s_[rows[j] : rows[j + 1], columns[k] : columns[k + 1]]
         values = smooth[area][empty[area]]
-        if values.size and values.size >= MIN_EMPTY_SHARE * empty[area].size:
-            # the darker half: faint sources are in the brighter one
-            low, middle = np.quantile(values, (0.159, 0.5))
-            found[j, k] = middle - low
+        if values.size >= max(least, least_share * empty[area].size):
+            _, found[j, k] = darker_half(values)
     return found

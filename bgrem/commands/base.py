@@ -14,7 +14,8 @@ from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, read_description, require_task
 from common import cli
-from common.call import Call, Files, RunRecord, name_products, run_over_files
+from common.batch import Files, name_products, run_over_files
+from common.command import Call, RunRecord
 from common.image import AstroImage, Card, is_bayer
 from common.io import read_image, write_image
 

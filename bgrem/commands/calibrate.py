@@ -12,7 +12,7 @@ from bgrem.training.pairs import read_pair
 from common import cli
 from common.atomic import atomic_write, check_writable
 from common.batch import expand_inputs
-from common.call import Call
+from common.command import Call
 
 FIRST_CALIBRATION_SEED = 62_000  # of simulated fields; the seeds of the training begin at 1,000,000
 

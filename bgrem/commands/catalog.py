@@ -19,7 +19,8 @@ from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, find_model
 from common import cli
-from common.call import Call, Files, RunRecord, refuse_one_name, run_over_files
+from common.batch import Files, refuse_one_name, run_over_files
+from common.command import Call, RunRecord
 from common.header import header_of
 from common.image import AstroImage, Card
 from common.io import read_image, split_suffix

@@ -12,7 +12,7 @@ from bgrem.simulate.compare.match import MatchedField, match_field
 from bgrem.simulate.compare.measure import measure_frame
 from common import cli
 from common.atomic import check_writable
-from common.call import Call
+from common.command import Call
 from common.io import read_image
 
 MAX_COMPARED_SIDE_PX = 2048  # px; of larger frames the middle is taken

@@ -4,7 +4,7 @@ from bgrem.commands.base import Products, run_system
 from bgrem.config import EnhanceConfig
 from bgrem.enhancing.flow import enhance
 from bgrem.models import Model
-from common.call import Call
+from common.command import Call
 from common.image import AstroImage, Card
 
 

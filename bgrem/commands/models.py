@@ -4,7 +4,7 @@ import json
 
 from bgrem.models import DESCRIPTION_FILE, find_model, list_models
 from common import cli
-from common.call import Call
+from common.command import Call
 
 
 def run(call: Call) -> int:

@@ -4,7 +4,7 @@ from bgrem.commands.base import Products, run_system
 from bgrem.config import NoiseMapConfig
 from bgrem.models import Model
 from bgrem.noise_mapping.flow import noisemap
-from common.call import Call
+from common.command import Call
 from common.image import AstroImage
 
 

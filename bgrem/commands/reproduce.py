@@ -17,8 +17,7 @@ from bgrem.commands.compare_files import compare, describe
 from bgrem.config import InputConfig
 from bgrem.models import WEIGHTS_FILE, find_model
 from common import cli
-from common.call import Call
-from common.command import Command
+from common.command import Call, Command
 from common.config import from_texts, to_arguments
 from common.header import header_of
 from common.io import read_image, split_suffix

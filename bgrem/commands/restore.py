@@ -3,7 +3,7 @@
 from bgrem.denoising.bundle import write_restored
 from common import cli
 from common.batch import prepare_outputs
-from common.call import Call
+from common.command import Call
 
 
 def run(call: Call) -> int:

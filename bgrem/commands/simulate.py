@@ -7,7 +7,7 @@ from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import write_field
 from common import cli
 from common.atomic import check_writable
-from common.call import Call
+from common.command import Call
 
 
 def run(call: Call) -> int:

@@ -4,7 +4,7 @@ import dataclasses
 
 from bgrem.config import TrainConfig
 from common import cli
-from common.call import Call
+from common.command import Call
 from common.config import config_from_args
 
 

@@ -10,7 +10,7 @@ from bgrem.inference.run import load_for
 from bgrem.validation.flow import validate
 from bgrem.validation.report import check_report_folder, report_names, write_report
 from common import cli
-from common.call import Call
+from common.command import Call
 from common.image import AstroImage
 from common.provenance import params_text
 

@@ -10,7 +10,7 @@ from bgrem.denoising.bundle import write_bundle
 from bgrem.denoising.flow import Denoised
 from bgrem.denoising.quality import quality_plane, write_quality
 from bgrem.denoising.uncertainty import Calibration, denoised_uncertainty, write_uncertainty
-from common.call import RunRecord
+from common.command import RunRecord
 from common.header import SATURATION_KEYWORDS, header_number, header_of
 from common.image import AstroImage, Card
 from common.io import write_image

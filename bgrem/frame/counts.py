@@ -4,11 +4,13 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.frame.background import Statistics
+from bgrem.frame.sources import mask_sources
 
 LEVEL_WIDTH_PX = 6.0  # px; standard deviation of the smoothing that gives the level
 SOURCE_WIDTH_PX = 1.5  # px; inner scale of the filter that finds sources
 SURROUNDINGS_WIDTH_PX = 4.0  # px; outer scale of the filter that finds sources
 COUNTS_MASK_SIGMA = 3.5  # sigma of Poisson noise after smoothing; above it pixels belong to sources
+COUNTS_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
 COUNTS_MASK_ROUNDS = 3  # of masking and smoothing
 MIN_LEVEL = 0.01  # counts per pixel; where hardly any photon arrived, the level is not better known
 
@@ -39,15 +41,30 @@ def counts_statistics(pixels: np.ndarray, missing: np.ndarray | None = None) -> 
         raise ValueError("many pixels are negative: the model takes counts with their background.")
     level = _smooth(counts, ~missing, LEVEL_WIDTH_PX)
     for _ in range(COUNTS_MASK_ROUNDS):
-        rise = _smooth(counts, ~missing, SOURCE_WIDTH_PX) - _smooth(
-            counts, ~missing, SURROUNDINGS_WIDTH_PX
-        )
-        noise = np.sqrt(
-            level * (1 / SOURCE_WIDTH_PX**2 - 1 / SURROUNDINGS_WIDTH_PX**2) / (4 * np.pi)
-        )
-        found = ndimage.binary_dilation(rise > COUNTS_MASK_SIGMA * noise, iterations=2)
+        found = _sources(counts, missing, level)
         level = _smooth(counts, ~(missing | found), LEVEL_WIDTH_PX)
     return Statistics(level.astype(np.float32), np.sqrt(level).astype(np.float32))
+
+
+def _sources(counts: np.ndarray, missing: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return where sources are: a band-pass that stands out of the level's Poisson noise."""
+
+    def band_pass(counts: np.ndarray, scale: float) -> np.ndarray:
+        inner, outer = (_smooth(counts, ~missing, one) for one in (scale, SURROUNDINGS_WIDTH_PX))
+        return inner - outer
+
+    def noise(scale: float) -> np.ndarray:
+        return np.sqrt(level * (1 / scale**2 - 1 / SURROUNDINGS_WIDTH_PX**2) / (4 * np.pi))
+
+    return mask_sources(
+        counts,
+        missing,
+        scales=(SOURCE_WIDTH_PX,),
+        sigma=COUNTS_MASK_SIGMA,
+        growth=COUNTS_MASK_GROWTH,
+        noise=noise,
+        smooth=band_pass,
+    )
 
 
 def _smooth(counts: np.ndarray, known: np.ndarray, width: float) -> np.ndarray:

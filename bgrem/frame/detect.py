@@ -10,6 +10,8 @@ SEXTRACTOR_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
 SEXTRACTOR_CONTRAST = 0.005  # DEBLEND_MINCONT of SExtractor
 SEXTRACTOR_MIN_AREA = 5  # px; DETECT_MINAREA of SExtractor
 SEXTRACTOR_DEBLEND_LEVELS = 32  # DEBLEND_NTHRESH of SExtractor
+MIN_PIXEL_STACK = 100_000  # pixels; stack of `sep` for small frames
+MAX_SUB_OBJECTS = 65536  # parts of one blend; crowded frames have more than the 1024 of `sep`
 # A denoised image has no noise that a filter would have to smooth, nor any that a low contrast
 # would split sources along.
 DENOISED_OPTIONS: dict[str, Any] = {"kernel": None, "contrast": 5e-5}
@@ -76,15 +78,9 @@ def extract_with_sep(
     minimum_area : int
         DETECT_MINAREA, in pixels.
     """
-    import sep
-
-    data = np.ascontiguousarray(pixels, np.float32)
-    # the stack is filled anew at each call: no larger than can be needed
-    sep.set_extract_pixstack(max(100_000, 2 * data.size))
-    sep.set_sub_object_limit(65536)
     options = {} if noise is None else {"err": noise}
-    found: tuple[np.ndarray, np.ndarray] = sep.extract(
-        data,
+    found: tuple[np.ndarray, np.ndarray] = extract(
+        pixels,
         threshold,
         minarea=minimum_area,
         filter_kernel=kernel,
@@ -95,6 +91,26 @@ def extract_with_sep(
         **options,
     )
     return found
+
+
+def extract(pixels: np.ndarray, threshold: float, **options: Any) -> Any:
+    """Return what `sep.extract` returns for pixels (H, W), with as much memory as it can need.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+        Without background.
+    threshold : float
+    **options
+        Of `sep.extract`.
+    """
+    import sep
+
+    data = np.ascontiguousarray(pixels, np.float32)
+    # the stack is filled anew at each call: no larger than can be needed
+    sep.set_extract_pixstack(max(MIN_PIXEL_STACK, 2 * data.size))
+    sep.set_sub_object_limit(MAX_SUB_OBJECTS)
+    return sep.extract(data, threshold, **options)
 
 
 def matched_filter(

@@ -8,12 +8,15 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.config import CatalogConfig
+from bgrem.frame.background import sep_mesh
 from bgrem.frame.stars import measure_point_spread
 from common.image import AstroImage, Card
+from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half, neighbour_differences
 
 DOMAIN_WINDOW_PX = 512  # px; side of the parts that stand for a large frame
 DOMAIN_WINDOWS = 4  # parts that stand for a large frame
 DOMAIN_MESH_PX = 64  # px; of the quick background
+MIN_DOMAIN_SIDE_PX = 8  # px; of a frame, and of its meshes
 MAX_STARS_FOR_DOMAIN = 16  # stars fitted in all parts: their median is good to a few per cent
 DENSITY_MARGIN_SIGMA = 2.0  # standard deviations that a count may lie outside by chance
 FWHM_MARGIN = 0.08  # relative; widths vary by this much over a field
@@ -134,14 +137,11 @@ def _windows(plane: np.ndarray) -> list[np.ndarray]:
 
 def _measure_window(window: np.ndarray, saturation: float | None, stars: int) -> FrameProperties:
     """Return the properties of one window (width of so many stars), NaN where it has no noise."""
-    import sep
-
     missing = ~np.isfinite(window)
-    if missing.all() or min(window.shape) < 8:
+    if missing.all() or min(window.shape) < MIN_DOMAIN_SIDE_PX:
         return FrameProperties()
     pixels = np.ascontiguousarray(np.where(missing, np.median(window[~missing]), window), float)
-    side = max(8, min(DOMAIN_MESH_PX, min(window.shape) // 2))
-    grid = sep.Background(pixels, mask=missing, bw=side, bh=side, fw=3, fh=3)
+    grid = sep_mesh(pixels, DOMAIN_MESH_PX, missing, least=MIN_DOMAIN_SIDE_PX)
     noise, mean = float(np.median(grid.rms())), float(np.mean(window[~missing]))
     if not noise > 0:
         return FrameProperties(mean=mean)
@@ -159,11 +159,10 @@ def _measure_window(window: np.ndarray, saturation: float | None, stars: int) ->
 
 def _count_stars(scaled: np.ndarray, fwhm: float) -> float:
     """Return the number of peaks above 5 sigma of a Gaussian matched filter."""
-    smooth = ndimage.gaussian_filter(scaled, fwhm / 2.355)
-    # the darker half is noise, also where stars are dense
-    middle, low = np.quantile(smooth, (0.5, 0.159))
+    smooth = ndimage.gaussian_filter(scaled, fwhm / ROUNDED_FWHM_PER_SIGMA)
+    middle, noise = darker_half(smooth)  # of noise, also where stars are dense
     peaks = smooth == ndimage.maximum_filter(smooth, 3)
-    return float((peaks & (smooth - middle > DENSITY_SIGMA * (middle - low))).sum())
+    return float((peaks & (smooth - middle > DENSITY_SIGMA * noise)).sum())
 
 
 def _neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
@@ -182,10 +181,8 @@ def _neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
 
 def _step_variance(scaled: np.ndarray, calm: np.ndarray, lag: int) -> float:
     """Return the variance of differences of calm pixels in a row, NaN if there are few."""
-    both = calm[:, :-lag] & calm[:, lag:]
-    if both.sum() < 1000:
-        return NOT_MEASURABLE
-    return float(np.var(scaled[:, :-lag][both] - scaled[:, lag:][both]))
+    differences = neighbour_differences(scaled, calm, lag=lag)
+    return float(np.var(differences)) if len(differences) >= 1000 else NOT_MEASURABLE
 
 
 @dataclass(frozen=True)

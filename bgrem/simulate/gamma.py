@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, signal
 
+from common.robust import ROUNDED_FWHM_PER_SIGMA
+
 PIXEL_DEGREES = 0.3  # degrees; 64 px are 19 degrees, the half width of the profile is 1.1 px
-# cm2 s at 1-2 GeV, mean over the sky; exposure 1 means this (unused: delete)
-TEN_YEARS_EXPOSURE = 4e11
 KING_TAIL = 2.2  # exponent of King's profile: 95 % of the light within 2.6 radii of 68 %
 # degrees; radius of 68 % of a point source, front and back, 1-2 GeV
 CONTAINMENT_DEGREES = (0.6, 0.8)
@@ -108,7 +108,7 @@ def simulate_patch(
     listed["snr"] = listed["flux"] * np.sqrt((profile**2).sum() / emission[row, column])
     fwhm = 2 * radius * np.sqrt((2 ** (1 / KING_TAIL) - 1) / _containment_term(0.68))
     # a pixel is a box: its variance of 1/12 px² widens the profile
-    fwhm = float(np.hypot(fwhm, 2.355 / np.sqrt(12)))
+    fwhm = float(np.hypot(fwhm, ROUNDED_FWHM_PER_SIGMA / np.sqrt(12)))
     return GammaPatch(
         observed.astype(np.float32), sources.astype(np.float32), emission.astype(np.float32),
         listed, profile, fwhm, float(latitude), float(exposure),

@@ -24,7 +24,6 @@ from bgrem.simulate.optical import draw_sky, power_law
 # electrons; WFC3 Instrument Handbook, Sect. 5.4, as the preset has it
 WFC3_READ_NOISE = WFC3.read_noise
 WFC3_DARK_CURRENT = WFC3.dark_current  # electrons per second and pixel; WFC3 Instrument Handbook
-WFC3_ZERO_POINT = WFC3.zero_point  # mag of one electron per second, F606W (unused: delete)
 EXPOSURE_RANGE = (200, 3000)  # seconds
 SKY_RANGE = (0.015, 0.12)  # electrons per second and pixel; zodiacal light, from low to high
 

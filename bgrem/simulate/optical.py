@@ -9,6 +9,7 @@ from bgrem.config import SimulateConfig
 from bgrem.frame.stamps import add_stamp
 from bgrem.simulate.detector import expose
 from bgrem.simulate.presets import PRESETS, Instrument
+from common.robust import ROUNDED_FWHM_PER_SIGMA
 
 STAR_SUBPIXEL = 8  # stars lie on a grid of 1/8 px: one bank of stamps serves all of them
 PSF_ZONES = 3  # per axis; the point-spread function is drawn at 3x3 places and interpolated
@@ -218,7 +219,9 @@ def _draw_catalogue(config, instrument, psf, sigma, shape, rng) -> dict[str, np.
     catalogue["kind"] = catalogue["kind"].astype("U9")
     extended = catalogue["kind"] != "star"
     # matched filter of the source as it appears: a Gaussian of its width and the seeing's
-    width = np.hypot(psf.fwhm / 2.355, catalogue["half_light_radius"][extended] / 1.18)
+    width = np.hypot(
+        psf.fwhm / ROUNDED_FWHM_PER_SIGMA, catalogue["half_light_radius"][extended] / 1.18
+    )
     area_ = 4 * np.pi * width**2 * np.maximum(catalogue["axis_ratio"][extended], 0.3)
     catalogue["snr"] = catalogue["snr"].astype(float)
     catalogue["snr"][extended] = catalogue["flux"][extended] / sigma / np.sqrt(area_)

@@ -11,15 +11,7 @@ import numpy as np
 from scipy import fft, special
 
 from bgrem.simulate.detector import cosmic_rays
-from bgrem.simulate.trails import add_satellites, add_trail, draw_trails
-
-__all__ = [
-    "StaringFrame",
-    "add_satellites",
-    "add_trail",
-    "draw_noise",
-    "simulate_staring_frame",
-]
+from bgrem.simulate.trails import draw_trails
 
 STARLESS_SHARE = 0.15  # of the frames: sky and detector alone
 OVERLONG_SHARE = 0.08  # of the frames: streaks that no tile contains whole

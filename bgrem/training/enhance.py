@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.config import TrainConfig
 from bgrem.enhancing.anscombe import stabilise
 from bgrem.frame.background import whole_image_statistics
 from bgrem.simulate.hubble import (
@@ -16,7 +15,7 @@ from bgrem.simulate.hubble import (
     short_exposure,
     simulate_hubble_field,
 )
-from bgrem.training.batches import Batches, Report, find_fields
+from bgrem.training.batches import Batches, Task
 
 MIN_EXPOSURE_SHARE = 0.3  # of a field's exposure time, which is varied
 BACKGROUND_ERROR = 0.1  # noise; standard deviation of the error of a measured background
@@ -137,30 +136,11 @@ class ExposureBatches(Batches):
         return stabilise(short, level, sigma), stabilise(long / ratio, level, sigma)
 
 
-def load_fields(
-    config: TrainConfig, folder: Path, report: Report = print
-) -> tuple[list[ExposureField], list[ExposureField]]:
-    """Return training and validation fields; a field is in one of the two, whole."""
-    return find_fields(
-        config,
-        folder,
-        report,
-        kind=ExposureField,
-        simulate=simulated_exposure_field,
-        measure=measured_exposure_field,
-    )
-
-
-def make_batches(
-    config: TrainConfig, fields: list[ExposureField], seed: int, steps: int, *, vary: bool
-) -> ExposureBatches:
-    """Return the batches of a config."""
-    return ExposureBatches(
-        fields, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed, vary=vary,
-        ratios=config.ratios,
-    )  # fmt: skip
-
-
-def describe_data(config: TrainConfig) -> dict[str, Any]:
-    """Return what inference must know: which ratios the network has seen."""
-    return {"ratios": [min(config.ratios), max(config.ratios)]}
+TASK = Task(
+    ExposureField,
+    lambda config, seed, shape: simulated_exposure_field(seed, shape),
+    lambda config, path: measured_exposure_field(path),
+    ExposureBatches,
+    lambda config: {"ratios": config.ratios},
+    lambda config: {"ratios": [min(config.ratios), max(config.ratios)]},
+)

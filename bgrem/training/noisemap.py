@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.config import TrainConfig
 from bgrem.networks.schedule import LinearSchedule
 from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS, contrast, frame_level
 from bgrem.simulate.noise import smooth_leftover
 from bgrem.simulate.staring import draw_noise, simulate_staring_frame
 from bgrem.simulate.trails import draw_trails
-from bgrem.training.batches import Batches, Report, find_fields
+from bgrem.training.batches import Batches, Task
 
 INFERENCE_TIMES = (90, 180)  # diffusion times at which inference starts
 INFERENCE_TIMES_SHARE = 0.7  # of the tiles that are trained at these times
@@ -162,30 +161,11 @@ def particle_tracks(rng: np.random.Generator, side: int) -> np.ndarray:
     return canvas
 
 
-def load_fields(
-    config: TrainConfig, folder: Path, report: Report = print
-) -> tuple[list[FrameField], list[FrameField]]:
-    """Return training and validation frames; a frame is in one of the two, whole."""
-    return find_fields(
-        config,
-        folder,
-        report,
-        kind=FrameField,
-        simulate=simulated_frame_field,
-        measure=measured_frame_field,
-    )
-
-
-def make_batches(
-    config: TrainConfig, fields: list[FrameField], seed: int, steps: int, *, vary: bool
-) -> FrameBatches:
-    """Return the batches of a config."""
-    return FrameBatches(
-        fields, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed, vary=vary,
-        schedule=LinearSchedule(),
-    )  # fmt: skip
-
-
-def describe_data(config: TrainConfig) -> dict[str, Any]:
-    """Return what inference must know: how frames are scaled."""
-    return {"scaling": "contrast" if config.files else "noise"}
+TASK = Task(
+    FrameField,
+    lambda config, seed, shape: simulated_frame_field(seed, shape),
+    lambda config, path: measured_frame_field(path),
+    FrameBatches,
+    lambda config: {"schedule": LinearSchedule()},
+    lambda config: {"scaling": "contrast" if config.files else "noise"},
+)

@@ -1,7 +1,7 @@
 """Validate a model on a frame: inject, denoise, check, report. The whole flow on one screen."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from bgrem.config import CatalogConfig, DenoiseConfig, ValidateConfig
 from bgrem.frame.domain import FrameProperties, check_domain, measure_frame
+from bgrem.frame.normalisers import normaliser_of
 from bgrem.frame.stars import (
     MIN_FAINT_STAR_PEAK_SIGMA,
     MIN_STARS_FOR_PSF,
@@ -28,6 +29,7 @@ from bgrem.validation.checks.truth import check_truth
 from bgrem.validation.frames import Examination, Planes, own_noise, surrogate_noise
 from bgrem.validation.injection import inject_sources
 from common.image import AstroImage
+from common.provenance import datasum
 
 PIXELS_PER_INJECTION = 2000  # px for each injected source: they crowd the frame by little
 Report = Callable[[str], None]
@@ -174,7 +176,7 @@ def _examine(
     planes = to_planes(image.pixels[..., 0][area].astype(np.float64))
     known = CatalogConfig(gain=config.gain, saturate=config.saturate)
     exposure = find_exposure(header_of(image), known)
-    counts = model.description.get("background") == "poisson"
+    counts = normaliser_of(model.description).is_counts
     gain = 1.0 if counts else exposure.gain
     if gain is None:
         notes.append("no GAIN: injected sources have no photon noise of their own (--gain)")
@@ -245,10 +247,6 @@ def _facts(
     image: AstroImage, exam: Examination, denoising: DenoiseConfig, model: Model
 ) -> dict[str, Any]:
     """Return what the report says of frame, model and settings."""
-    from dataclasses import asdict
-
-    from common.provenance import datasum
-
     height, width = exam.planes.pixels.shape
     return {
         "frame": Path(image.name).name,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from sextractor import detect_with_sextractor
 
 from bgrem import CatalogConfig, Denoised, catalog
 from bgrem.cataloguing.blends import CORE_BETA, SharedLight
@@ -291,7 +292,7 @@ def test_sextractor_giving_up_on_blends_is_said():
     rng = np.random.default_rng(0)
     crowd = 3 + 8 * ndimage.gaussian_filter(rng.normal(size=(640, 640)), 1.2)
     with pytest.warns(UserWarning, match="deblending overflows"):
-        sextractor_run.detect_with_sextractor(
+        detect_with_sextractor(
             crowd, 0.5, relative=False, background=False, **detect.DENOISED_OPTIONS
         )
 

@@ -10,10 +10,10 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import build_parser, main
+from bgrem.commands import COMMANDS, IMAGES
 from bgrem.commands.base import read_input
-from bgrem.commands.records import COMMANDS, IMAGES
 from bgrem.config import InputConfig
-from common.call import run_over_files
+from common.batch import run_over_files
 from common.command import Command, Product, option_rows
 from common.config import check, option
 from common.io import write_image

@@ -109,18 +109,19 @@ def test_a_training_field_adds_up_to_the_observed_counts():
 
 
 def test_the_config_trains_on_simulated_counts(tmp_path):
-    from bgrem.training import denoise as training_data
-    from bgrem.training import run as training
+    from bgrem.training.checkpoint import TrainingState
+    from bgrem.training.run import describe
+    from bgrem.training.tasks import load_fields, make_batches
 
     config = TrainConfig.read("gamma")
     assert (config.network, config.tile) == ("gamma", 64)
     small = dataclasses.replace(config, fields=2, validation_fields=1, field_shape=(64, 64))
-    found, validation = training_data.load_fields(small, tmp_path, lambda line: None)
+    found, validation = load_fields(small, tmp_path, lambda line: None)
     assert len(found) == 2 and len(validation) == 1
     assert not np.array_equal(found[0].clean, found[1].clean)
-    inputs, background = training_data.make_batches(small, found, 0, 1, vary=True)[0]
+    inputs, background = make_batches(small, found, 0, 1, vary=True)[0]
     assert inputs[0].shape == background.shape == (16, 64, 64, 1)
-    assert training.describe(small, training.TrainingState())["background"] == "poisson"
+    assert describe(small, TrainingState())["background"] == "poisson"
 
 
 def test_the_packaged_model_denoises_maps_larger_than_its_tile():

@@ -5,10 +5,12 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
+from bgrem.config import NoiseMapConfig
 from bgrem.models import Model
 from bgrem.networks.diffusion import ddim_step
 from bgrem.networks.schedule import LinearSchedule
 from bgrem.noise_mapping.flow import noisemap
+from bgrem.noise_mapping.runs import diffusion_times
 from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS
 
 
@@ -66,6 +68,19 @@ def test_the_noise_of_the_frame_is_part_of_the_diffusion_s(frame):
     noisy, variance = one.network.seen[0]
     # 96 x 128 draws: good to one per cent
     assert noisy[:1, :96, :128].var() == pytest.approx(variance, rel=0.05)
+
+
+def test_noise_is_added_up_to_the_first_time_and_not_beyond_the_frame_s_own():
+    signals, noises = LinearSchedule().rates(np.arange(1001))
+    config = NoiseMapConfig(depth=200, ddim_steps=4)
+    times, added = diffusion_times(config, 0.4)
+    assert times.tolist() == [200, 150, 100, 50, 0]
+    assert added**2 + (0.4 * signals[200]) ** 2 == pytest.approx(noises[200] ** 2, rel=1e-5)
+    times, added = diffusion_times(config, 2.0)
+    first = times[0]
+    assert noises[first - 1] / signals[first - 1] < 2 <= noises[first] / signals[first]
+    assert first > 200
+    assert added == 0
 
 
 def test_all_runs_are_one_where_no_noise_is_added(frame):

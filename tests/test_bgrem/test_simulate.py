@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from bgrem.cli import main
 from bgrem.config import SimulateConfig
-from bgrem.frame.sources import mask_sources
+from bgrem.frame.sources import mask_frame_sources
 from bgrem.simulate.compare.compare import compare_noise
 from bgrem.simulate.compare.match import match_field
 from bgrem.simulate.compare.measure import (
@@ -248,7 +248,7 @@ def test_measures_of_known_noise_are_as_by_hand():
     assert line_pattern(striped, 1) == pytest.approx(0.3, rel=0.2)  # of 400 rows: 4 %
     assert line_pattern(striped, 0) < 0.05
     assert power_spectrum(white)[1] == pytest.approx(1, abs=0.2)
-    assert 1 - mask_sources(white).mean() > 0.98
+    assert 1 - mask_frame_sources(white).mean() > 0.98
     fluxes = 10 * np.random.default_rng(2).uniform(size=4000) ** (-1 / 0.8)
     assert count_slope(fluxes, 10) == pytest.approx(0.8, rel=0.08)  # 1.6 % scatter
 

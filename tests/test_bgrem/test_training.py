@@ -17,9 +17,10 @@ from bgrem.config import CONFIG_FOLDER, TrainConfig
 from bgrem.models import load_model
 from bgrem.networks.schedule import CosineSchedule
 from bgrem.simulate.conditions import random_conditions
-from bgrem.training.denoise import TileBatches, TrainingField, load_fields
+from bgrem.training.denoise import TileBatches, TrainingField
 from bgrem.training.pairs import read_pair
 from bgrem.training.run import train
+from bgrem.training.tasks import load_fields
 
 QUICK = TrainConfig(
     tile=32, batch_size=4, epochs=2, steps_per_epoch=3, validation_steps=1, fields=2,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bgrem.config import ValidateConfig
-from bgrem.frame.sources import mask_sources
+from bgrem.frame.sources import mask_frame_sources
 from bgrem.frame.stars import PointSpread
 from bgrem.validation import metrics
 from bgrem.validation.checks.detection import _against_snr, _half, _noise_only, _purity
@@ -18,7 +18,7 @@ from bgrem.validation.checks.noise import (
     check_noise,
     empty_apertures,
 )
-from bgrem.validation.checks.pixels import radial_spectrum
+from bgrem.validation.checks.pixels import windowed_spectrum
 from bgrem.validation.checks.result import OURS_LABEL, SEXTRACTOR_DEFAULT_LABEL
 from bgrem.validation.checks.sweeps import Sweep, default_finder, denoised_finder, make_method
 from bgrem.validation.flow import _fill
@@ -167,7 +167,7 @@ def test_gaps_do_not_narrow_the_noise_that_sources_stand_out_of():
     noise = np.random.default_rng(63_120).normal(size=(300, 300))
     missing = np.zeros(noise.shape, bool)
     missing[:, :120] = True
-    masked = mask_sources(np.where(missing, 0, noise), missing)
+    masked = mask_frame_sources(np.where(missing, 0, noise), missing)
     assert masked[~missing].mean() < 0.02
     planes = perfect(np.where(missing, np.nan, SIGMA * noise), 0 * noise)
     assert planes.empty[~missing].mean() > 0.98
@@ -298,7 +298,7 @@ def test_an_inflation_that_was_not_measured_has_no_keyword(examination, fwhm, kn
 
 def test_the_spectrum_of_white_noise_is_one():
     white = np.random.default_rng(63_110).normal(size=(256, 300))
-    frequency, power = radial_spectrum(white)
+    frequency, power = windowed_spectrum(white)
     many = frequency > 0.15  # some 400 independent modes in a bin: 5 %, three times
     assert power[many] == pytest.approx(np.ones(many.sum()), rel=0.15)
 

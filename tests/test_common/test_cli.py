@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.batch import expand_inputs, run_batch
+from common.batch import expand_inputs
 from common.cli import Progress, add_common_flags, emit_json, run
 from common.config import add_config_flags, config_from_args, option
 
@@ -147,24 +147,3 @@ def test_folders_and_patterns_expand_to_image_files_once_each(folder):
     assert names == ["a.FITS", "b.fits", "c.xisf", "no.fits"]
     with pytest.raises(ValueError, match="no image file there"):
         expand_inputs([f"{folder}/*.png"])
-
-
-def test_one_failure_does_not_stop_the_rest(folder):
-    seen = []
-
-    def work(path):
-        if path.name == "b.fits":
-            raise ValueError("bad")
-        return path.name.upper()
-
-    batch = run_batch(
-        [folder],
-        work,
-        skip_if=lambda path: path.name == "a.FITS",
-        progress=lambda path, failure: seen.append((path.name, str(failure))),
-    )
-    assert batch.results == {folder / "c.xisf": "C.XISF"}
-    assert [str(error) for error in batch.failures.values()] == ["bad"]
-    assert batch.skipped == [folder / "a.FITS"]
-    assert seen == [("a.FITS", "None"), ("b.fits", "bad"), ("c.xisf", "None")]
-    assert batch.exit_code == 1

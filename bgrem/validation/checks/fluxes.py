@@ -21,6 +21,7 @@ from bgrem.validation.checks.result import (
 from bgrem.validation.checks.sweeps import denoised_finder
 from bgrem.validation.frames import Examination, Planes
 from bgrem.validation.injection import Injection
+from common.robust import mad_sigma
 
 APERTURE_RADIUS_FWHM = 1.0  # FWHM; wider ones contain more noise and more of the neighbours' light
 MIN_SNR_FOR_FLUX_BIAS = 10.0  # S/N from which fluxes are promised
@@ -29,7 +30,6 @@ FLUX_SNR_EDGES = np.asarray(bin_edges(3, 100, 8))  # S/N; bins of the curve of t
 # light of neighbours / light of the source
 CROWDING_EDGES = np.array([0, 0.02, 0.1, 0.5, 2.0, np.inf])
 MIN_SOURCES_PER_FLUX_BIN = 8  # sources; fewer give no bias of a bin
-MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its MAD
 TWO_STEP = "two-step"  # label: detected on the denoised, measured on the original image
 ONE_STEP = "one-step"  # label: measured on the denoised image
 FLUX_COLOURS = {TWO_STEP: "#c0392b", ONE_STEP: "#8e6bbf"}  # label -> colour of its curve
@@ -153,7 +153,7 @@ def _middle(values: np.ndarray) -> tuple[float, float, float]:
     if len(values) < MIN_SOURCES_PER_FLUX_BIN:
         return np.nan, np.nan, np.nan
     median = float(np.median(values))
-    scatter = float(MAD_TO_SIGMA * np.median(np.abs(values - median)))
+    scatter = float(mad_sigma(values, median))
     return median, float(1.2533 * scatter / np.sqrt(len(values))), scatter
 
 

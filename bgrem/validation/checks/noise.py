@@ -7,6 +7,7 @@ from scipy.signal import fftconvolve
 
 from bgrem.validation.checks.result import CheckResult, Measure, new_figure, style_axes
 from bgrem.validation.frames import Examination, Planes
+from common.robust import MINUS_SIGMA_QUANTILE, PLUS_SIGMA_QUANTILE
 
 MAX_LAG_PX = 25  # px; of the autocorrelation
 EMPTY_APERTURE_RADII_PX = np.array([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12])  # px
@@ -154,7 +155,7 @@ def empty_apertures(
             continue
         chosen = free[rng.choice(len(free), min(MAX_EMPTY_APERTURES, len(free)), replace=False)]
         sums = fftconvolve(filled, disc, mode="same")[chosen[:, 0], chosen[:, 1]]
-        low, high = np.quantile(sums, (0.159, 0.841))
+        low, high = np.quantile(sums, (MINUS_SIGMA_QUANTILE, PLUS_SIGMA_QUANTILE))
         found[k] = (high - low) / 2
     return found, areas
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from bgrem.frame.spectrum import radial_spectrum
 from bgrem.validation.checks.result import CheckResult, Measure, new_figure, style_axes
 from bgrem.validation.frames import Examination, Planes
 
@@ -23,7 +24,7 @@ def check_pixels(exam: Examination) -> list[CheckResult]:
     mean = float(dark.mean()) if dark.size else float("nan")
     white = float(dark.std()) if dark.size else float("nan")
     parts = {"frame": planes.scaled, "denoised": planes.clean / planes.sigma, "taken off": change}
-    spectra = {name: radial_spectrum(np.where(measured, one, 0)) for name, one in parts.items()}
+    spectra = {name: windowed_spectrum(np.where(measured, one, 0)) for name, one in parts.items()}
     noise = "noise of sky and sources" if exam.gain else "noise of the sky (no GAIN)"
     return [
         CheckResult(
@@ -60,22 +61,16 @@ def taken_off(planes: Planes, gain: float | None) -> np.ndarray:
     return np.asarray((planes.flat - planes.clean) / np.sqrt(variance))
 
 
-def radial_spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def windowed_spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return frequencies (cycles per pixel) and mean power there; 1 for white noise of variance 1.
 
     A Hann window keeps the borders from mattering.
     """
-    window = np.outer(*(np.hanning(side) for side in values.shape))
-    power = np.abs(np.fft.rfft2(values * window)) ** 2 / (window**2).sum()
-    rows = np.fft.fftfreq(values.shape[0])[:, None]
-    radius = np.hypot(rows, np.fft.rfftfreq(values.shape[1])[None, :]).ravel()
     edges = np.geomspace(2 / min(values.shape), 0.5, SPECTRUM_BINS + 1)
-    index = np.digitize(radius, edges) - 1
-    inside = (index >= 0) & (index < SPECTRUM_BINS)
-    number = np.bincount(index[inside], minlength=SPECTRUM_BINS)
-    total = np.bincount(index[inside], power.ravel()[inside], minlength=SPECTRUM_BINS)
-    filled = number > 0
-    return np.sqrt(edges[1:] * edges[:-1])[filled], total[filled] / number[filled]
+    window = np.outer(*(np.hanning(side) for side in values.shape))
+    power = radial_spectrum(values, edges, window=window)
+    filled = np.isfinite(power)
+    return np.sqrt(edges[1:] * edges[:-1])[filled], power[filled]
 
 
 def _draw(

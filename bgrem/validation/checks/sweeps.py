@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from bgrem.frame import detect
+from bgrem.frame.background import sep_mesh
 from bgrem.validation import metrics
 from bgrem.validation.checks.result import (
     MATCHED_FILTER_LABEL,
@@ -41,11 +42,8 @@ INJECTION_RADIUS_FWHM = 3.0  # FWHM; new detections nearer to an injected source
 
 def sep_finder(planes: Planes, mesh: int, kernel: np.ndarray) -> Finder:
     """Return the finder of SExtractor's own background, noise and filter on the frame itself."""
-    import sep
-
     pixels = np.where(planes.missing, np.median(planes.background), planes.pixels)
-    side = min(mesh, min(pixels.shape) // 2)
-    grid = sep.Background(pixels, mask=planes.missing, bw=side, bh=side, fw=3, fh=3)
+    grid = sep_mesh(pixels, mesh, planes.missing)
     flat = np.where(planes.missing, 0, pixels - grid.back())
     # thresholds in sigma of the filtered frame: the same sweep fits all filters
     noise = grid.rms() * np.sqrt((kernel**2).sum()) / kernel.sum()
@@ -108,14 +106,8 @@ class Sweep:
     def __init__(self, exam: Examination, method: Method) -> None:
         self.exam, self.method = exam, method
         self.listed, self.area = self.list_and_area()
-        rows: list[tuple[float, np.ndarray, np.ndarray]] = []
-        count = 1 + round(np.log(SWEEP_START_SIGMA / method.lowest) / np.log(SWEEP_STEP_RATIO))
-        for threshold in np.geomspace(SWEEP_START_SIGMA, method.lowest, count):
-            rows.append((float(threshold), *self.count(float(threshold))))
-            most = max(true.sum() for _, true, _ in rows)
-            _, true, false = rows[-1]
-            if false.sum() > 2 * FALSE_RATES[-1] * self.area or true.sum() < 0.8 * most:
-                break
+        ends = (SWEEP_START_SIGMA, method.lowest)
+        rows = metrics.sweep(self.count, ends, SWEEP_STEP_RATIO, FALSE_RATES[-1] * self.area)
         self.thresholds = np.array([row[0] for row in rows])
         self.true = np.array([row[1] for row in rows])
         self.false = np.array([row[2] for row in rows])
@@ -250,8 +242,6 @@ def tuned_method(exam: Examination) -> Method:
 
     Chosen with the truth in hand, which no user has: the best that SExtractor can do here.
     """
-    from dataclasses import replace
-
     first = replace(exam, injected=exam.injected[:1])
     kernels = [detect.gaussian_kernel(width * exam.spread.fwhm) for width in TUNED_FILTER_FWHM]
     settings = [
