@@ -42,13 +42,14 @@ from collections.abc import Iterable
 from importlib import import_module, metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "helpers"))
-
-from recording_cases import CASES, SEXTRACTOR, Case
-from recording_differences import compare_recordings
-from recording_inputs import INPUTS
-
 CHECKOUT = Path(__file__).resolve().parents[1]
+HELPERS = str(CHECKOUT / "tests" / "helpers")
+sys.path.insert(0, HELPERS)
+
+from recording_cases import CASES, SEXTRACTOR, Case  # noqa: E402
+from recording_differences import compare_recordings  # noqa: E402
+from recording_inputs import INPUTS  # noqa: E402
+
 MODULES = {"bgrem": "bgrem.cli", "bgoptimizer": "bgoptimizer.cli"}
 # slow to load; nothing of the project, so that each command still loads its own modules
 LOADED_ONCE = ("numpy", "scipy", "astropy.io.fits", "matplotlib", "tensorflow", "keras", "galsim")
@@ -140,7 +141,8 @@ def load_once(root: Path, fresh: bool) -> None:
         for name in LOADED_ONCE:
             import_module(name)
     warnings.filters[:] = filters  # type: ignore[index]
-    sys.path[:] = [str(root), *(p for p in sys.path if Path(p).resolve().parent != CHECKOUT)]
+    mine = (HELPERS, str(CHECKOUT / "tests"))
+    sys.path[:] = [str(root), *(place for place in sys.path if place not in mine)]
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ CASES: list[Case] = [
         "bgrem reproduce sigma.fits",
         "bgrem reproduce dq.fits --print"),
     case("denoise-further", "field.fits",
-        "bgrem denoise field.fits -o out.xisf -s 1 --background back.xisf --residual rest.fits.gz "
+        "bgrem denoise field.fits -o out.xisf --background back.xisf --residual rest.fits.gz "
         "--uncertainty sigma.xisf --quality dq.fits --bundle all.fits",
         "bgrem reproduce out.xisf"),
     case("denoise-integers", "unsigned.fits signed.fits double.fits",
@@ -109,7 +109,7 @@ CASES: list[Case] = [
         "bgrem denoise double.fits -s 1 --bundle d.fits",
         "bgrem restore d.fits -o d_back.fits"),
     case("denoise-missing", "border.fits",
-        "bgrem denoise border.fits -s 2 --bundle all.fits --quality dq.fits --uncertainty s.fits",
+        "bgrem denoise border.fits --bundle all.fits --quality dq.fits --uncertainty s.fits",
         "bgrem restore all.fits -o back.fits",
         "bgrem denoise border.fits -s 1 -o all_zeros.fits --zeros all",
         "bgrem denoise border.fits -s 1 -o no_zeros.fits --zeros data"),
@@ -121,7 +121,7 @@ CASES: list[Case] = [
         "bgrem reproduce out.fits",
         "bgrem restore all.fits -o back.fits"),
     case("denoise-colour", "colour.fits four_planes.fits",
-        "bgrem denoise colour.fits -s 2 --tile 128 --overlap 32 --bundle all.fits "
+        "bgrem denoise colour.fits --tile 128 --overlap 32 --bundle all.fits "
         "--uncertainty sigma.fits --quality dq.fits --before-after look.png",
         "bgrem restore all.fits -o back.fits",
         "bgrem denoise colour.fits -s 1 --channels 1 -o green.fits",

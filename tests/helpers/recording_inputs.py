@@ -11,89 +11,20 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from recording_pixels import (
+    GAIN,
+    WCS,
+    colour_pixels,
+    field_parts,
+    field_pixels,
+    full_header,
+    grid,
+    hubble_pixels,
+    nebula_pixels,
+    rng_of,
+    staring_pixels,
+)  # fmt: skip
 from recording_scripts import API_NAMES, API_RUNS
-
-SEED = 20_240_229  # of all inputs; another one makes all recordings incomparable
-GAIN, READ_NOISE, SATURATION = 1.6, 5.0, 60_000.0  # electrons per count, electrons, counts
-WCS = {
-    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.1, "CRVAL2": 2.2, "CRPIX1": 128.5,
-    "CRPIX2": 144.5, "CD1_1": -1.2e-4, "CD1_2": 3e-6, "CD2_1": 3e-6, "CD2_2": 1.2e-4,
-    "CUNIT1": "deg", "CUNIT2": "deg", "RADESYS": "ICRS",
-}  # fmt: skip
-CAMERA = {
-    "GAIN": GAIN, "EGAIN": GAIN, "RDNOISE": READ_NOISE, "SATURATE": SATURATION, "BUNIT": "adu",
-    "EXPTIME": 60.0, "MAGZERO": 25.3, "DATE-OBS": "2024-02-29T01:02:03.4", "FILTER": "r",
-    "OBJECT": "made field", "OBSERVER": "O'Neil & daughters",
-}  # fmt: skip
-Sources = list[tuple[float, float, float, str, float, float, float]]
-
-
-def rng_of(name: str) -> np.random.Generator:
-    return np.random.default_rng([SEED, *name.encode()])
-
-
-def grid(shape):
-    return np.mgrid[: shape[0], : shape[1]].astype(np.float64)
-
-
-def draw_sources(rng, shape, stars, galaxies, brightest) -> Sources:
-    """Return x, y, peak, kind, half-light radius, axis ratio, angle of each source."""
-    found: Sources = []
-    for kind, number in (("star", stars), ("galaxy", galaxies)):
-        for _ in range(number):
-            y, x = rng.uniform(0, shape[0] - 1), rng.uniform(0, shape[1] - 1)
-            peak = float(20 * (brightest / 20) ** (rng.uniform() ** 3))
-            radius, ratio = (
-                (0.0, 1.0) if kind == "star" else (rng.uniform(2, 5), rng.uniform(0.3, 1))
-            )
-            found.append((x, y, peak, kind, radius, ratio, rng.uniform(-90, 90)))
-    return found
-
-
-def paint(shape, sources: Sources, fwhm=3.2, beta=3.0):
-    """Return the light of Moffat stars and of exponential galaxies."""
-    rows, columns = grid(shape)
-    light = np.zeros(shape)
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    for x, y, peak, kind, radius, ratio, angle in sources:
-        turn = np.radians(angle)
-        u = (columns - x) * np.cos(turn) + (rows - y) * np.sin(turn)
-        v = (rows - y) * np.cos(turn) - (columns - x) * np.sin(turn)
-        if kind == "star":
-            light += peak * (1 + (u**2 + v**2) / alpha**2) ** -beta
-        else:
-            distance = np.sqrt(u**2 + (v / ratio) ** 2 + 1)
-            light += peak * np.exp(-1.68 * distance / radius)
-    return light
-
-
-def field_parts(name, shape=(288, 256), stars=70, galaxies=15, sky=400.0, brightest=30_000.0):
-    """Return sources, their light, smooth background and noise, in counts."""
-    rng = rng_of(name)
-    rows, columns = grid(shape)
-    sources = draw_sources(rng, shape, stars, galaxies, brightest)
-    light = paint(shape, sources)
-    background = sky * (1 + 0.1 * columns / shape[1] + 0.05 * np.sin(rows / 90))
-    electrons = rng.poisson((light + background) * GAIN) + rng.normal(0, READ_NOISE, shape)
-    return sources, light, background, electrons / GAIN - light - background
-
-
-def field_pixels(name, **parts):
-    _, light, background, noise = field_parts(name, **parts)
-    return np.minimum(light + background + noise, SATURATION).astype(np.float32)
-
-
-def full_header(**more) -> fits.Header:
-    """Return a header with cards of every kind that has to survive."""
-    header = fits.Header()
-    for key, value in {**CAMERA, **WCS, **more}.items():
-        header[key] = value
-    header["HIERARCH ESO DET CHIP NAME"] = ("Marlene", "a keyword of eight letters and more")
-    header["LONGTEXT"] = "words that do not fit one card, so that it goes on in the next: " * 3
-    header["FLAG"], header["NUMBER"], header["UNDEF"] = True, 12345678901, fits.card.Undefined()
-    header.add_comment("a comment of the camera")
-    header.add_history("bias and flat were taken off")
-    return header
 
 
 def simple(pixels, **more) -> list:
@@ -161,19 +92,6 @@ def extensions(path: Path) -> None:
         fits.ImageHDU(quality.astype(np.int16), name="DQ"),
         table,
     ])  # fmt: skip
-
-
-def colour_pixels():
-    """Three channels of one sky, (3, H, W)."""
-    shape = (192, 208)
-    rng = rng_of("colour")
-    sources = draw_sources(rng, shape, 45, 8, 15_000.0)
-    light, (rows, columns) = paint(shape, sources), grid(shape)
-    planes = []
-    for share, sky in ((1.0, 300), (0.8, 380), (0.6, 500)):
-        mean = share * light + sky + 0.2 * sky * (columns + 0.5 * rows) / 300
-        planes.append(rng.poisson(mean * GAIN) / GAIN + rng.normal(0, 3, shape))
-    return np.stack(planes).astype(np.float32)
 
 
 def colour(path: Path) -> None:
@@ -255,18 +173,6 @@ def pair(number: int) -> Callable[[Path], None]:
     return make
 
 
-def hubble_pixels(name):
-    """An exposure in electrons: sharp stars, dark sky, cosmic rays."""
-    shape, rng = (256, 272), rng_of(name)
-    light = paint(shape, draw_sources(rng, shape, 60, 20, 8000.0), fwhm=1.8, beta=2.6)
-    pixels = rng.poisson(light + 22) + rng.normal(0, 3.1, shape)
-    for _ in range(25):
-        row, column = rng.integers(2, shape[0] - 8), rng.integers(2, shape[1] - 8)
-        for step in range(int(rng.integers(1, 6))):
-            pixels[row + step, column + step // 2] += rng.uniform(200, 3000)
-    return pixels.astype(np.float32)
-
-
 def hubble(path: Path) -> None:
     pixels = hubble_pixels("hubble")
     quality = np.zeros(pixels.shape, np.int16)
@@ -288,30 +194,15 @@ def hubble_rate(path: Path) -> None:
     save(path, [fits.PrimaryHDU(pixels, fits.Header([("BUNIT", "counts/s"), *WCS.items()]))])
 
 
-def staring(path: Path, length: float, stars: int) -> None:
-    """A raw frame of 16 bits: streaks of one direction, banding, satellites, a trail across."""
-    shape, rng = (304, 320), rng_of(path.name)
-    rows, columns = grid(shape)
-    light = np.zeros(shape)
+def staring(length: float, stars: int) -> Callable[[Path], None]:
+    """A raw frame of 16 bits."""
 
-    def streak(x, y, angle, size, width, peak):
-        u = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
-        v = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
-        along = np.maximum(np.abs(u) - size / 2, 0)
-        light.__iadd__(peak * np.exp(-0.5 * (v**2 + along**2) / width**2))
+    def make(path: Path) -> None:
+        header = fits.Header([("EXPTIME", 10.0), ("DATE-OBS", "2024-02-29T01:02:03"), *WCS.items()])
+        counts = np.clip(np.round(staring_pixels(path.name, length, stars)), 0, 65535)
+        save(path, [fits.PrimaryHDU(counts.astype(np.uint16), header)])
 
-    for _ in range(stars):
-        place = rng.uniform(-20, 340), rng.uniform(-20, 324)
-        streak(*place, 0.35, length, 1.2, float(60 * 100 ** rng.uniform()))
-    for _ in range(7):
-        streak(rng.uniform(20, 300), rng.uniform(20, 280), 0.0, 0.0, 0.7, rng.uniform(150, 600))
-    streak(190, 120, 1.9, 90.0, 1.1, 350.0)
-    level = 900 + 0.5 * columns + 60 * np.sin(rows / 70)
-    bands = rng.normal(0, 9, (shape[0], 1)) + 25 * (columns > 160)
-    pixels = rng.poisson(light + level) + bands + rng.normal(0, 6, shape)
-    header = fits.Header([("EXPTIME", 10.0), ("DATE-OBS", "2024-02-29T01:02:03"), *WCS.items()])
-    counts = np.clip(np.round(pixels), 0, 65535).astype(np.uint16)
-    save(path, [fits.PrimaryHDU(counts, header)])
+    return make
 
 
 def counts(path: Path) -> None:
@@ -324,19 +215,6 @@ def counts(path: Path) -> None:
         mean += flux / (2 * np.pi * 1.5**2) * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 4.5)
     header = fits.Header([("BUNIT", "counts"), ("TELESCOP", "made"), *WCS.items()])
     save(path, [fits.PrimaryHDU(rng.poisson(mean).astype(np.float32), header)])
-
-
-def nebula_pixels(name, shape=(200, 296), channels=1):
-    """A nebula and stars under a gradient, (channels, H, W)."""
-    rng, (rows, columns) = rng_of(name), grid(shape)
-    light = paint(shape, draw_sources(rng, shape, 90, 5, 12_000.0), fwhm=2.8)
-    cloud = 260 * np.exp(-(((rows - 110) / 32) ** 2 + ((columns - 170) / 45) ** 2))
-    cloud *= 1 + 0.4 * np.sin(columns / 7) * np.cos(rows / 9)
-    planes = []
-    for share in (1.0, 0.7, 0.5)[:channels]:
-        sky = 900 * share + 1.2 * columns - 0.8 * rows + 0.004 * (columns - 90) ** 2
-        planes.append(share * (light + cloud) + sky + rng.normal(0, 12, shape))
-    return np.stack(planes).astype(np.float32)
 
 
 def nebula(path: Path) -> None:
@@ -434,9 +312,9 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     "pair4.fits": pair(4),
     "hubble.fits": hubble,
     "hubble_rate.fits": hubble_rate,
-    "streaks.fits": lambda path: staring(path, 70.0, 45),
-    "short_streaks.fits": lambda path: staring(path, 9.0, 90),
-    "no_streaks.fits": lambda path: staring(path, 0.0, 60),
+    "streaks.fits": staring(70.0, 45),
+    "short_streaks.fits": staring(9.0, 90),
+    "no_streaks.fits": staring(0.0, 60),
     "counts.fits": counts,
     "nebula.fits": nebula,
     "nebula_border.fits": nebula_border,

@@ -13,6 +13,7 @@ for package in ("bgrem", "bgoptimizer", "common"):
             continue
         for one in parameters:
             default = getattr(one.default, "__name__", one.default)
+            default = "(required)" if one.default is one.empty else default
             print(f"    {one.kind.name} {one.name} = {default}")
 """
 API_RUNS = """
