@@ -52,7 +52,12 @@ from recording_inputs import INPUTS  # noqa: E402
 
 MODULES = {"bgrem": "bgrem.cli", "bgoptimizer": "bgoptimizer.cli"}
 # slow to load; nothing of the project, so that each command still loads its own modules
-LOADED_ONCE = ("numpy", "scipy", "astropy.io.fits", "matplotlib", "tensorflow", "keras", "galsim")
+LOADED_ONCE = (
+    "tensorflow", "keras", "galsim", "sep", "scipy.ndimage", "scipy.optimize", "scipy.signal",
+    "scipy.sparse.linalg", "scipy.special", "scipy.stats", "astropy.io.fits", "astropy.table",
+    "astropy.wcs", "astropy.visualization", "matplotlib.backends.backend_agg", "matplotlib.figure",
+    "PIL.Image", "skimage.metrics",
+)  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
            "TF_NUM_INTEROP_THREADS")  # fmt: skip
 KEPT = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")  # of the environment; nothing else counts
