@@ -47,7 +47,7 @@ HELPERS = str(CHECKOUT / "tests" / "helpers")
 sys.path.insert(0, HELPERS)
 
 from recording_cases import CASES, SEXTRACTOR, Case  # noqa: E402
-from recording_differences import compare_recordings  # noqa: E402
+from recording_differences import ENVIRONMENT, compare_recordings  # noqa: E402
 from recording_inputs import INPUTS  # noqa: E402
 
 MODULES = {"bgrem": "bgrem.cli", "bgoptimizer": "bgoptimizer.cli"}
@@ -241,13 +241,18 @@ def run_forked(words: list[str], out: int, errors: int) -> None:
 
 
 def choose(only: str | None) -> list[Case]:
-    """Return the cases that can run here and whose name or commands have one of some words."""
+    """Return the cases whose name or commands have one of some words; all without words."""
     words = only.split(",") if only else []
     chosen = [case for case in CASES if not words or any(case.is_about(word) for word in words)]
     if not chosen:
         raise SystemExit(f"--only {only}: no such case. --list has all.")
+    return chosen
+
+
+def leave_out_unable(cases: list[Case]) -> list[Case]:
+    """Return the cases for which everything is installed; say which others there are."""
     able = []
-    for case in chosen:
+    for case in cases:
         missing = [name for name in case.needs if not (shutil.which(name) or _is_installed(name))]
         if missing:
             print(f"{case.name}: SKIPPED, {', '.join(missing)} is not installed", flush=True)
@@ -263,17 +268,16 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def compare(before: Path, after: Path) -> int:
+def compare(before: Path, after: Path, only: str | None) -> int:
     """Print a line for each difference, or one that there is none."""
     for folder in (before, after):
-        if not (folder / "environment.json").is_file():
+        if not (folder / ENVIRONMENT).is_file():
             raise SystemExit(f"{folder}: is no recording.")
-    found = compare_recordings(before, after)
+    found, number = compare_recordings(before, after, only and [one.name for one in choose(only)])
     if found:
         print("\n".join(found))
         print(f"{len(found)} differences between {before} and {after}")
         return 1
-    number = sum(file.is_file() for file in before.rglob("*"))
     print(f"equal: {number} files of {before} and {after}")
     return 0
 
@@ -296,9 +300,10 @@ def main(argv: Iterable[str] | None = None) -> int:
     add = commands.add_parser("compare", help="compare two recordings").add_argument
     add("before", type=Path)
     add("after", type=Path)
+    add("--only", metavar="WORD,...", help="as for record: the rest may be missing in one of both")
     args = parser.parse_args(None if argv is None else list(argv))
     if args.command == "compare":
-        return compare(args.before, args.after)
+        return compare(args.before, args.after, args.only)
     cases = choose(args.only)
     if args.list:
         for case in cases:

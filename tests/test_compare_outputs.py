@@ -73,14 +73,18 @@ def recordings(tmp_path):
     return before, after
 
 
+def differences_of(before, after, only=None):
+    return compare_recordings(before, after, only)[0]
+
+
 def differences(recordings, change):
     before, after = recordings
     change(after / "denoise-plain")
-    return compare_recordings(before, after)
+    return differences_of(before, after)
 
 
 def test_a_copy_is_equal(recordings):
-    assert compare_recordings(*recordings) == []
+    assert differences_of(*recordings) == []
 
 
 def replace(name, old, new):
@@ -135,13 +139,26 @@ def test_times_commits_and_kinds_of_nan_are_no_difference(recordings, change):
     assert differences(recordings, change) == []
 
 
+def test_only_some_cases_are_compared_where_the_rest_is_missing(recordings):
+    before, after = recordings
+    for name in ("catalog-plain", "inputs"):
+        (before / name).mkdir()
+        (before / name / "field.fits").touch()
+    assert differences_of(before, after) == ["catalog-plain: only before", "inputs: only before"]
+    assert differences_of(before, after, ["denoise-plain"]) == []
+    (after / "inputs").mkdir()
+    (after / "inputs" / "field.fits").write_bytes(b"other")
+    found = differences_of(before, after, ["denoise-plain"])
+    assert len(found) == 1 and found[0].startswith("inputs/field.fits: ")
+
+
 def test_a_traceback_may_move_but_not_its_error(recordings):
     text = 'Traceback (most recent call last):\n  File "a.py", line {}\n    f()\nValueError: {}\n'
     for folder, line in zip(recordings, (3, 4), strict=True):
         (folder / "denoise-plain" / "debug.txt").write_text(text.format(line, "bad"))
-    assert compare_recordings(*recordings) == []
+    assert differences_of(*recordings) == []
     (recordings[1] / "denoise-plain" / "debug.txt").write_text(text.format(3, "worse"))
-    assert len(compare_recordings(*recordings)) == 1
+    assert len(differences_of(*recordings)) == 1
 
 
 def test_the_script_says_equal_and_counts_differences(recordings):

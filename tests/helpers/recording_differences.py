@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,6 +17,7 @@ from astropy.io import fits
 MAX_LINES_OF_FILE = 20  # differences of one file that are shown; the rest is counted
 MAX_WIDTH = 110  # characters of a value that are shown
 NOT_COMPARED = ("seconds.json",)  # what the cases took
+INPUTS, ENVIRONMENT = "inputs", "environment.json"  # beside the folders of the cases
 SECONDS = "seconds"  # key of JSON, column of CSV: what a run took
 KEYS_NOT_COMPARED = (SECONDS, "commit")  # the commit is that of environment.json
 CREATION_TIME = "XISF:CreationTime"
@@ -25,26 +26,41 @@ PICTURES = (".png", ".gif")
 TEXT = (".txt", ".html", ".csv", ".reg", ".vot", ".xml", ".ecsv")
 
 
-def compare_recordings(before: Path, after: Path) -> list[str]:
-    """Return a line for each difference of two folders; none if they are equal."""
-    names = [
-        {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
-        for folder in (before, after)
+def compare_recordings(
+    before: Path, after: Path, only: Collection[str] | None = None
+) -> tuple[list[str], int]:
+    """Return a line for each difference of two folders, and the number of files in both.
+
+    Of `only` some cases, their inputs are compared as far as both recordings have them.
+    """
+    names = [_compared_files(folder, only) for folder in (before, after)]
+    if only is not None:
+        names = [{n for n in one if _top(n) != INPUTS or n in names[0] & names[1]} for one in names]
+    tops = [{_top(name) for name in one} for one in names]
+    found = [
+        f"{top}: only {'before' if top in tops[0] else 'after'}"
+        for top in sorted(tops[0] ^ tops[1])
     ]
-    found = []
-    for name in sorted(names[0] | names[1]):
-        if name in NOT_COMPARED:
-            continue
-        if name not in names[1]:
-            found.append(f"{name}: only before")
-        elif name not in names[0]:
-            found.append(f"{name}: only after")
-        else:
+    for name in sorted(one for one in names[0] | names[1] if _top(one) in tops[0] & tops[1]):
+        if name in names[0] & names[1]:
             lines = list(compare_files(before / name, after / name))
             more = len(lines) - MAX_LINES_OF_FILE
             found += [f"{name}{line}" for line in lines[:MAX_LINES_OF_FILE]]
             found += [f"{name}: and {more} more differences"] if more > 0 else []
-    return found
+        else:
+            found.append(f"{name}: only {'before' if name in names[0] else 'after'}")
+    return found, len(names[0] & names[1])
+
+
+def _top(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _compared_files(folder: Path, only: Collection[str] | None) -> set[str]:
+    names = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    names -= set(NOT_COMPARED)
+    wanted = None if only is None else {INPUTS, ENVIRONMENT, *only}
+    return names if wanted is None else {name for name in names if _top(name) in wanted}
 
 
 def compare_files(before: Path, after: Path) -> Iterator[str]:
