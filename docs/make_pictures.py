@@ -82,7 +82,9 @@ def draw_catalog(demo: Path, path: Path) -> None:
     ):
         true = _lies_on_a_source(x, y, truth, fwhm)
         title = f"{title}: {len(x)} sources, {int((~true).sum())} false"
-        panels.append((title, pixels, [(x[true], y[true], "yellow"), (x[~true], y[~true], "orangered")]))
+        panels.append(
+            (title, pixels, [(x[true], y[true], "yellow"), (x[~true], y[~true], "orangered")])
+        )
     _draw(panels, pixels, path)
 
 
@@ -117,7 +119,9 @@ def _draw(
         axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         for x, y, colour in marks:
             axes.scatter(x, y, s=35, facecolors="none", edgecolors=colour, linewidths=0.8)
-        axes.set(xlim=(low[0], min(low[0] + side, width)), ylim=(low[1], min(low[1] + side, height)))
+        axes.set(
+            xlim=(low[0], min(low[0] + side, width)), ylim=(low[1], min(low[1] + side, height))
+        )
         axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=10)
     canvas.draw()
