@@ -23,6 +23,15 @@ class BackgroundConfig:
     ------
     ValueError
         If a value is out of its range.
+
+    Examples
+    --------
+    >>> from bgoptimizer import BackgroundConfig
+    >>> BackgroundConfig(operation="divide").pedestal
+    'level'
+    >>> BackgroundConfig(order=4)
+    Traceback (most recent call last):
+    ValueError: order must be one of (0, 2, 3). Received: 4
     """
 
     objective: str = _option(

@@ -172,7 +172,17 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiseConfig:
-    """Settings of `bgrem.denoise`; the flags of the published script are kept."""
+    """Settings of `bgrem.denoise`; the flags of the published script are kept.
+
+    Examples
+    --------
+    >>> from bgrem import DenoiseConfig
+    >>> DenoiseConfig().steps
+    6
+    >>> DenoiseConfig(tile=100)
+    Traceback (most recent call last):
+    ValueError: tile must be a multiple of 16. Received: 100
+    """
 
     model: str = _option("optical", "name (bgrem models) or folder of a model", "--model")
     steps: int = _option(6, "diffusion steps; 1 is quickest", "-s", "--steps")

@@ -83,6 +83,17 @@ def denoise(
     ------
     ValueError
         If no pixel is measured, the image is constant, or there is no such model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgrem import denoise, simulate_field
+    >>> field = simulate_field(shape=(64, 64), seed=3, stars=3000)
+    >>> done = denoise(field.observed, steps=1)
+    >>> parts = (done.result, done.background, done.residual)
+    >>> total = np.sum([part.pixels for part in parts], axis=0)[..., 0]
+    >>> bool(np.allclose(total, field.observed, rtol=1e-6))
+    True
     """
     from dataclasses import replace
 

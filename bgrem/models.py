@@ -45,7 +45,16 @@ class Model:
 
 
 def list_models() -> dict[str, dict[str, Any]]:
-    """Return the models of the package: name -> description (model.json)."""
+    """Return the models of the package: name -> description (model.json).
+
+    Examples
+    --------
+    >>> from bgrem import list_models
+    >>> sorted(list_models())
+    ['gamma', 'hst', 'optical', 'streaks']
+    >>> list_models()["optical"]["domain"]["fwhm_px"]
+    [1.8, 6.0]
+    """
     return {
         path.parent.name: json.loads(path.read_text("utf-8"))
         for path in sorted(WEIGHTS.glob(f"*/{DESCRIPTION}"))
