@@ -30,23 +30,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog=TOOL,
-        description="Fit the sky background of linear FITS or XISF images and take it off. Writes "
+        description="Fit the sky background of linear FITS or XISF images and remove it. Writes "
         "<stem>_bgSubtracted (or _bgDivided), <stem>_bgModel, <stem>_bgMask (file and PNG) and "
         "<stem>_bgParams.json.",
     )
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT [OUTPUT_DIR]", help="images, folders or patterns")
-    add("-o", "--output", type=Path, help="folder for the outputs, or the result's file name")
-    add("-m", "--mask", type=Path, help="mask image: 1 = use, 0 = leave out, values between weigh")
+    add("-o", "--output", type=Path, help="folder for the outputs, or file name of the result")
+    add("-m", "--mask", type=Path, help="mask image: 1 = use, 0 = leave out, between: weight")
     add("-c", "--compress", action="store_true", help="lz4hc and byte shuffling in XISF outputs")
     add("-p", "--preview", action="store_true", help="no fit: write stretch and mask as a PNG")
     add("--preview-png", type=Path, metavar="PNG", help="name of that PNG; no fit")
-    add("--before-after", type=Path, metavar="PNG", help="write before, model and after")
-    add("--animation", type=Path, metavar="GIF", help="write the rounds of the fit")
+    add("--before-after", type=Path, metavar="PNG", help="write a picture: before, model, after")
+    add("--animation", type=Path, metavar="GIF", help="write the rounds of the fit as an animation")
     add("--save-mask", action=argparse.BooleanOptionalAction, default=True,
         help="write what was used for the fit as a file and a picture (default: yes)")  # fmt: skip
     add("--hdu", help="HDU number or EXTNAME (FITS), image number (XISF)")
-    add("--channels", type=_numbers, metavar="0,1,2", help="planes of an image with others too")
+    add("--channels", type=_numbers, metavar="0,1,2", help="planes to read, one or three")
     add("--zeros", choices=("border", "all", "data"),
         help="which exact zeros are missing pixels (default: border)")  # fmt: skip
     add("--verify", action=argparse.BooleanOptionalAction,

@@ -84,19 +84,23 @@ class BackgroundConfig:
         "random", "start of the control points (original)", "-i", "--initializer",
         choices=("random", "grid"),
     )  # fmt: skip
-    epochs: int = _option(1000, "at most so many descent steps (original)", "-e", "--epochs")
+    epochs: int = _option(1000, "largest number of descent steps (original)", "-e", "--epochs")
     alpha: float = _option(
         5.0, "weight of overshoot and negative background (original)", "-a", "--alpha"
     )
-    batch_size: int = _option(1, "images a step; the fit has one (original)", "-B", "--batch-size")
-    learning_rate: float = _option(1e-3, "of Adam (original)", "-lr", "--learning-rate")
+    batch_size: int = _option(
+        1, "images in a step; the fit has one (original)", "-B", "--batch-size"
+    )
+    learning_rate: float = _option(
+        1e-3, "learning rate of Adam (original)", "-lr", "--learning-rate"
+    )
     uncertainty: int = _option(
         0, "bootstrap fits behind the sigma map; 0 writes none (robust, no Bayer)", "--uncertainty"
     )
     bayer: bool = _option(
-        False, "fit the four colours of a Bayer mosaic apart (set by BAYERPAT too)", "--bayer"
+        False, "fit the four colours of a Bayer mosaic one by one (also set by BAYERPAT)", "--bayer"
     )
-    seed: int = _option(0, "of everything that is drawn", "--seed")
+    seed: int = _option(0, "seed of all random numbers", "--seed")
 
     def __post_init__(self) -> None:
         for name, values in (

@@ -1,4 +1,4 @@
-"""Take a fitted background off an image: subtract or divide, with nothing hidden."""
+"""Remove a fitted background from an image: subtract or divide, with nothing hidden."""
 
 from dataclasses import dataclass
 

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
-        prog=TOOL, description="Learned tools that take background and noise out of survey images."
+        prog=TOOL, description="Learned tools that remove background and noise from images."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -49,10 +49,10 @@ def _input_flags(parser: argparse.ArgumentParser) -> None:
     """Add what decides on the pixels that are read: `bgrem.commands.INPUT_FLAGS`."""
     add = parser.add_argument
     add("-i", "--hdu", help="HDU number or EXTNAME (FITS), image number (XISF)")
-    add("--channels", type=_numbers, metavar="0,1,2", help="planes of an image with others too")
+    add("--channels", type=_numbers, metavar="0,1,2", help="planes to read, one or three")
     add("--zeros", choices=("border", "all", "data"),
         help="which exact zeros are missing pixels (default: border)")  # fmt: skip
-    add("--dq", metavar="HDU", help="HDU of a data quality plane: pixels not 0 are missing")
+    add("--dq", metavar="HDU", help="HDU of a data quality plane; not 0: missing")
     add("--no-verify", dest="verify", action="store_const", const=False,
         help="read despite wrong checksums")  # fmt: skip
 
@@ -61,8 +61,8 @@ def _image_flags(parser: argparse.ArgumentParser) -> None:
     """Add inputs and outputs of a command that makes images of images."""
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
-    add("-o", "--output", type=Path, help="folder for the outputs, or the result's file name")
-    add("-p", "--prefix", default="", help="put before the names of the outputs")
+    add("-o", "--output", type=Path, help="folder for the outputs, or file name of the result")
+    add("-p", "--prefix", default="", help="text before the names of the outputs")
     _input_flags(parser)
     add("--strict", action="store_true", help="refuse frames outside the model's training domain")
 
@@ -71,15 +71,15 @@ def _denoise_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     _image_flags(parser)
     add("--background", type=Path, metavar="FILE", help="write the smooth background")
-    add("--residual", type=Path, metavar="FILE", help="write what was taken off beside it")
+    add("--residual", type=Path, metavar="FILE", help="write the removed noise")
     add("--bundle", type=Path, metavar="FITS",
-        help="write SCI, BKG, RESIDUAL and DQ; `bgrem restore` gives the input back")  # fmt: skip
+        help="write SCI, BKG, RESIDUAL and DQ, for `bgrem restore`")  # fmt: skip
     add("--uncertainty", type=Path, metavar="FILE",
-        help="write SIGMA68 and SIGMA95, the half-widths of errors; twice the time")  # fmt: skip
+        help="write half-widths of the errors, SIGMA68 and SIGMA95; twice the time")  # fmt: skip
     add("--calibration", type=Path, metavar="JSON",
-        help="of `bgrem calibrate`, in place of the model's own")  # fmt: skip
+        help="file of `bgrem calibrate` (default: the model's own calibration)")  # fmt: skip
     add("--quality", type=Path, metavar="FITS", help="write the quality plane")
-    add("--before-after", type=Path, metavar="PNG", help="write before, removed and after")
+    add("--before-after", type=Path, metavar="PNG", help="write a picture: before, removed, after")
     cli.add_config_flags(parser.add_argument_group("method"), DenoiseConfig)  # type: ignore[arg-type]
 
 
@@ -107,8 +107,8 @@ def _noisemap_flags(parser: argparse.ArgumentParser) -> None:
     add("--deviation", type=Path, metavar="FILE",
         help="name of the runs' standard deviation (default: <stem>_deviation)")  # fmt: skip
     add("--rms", type=Path, metavar="FILE",
-        help="name of the residual's noise, left-overs of streaks included: detect against it "
-        "(SExtractor: WEIGHT_TYPE MAP_RMS; default: <stem>_rms)")  # fmt: skip
+        help="name of the residual's noise, left-overs of streaks included: detect against it, in "
+        "SExtractor as WEIGHT_TYPE MAP_RMS (default: <stem>_rms)")  # fmt: skip
     cli.add_config_flags(parser.add_argument_group("method"), NoiseMapConfig)  # type: ignore[arg-type]
 
 
@@ -121,9 +121,9 @@ def _noisemap(args: argparse.Namespace) -> int:
 def _calibrate_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="PAIR",
-        help="own fields with truth, as `bgrem train --files` takes them")  # fmt: skip
-    add("--simulate", type=int, metavar="N", help="fields of the training's domain instead")
-    add("-o", "--output", type=Path, required=True, metavar="JSON", help="the calibration")
+        help="fields with truth, as `bgrem train --files` takes them")  # fmt: skip
+    add("--simulate", type=int, metavar="N", help="number of simulated fields instead of files")
+    add("-o", "--output", type=Path, required=True, metavar="JSON", help="file of the calibration")
     cli.add_config_flags(parser.add_argument_group("denoising"), DenoiseConfig)  # type: ignore[arg-type]
 
 
@@ -136,9 +136,9 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _reproduce_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE",
-        help="an output of `bgrem denoise`, or of `bgrem catalog` in FITS")  # fmt: skip
-    add("--input", type=Path, help="its input (default: that name beside FILE, or in this folder)")
-    add("--print", dest="only_print", action="store_true", help="the command line; run nothing")
+        help="file of `bgrem denoise`, `enhance`, `noisemap` or (FITS) `catalog`")  # fmt: skip
+    add("--input", type=Path, help="its input (default: beside FILE, or in this folder)")
+    add("--print", dest="only_print", action="store_true", help="print the command, run nothing")
 
 
 def _reproduce(args: argparse.Namespace) -> int:
@@ -148,8 +148,12 @@ def _reproduce(args: argparse.Namespace) -> int:
 
 
 def _restore_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="BUNDLE", help="of `bgrem denoise --bundle`")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="file name")
+    parser.add_argument(
+        "input", type=Path, metavar="BUNDLE", help="file of `bgrem denoise --bundle`"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="file name of the restored image"
+    )
 
 
 def _restore(args: argparse.Namespace) -> int:
@@ -166,7 +170,7 @@ def _validate_flags(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, required=True, metavar="REPORT_DIR",
         help="folder for report.html, report.json and pictures")  # fmt: skip
     add("--truth", type=Path, metavar="FITS",
-        help="of a simulated input: the file of `bgrem simulate`")  # fmt: skip
+        help="truth of a simulated input: the file of `bgrem simulate`")  # fmt: skip
     add("--strict", action="store_true", help="refuse a frame outside the model's training domain")
     _input_flags(parser)
     cli.add_config_flags(parser.add_argument_group("examination"), ValidateConfig)  # type: ignore[arg-type]
@@ -184,11 +188,11 @@ def _simulate_flags(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("preset", metavar="PRESET", help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("-o", "--output", type=Path, default=Path("."), help="folder")
-    parser.add_argument("--number", type=int, default=1, help="of fields; their seeds count up")
+    parser.add_argument("--number", type=int, default=1, help="number of fields; seeds count up")
     parser.add_argument("--compare", type=Path, metavar="FITS",
         help="write no field: compare a simulated one with this real frame's noise")  # fmt: skip
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="of the comparison")
-    parser.add_argument("--hdu", help="of the real frame")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="picture of the comparison")
+    parser.add_argument("--hdu", help="HDU of the real frame")
     cli.add_config_flags(parser.add_argument_group("field"), SimulateConfig)  # type: ignore[arg-type]
 
 
@@ -204,7 +208,7 @@ def _train_flags(parser: argparse.ArgumentParser) -> None:
     known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.json")))
     parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"JSON file, or one of {known}")
     parser.add_argument("-o", "--output", type=Path, required=True,
-        help="folder of the run; one that was stopped goes on")  # fmt: skip
+        help="folder of the run; a run that was stopped is continued")  # fmt: skip
     parser.add_argument("--preset", metavar="NAME", help="the same as CONFIG: --preset paper")
     cli.add_config_flags(parser.add_argument_group("changes of the config"), TrainConfig)  # type: ignore[arg-type]
 
@@ -216,7 +220,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _models_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", help="show this one's card")
+    parser.add_argument("model", nargs="?", help="print the card of this model")
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -233,7 +237,7 @@ def _catalog_flags(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path,
         help="catalogue, or folder for <stem>_catalog<format> (default: this folder)")  # fmt: skip
     add("--format", default=".fits", metavar="SUFFIX",
-        help="of catalogues in a folder: .fits, .ldac or .cat (FITS-LDAC), .vot or .xml (VOTable), "
+        help="format in a folder: .fits, .ldac or .cat (FITS-LDAC), .vot or .xml (VOTable), "
         ".ecsv, .csv, .reg (DS9 regions) (default: .fits)")  # fmt: skip
     add("--segmentation", type=Path, metavar="FITS", help="write the segmentation map")
     add("--denoised", type=Path, metavar="FILE",
@@ -259,10 +263,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 Flags = Callable[[argparse.ArgumentParser], None]
 COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
     "denoise": (_denoise_flags, _denoise,
-        "Take background and noise off survey images. Writes <prefix><stem>_denoised and "
+        "Remove background and noise from survey images. Writes <prefix><stem>_denoised and "
         "<stem>_denoisedParams.json; sources keep their place and units."),
     "enhance": (_enhance_flags, _enhance,
-        "Make an exposure look some times longer. Writes <prefix><stem>_enhanced and "
+        "Make an exposure look several times as long. Writes <prefix><stem>_enhanced and "
         "<stem>_enhancedParams.json; fluxes keep their place and units."),
     "noisemap": (_noisemap_flags, _noisemap,
         "Map streaks, banding and sky of a raw frame, so that satellites remain. Writes "
@@ -272,15 +276,15 @@ COMMANDS: dict[str, tuple[Flags, Callable[[argparse.Namespace], int], str]] = {
         "Find sources on the denoised image and measure them on the original. Writes a catalogue "
         "with SExtractor's columns, and its settings as JSON."),
     "validate": (_validate_flags, _validate,
-        "Prove a model on your own frame. Injects stars, galaxies and halos (--seed draws them), "
+        "Test a model on your own frame. Injects stars, galaxies and halos (--seed draws them), "
         "compares with SExtractor, measures noise; writes a folder with report.html, report.json "
         "and pictures."),
     "calibrate": (_calibrate_flags, _calibrate,
         "Fit the uncertainty of a model to fields with truth. One half of them gives the "
-        "calibration, the other the coverage that is printed."),
-    "restore": (_restore_flags, _restore, "Give back the input of a bundle, pixel for pixel."),
+        "calibration, the other half the coverage that is printed."),
+    "restore": (_restore_flags, _restore, "Restore the input of a bundle, pixel for pixel."),
     "reproduce": (_reproduce_flags, _reproduce,
-        "Run again what made a file, and compare the pixels. Exit code 0: identical, 1: not."),
+        "Repeat the run that made a file, and compare the pixels. Exit code 0: identical, 1: not."),
     "simulate": (_simulate_flags, _simulate,
         "Simulate fields with truth. Writes <preset>_<seed>.fits with the extensions OBSERVED, "
         "SOURCES, BACKGROUND, NOISE and CATALOGUE."),

@@ -32,9 +32,9 @@ class SimulateConfig:
     """What one simulated field looks like; None means as the instrument's preset says."""
 
     preset: str = field(default="meerlicht", metadata={"flags": ()})  # PRESETS; no flag
-    shape: tuple[int, ...] | None = _option(None, "rows,columns; default: the detector's")
+    shape: tuple[int, ...] | None = _option(None, "rows,columns; default: those of the detector")
     seed: int = _option(0, "the same seed gives the same pixels")
-    fwhm: float | None = _option(None, "of point sources", unit="px")
+    fwhm: float | None = _option(None, "FWHM of point sources", unit="px")
     beta: float | None = _option(None, "exponent of the Moffat profile")
     ellipticity: float | None = _option(None, "1 - b/a of the profile")
     stars: float | None = _option(None, "stars above 5 sigma", unit="per megapixel")
@@ -42,9 +42,9 @@ class SimulateConfig:
     galaxies: float | None = _option(None, "galaxies above 5 sigma", unit="per megapixel")
     faint_structures: float = _option(2.0, "low-surface-brightness patches", unit="per megapixel")
     sky: float | None = _option(None, "level of the sky", unit="electrons")
-    gradient: float = _option(0.03, "of the sky across the field, as a part of its level")
-    waves: float = _option(0.005, "rms of smooth sky variations, as a part of its level")
-    artefacts: bool = _option(False, "cosmic rays, hot pixels and banding of the instrument")
+    gradient: float = _option(0.03, "change of the sky across the field, relative to its level")
+    waves: float = _option(0.005, "rms of smooth sky variations, relative to its level")
+    artefacts: bool = _option(False, "add cosmic rays, hot pixels and banding")
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -88,7 +88,7 @@ class TrainConfig:
     task: str = _option("denoise", "the command that the model is for", choices=TASKS)
     network: str = _option("narrow", "narrow, wide or gamma; exposure; residual")
     softening: float = _option(3.0, "asinh compression of the input; 0: linear", unit="noise")
-    loss: str = _option("l1", "of the predicted background", choices=LOSSES)
+    loss: str = _option("l1", "loss of the predicted background", choices=LOSSES)
     huber_delta: float = _option(0.5, "where Huber's loss turns linear", unit="noise")
     start_from: str = _option("", "model to fine-tune: a name or a folder")
 
@@ -101,26 +101,26 @@ class TrainConfig:
     vary: bool = _option(True, "vary simulated fields: flux, density, noise, artefacts")
     tile_median: bool = _option(False, "published preprocessing: factor, median of the tile")
     ratios: tuple[float, ...] = _option((2.0, 5.0), "least,largest exposure ratio (enhance)")
-    smallest_peak: float = _option(0.0, "leave out tiles with fainter sources", unit="noise")
+    smallest_peak: float = _option(0.0, "leave out tiles with fainter sources only", unit="noise")
 
     tile: int = _option(128, "side of a training tile", unit="px")
     batch_size: int = _option(16, "tiles in a batch")
-    epochs: int = _option(50, "at most")
-    steps_per_epoch: int = _option(200, "batches")
-    validation_steps: int = _option(8, "batches")
-    learning_rate: float = _option(1e-3, "highest")
-    schedule: str = _option("cosine", "of the learning rate", choices=SCHEDULES)
-    warm_up_steps: int = _option(300, "linear rise of the learning rate (cosine)")
-    decay: float = _option(0.92, "factor per epoch (epoch)")
-    weight_decay: float = _option(1e-4, "of AdamW")
-    clip_norm: float = _option(1.0, "of all gradients together; 0: off")
+    epochs: int = _option(50, "largest number of epochs")
+    steps_per_epoch: int = _option(200, "batches in an epoch")
+    validation_steps: int = _option(8, "batches in a validation")
+    learning_rate: float = _option(1e-3, "highest learning rate")
+    schedule: str = _option("cosine", "schedule of the learning rate", choices=SCHEDULES)
+    warm_up_steps: int = _option(300, "steps of the learning rate's rise (schedule cosine)")
+    decay: float = _option(0.92, "factor of the learning rate per epoch (schedule epoch)")
+    weight_decay: float = _option(1e-4, "weight decay of AdamW")
+    clip_norm: float = _option(1.0, "largest norm of all gradients together; 0: no limit")
     average: float = _option(0.999, "momentum of the averaged weights; 0: off")
     patience: int = _option(10, "epochs without a better loss; 0: never stop")
-    precision: str = _option("mixed_bfloat16", "of the network", choices=PRECISIONS)
-    seed: int = _option(0, "of weights, fields and tiles")
+    precision: str = _option("mixed_bfloat16", "precision of the network", choices=PRECISIONS)
+    seed: int = _option(0, "seed of weights, fields and tiles")
 
     min_signal: float = _option(0.0, "signal rate at diffusion time 1, in training")
-    inference_min_signal: float = _option(0.01, "the same, in inference")
+    inference_min_signal: float = _option(0.01, "the same rate in inference")
     max_signal: float = _option(0.98, "signal rate at diffusion time 0")
     domain: dict[str, Any] = field(default_factory=dict, metadata={"flags": ()})
 
@@ -185,7 +185,7 @@ class DenoiseConfig:
     """
 
     model: str = _option("optical", "name (bgrem models) or folder of a model", "--model")
-    steps: int = _option(6, "diffusion steps; 1 is quickest", "-s", "--steps")
+    steps: int = _option(6, "diffusion steps; 1 is the quickest", "-s", "--steps")
     normalisation: float | None = _option(
         None,
         "factor that brings the noise to 1; default: measured over the image",
@@ -193,20 +193,22 @@ class DenoiseConfig:
         "--normalisation",
     )
     minimum: float | None = _option(
-        None, "lift fainter pixels to this value first", "-m", "--minimum", unit="pixel values"
+        None, "raise fainter pixels to this value first", "-m", "--minimum", unit="pixel values"
     )
     clip: bool = _option(True, "set negative results to 0 (faint fluxes gain a bias)")
     strength: float = _option(1.0, "part of the background and noise that is removed, 0 to 1")
     max_sigma: float | None = _option(
-        None, "where more noise than this would be removed the input stays (default: no cap)",
+        None, "where more noise than this would be removed, the input stays (default: no cap)",
         unit="noise",
     )  # fmt: skip
-    mesh: int = _option(64, "of the smooth background", unit="px")
+    mesh: int = _option(64, "mesh of the smooth background", unit="px")
     tile: int = _option(576, "largest side of a tile", unit="px")
-    overlap: int = _option(64, "of neighbouring tiles", unit="px")
+    overlap: int = _option(64, "overlap of neighbouring tiles", unit="px")
     batch_size: int = _option(2, "tiles at once")
-    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
-    seed: int = _option(0, "of the noise that fills missing pixels for the network")
+    precision: str = _option(
+        "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
+    )
+    seed: int = _option(0, "seed of the noise that fills missing pixels for the network")
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("batch_size", 1), ("mesh", 16)):
@@ -229,29 +231,31 @@ class CatalogConfig:
 
     engine: str = _option("sep", "what detects and measures", choices=("sep", "sextractor"))
     threshold: float | None = _option(
-        None, "on the denoised image; default: 1, more where the noise is correlated",
+        None, "threshold on the denoised image; default: 1, and more where the noise is correlated",
         unit="sigma of the original's noise",
     )  # fmt: skip
-    minimum_area: int = _option(5, "of a source above the threshold", unit="px")
+    minimum_area: int = _option(5, "smallest area of a source above the threshold", unit="px")
     deblend_contrast: float = _option(5e-5, "SExtractor's DEBLEND_MINCONT")
     apertures: tuple[float, ...] = _option(
         (5.0, 10.0, 20.0), "diameters for FLUX_APER; SExtractor's default is the first", unit="px"
     )
-    kron_factor: float = _option(2.5, "of FLUX_AUTO, as SExtractor's PHOT_AUTOPARAMS")
-    kron_minimum: float = _option(3.5, "smallest KRON_RADIUS, as SExtractor's PHOT_AUTOPARAMS")
+    kron_factor: float = _option(
+        2.5, "Kron factor of FLUX_AUTO, as in SExtractor's PHOT_AUTOPARAMS"
+    )
+    kron_minimum: float = _option(3.5, "smallest KRON_RADIUS, as in SExtractor's PHOT_AUTOPARAMS")
     disagreement: float = _option(
-        5.0, "of the original's and the denoised flux, from which DENOISED_FLAG is set",
+        5.0, "difference of original and denoised flux from which DENOISED_FLAG is set",
         unit="FLUXERR_AUTO",
     )  # fmt: skip
     gain: float | None = _option(
-        None, "default: the header's; without it fluxes' errors have no photon noise of the source",
+        None, "gain; without one, errors have no photon noise of the source; default: the header's",
         unit="electrons per pixel value",
     )  # fmt: skip
     saturate: float | None = _option(
-        None, "level of a full pixel; default: the header's", unit="pixel values"
+        None, "saturation level; default: the header's", unit="pixel values"
     )
     zero_point: float | None = _option(
-        None, "of magnitudes; default: the header's, else 0", unit="mag"
+        None, "zero point of the magnitudes; default: the header's, else 0", unit="mag"
     )
     vignet: int = _option(0, "side of the stamps for PSFEx (VIGNET); 0: none", unit="px")
 
@@ -282,16 +286,18 @@ class ValidateConfig:
     side: int = _option(1024, "largest side of the middle part that is examined", unit="px")
     full: bool = _option(False, "examine the whole frame, whatever its size")
     halos: bool = _option(True, "inject halos of low surface brightness")
-    fwhm: float | None = _option(None, "of the stars; default: measured on the frame", unit="px")
+    fwhm: float | None = _option(None, "FWHM of stars; default: measured on the frame", unit="px")
     gain: float | None = _option(
-        None, "default: the header's; without it injected sources have no photon noise",
+        None, "gain; without one, injected sources have no photon noise; default: the header's",
         unit="electrons per pixel value",
     )  # fmt: skip
     saturate: float | None = _option(
-        None, "level of a full pixel; default: the header's", unit="pixel values"
+        None, "saturation level; default: the header's", unit="pixel values"
     )
     largest_change: float = _option(
-        5.0, "of a pixel beside the background; more is counted as suspicious", unit="sigma"
+        5.0,
+        "change of a pixel, background aside, above which it counts as suspicious",
+        unit="sigma",
     )
 
     def __post_init__(self) -> None:
@@ -306,11 +312,13 @@ class ValidateConfig:
 class _Windows:
     """How an image is cut for a network that sees it once a time."""
 
-    mesh: int = _option(64, "of the smooth background", unit="px")
+    mesh: int = _option(64, "mesh of the smooth background", unit="px")
     tile: int = _option(256, "largest side of a window", unit="px")
-    stride: int = _option(192, "from window to window; overlaps are averaged", unit="px")
+    stride: int = _option(192, "step from window to window; overlaps are averaged", unit="px")
     batch_size: int = _option(8, "windows at once")
-    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
+    precision: str = _option(
+        "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
+    )
 
     @property
     def overlap(self) -> int:
@@ -333,20 +341,22 @@ class _Windows:
 class EnhanceConfig(_Windows):
     """Settings of `bgrem.enhance`."""
 
-    ratio: float = _option(2.0, "how many times longer the exposure is to look")
+    ratio: float = _option(2.0, "how many times as long the exposure is to look")
     model: str = _option("hst", "name (bgrem models) or folder of a model", "--model")
     noise: float = _option(
-        0.3, "noise that is kept, in units of what so long an exposure has; 0: the network's image"
+        0.3, "noise that is kept, relative to an exposure of that length; 0: the network's image"
     )
-    cosmic_rays: bool = _option(False, "take cosmic rays out first (needs astroscrappy)")
-    gain: float | None = _option(None, "default: the header's", unit="electrons per count")
+    cosmic_rays: bool = _option(False, "remove cosmic rays first (needs astroscrappy)")
+    gain: float | None = _option(None, "gain; default: the header's", unit="electrons per count")
     exposure: float | None = _option(
-        None, "default: the header's; for pixels per second", unit="seconds"
+        None, "exposure time, for pixels per second; default: the header's", unit="seconds"
     )
     read_noise: float | None = _option(
-        None, "for the search of cosmic rays; default: the header's, else 3", unit="electrons"
+        None,
+        "read noise in the search of cosmic rays; default: the header's, else 3",
+        unit="electrons",
     )
-    seed: int = _option(0, "of the noise that fills missing pixels for the network")
+    seed: int = _option(0, "seed of the noise that fills missing pixels for the network")
 
     def __post_init__(self) -> None:
         _refuse_not_finite(self, "ratio", "noise", "gain", "exposure", "read_noise")
@@ -369,12 +379,12 @@ class NoiseMapConfig(_Windows):
     depth: int = _option(150, "diffusion time up to which noise is added, of 1000")
     ddim_steps: int = _option(1, "steps from there back to 0")
     protect: float = _option(
-        3.0, "points and trails above this are kept out of the map, streaks are told by their "
-        "neighbours; 0: off",
+        3.0, "points and trails above this are hidden from the network, streaks are interpolated "
+        "along their direction; 0: off",
         unit="noise",
     )  # fmt: skip
     eta: float = _option(0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM")
-    seed: int = _option(0, "of the noise that is added")
+    seed: int = _option(0, "seed of the noise that is added")
 
     def __post_init__(self) -> None:
         super().__post_init__()

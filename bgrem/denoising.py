@@ -32,7 +32,7 @@ class Denoised:
     background : AstroImage
         The smooth background of the whole image (0 where the published preprocessing is used).
     residual : AstroImage
-        What was taken off beside it: noise.
+        What was removed beside it: noise.
     sigma : array, shape (H, W, C)
         Standard deviation of the image's noise.
     capped : bool array, shape (H, W, C)
@@ -59,7 +59,7 @@ def denoise(
     twin: bool = False,
     **settings: Any,
 ) -> Denoised:
-    """Take background and noise off an image.
+    """Remove background and noise from an image.
 
     Parameters
     ----------

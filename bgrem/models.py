@@ -26,7 +26,7 @@ class Model:
     network : keras.Model
         (noisy, noise_variance) -> background, or what the system's file says.
     description : dict
-        model.json: `task` (the command it is for), `network`, what that command must know
+        model.json: `task` (the command it is for), `network`, what that command needs
         (`schedule`, `background`, `ratios`, `scaling`), `domain` (what the training covered),
         `training` (what was done).
     sha256 : str

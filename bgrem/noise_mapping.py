@@ -36,7 +36,7 @@ class NoiseMap:
     residual : AstroImage
         Frame less map: satellites and the frame's noise.
     map : AstroImage
-        Streaks, banding, sky: the mean of all runs, on streaks with what neighbours tell.
+        Streaks, banding, sky: the mean of all runs, on streaks with the light of neighbours.
     deviation : AstroImage
         Sample standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
     rms : AstroImage
@@ -60,13 +60,14 @@ def noisemap(
 ) -> NoiseMap:
     """Map the structures of a raw frame; what the model cannot reproduce is in the residual.
 
-    Noise is added up to a diffusion time and taken off again with all that the model does not
-    know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
-    whole frame: tiles see the same. Before, streaks and points of light are replaced by what their
-    neighbours along the streaks tell (`protect`), so that points and trails across stay out of the
-    map; in a frame without streaks all that is smaller than the sky. Where streaks are too short
-    for that, what is longer than they are is replaced by the sky, and points that stand out of a
-    first map by it, twice, as inpainting with diffusion does (Lugmayr et al. 2022).
+    Noise is added up to a diffusion time and removed again with everything that the model has not
+    learned, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for
+    the whole frame: tiles see the same. Before, streaks and points of light are replaced by values
+    interpolated from their neighbours along the streaks (`protect`), so that points, and trails
+    across the streaks, stay out of the map. In a frame without streaks all light that is smaller
+    than the structure of the sky is replaced. Where streaks are too short for that, lines that are
+    longer than streaks are replaced by the sky, and points that stand out of a first map by that
+    map, twice, as inpainting with diffusion does (Lugmayr et al. 2022).
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ def write_image(
     Raises
     ------
     FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
-        If the file cannot be written; as `check_writable`, which tells it before the work.
+        If the file cannot be written; as `check_writable`, which finds it out before the work.
     ValueError
         If the suffix is unknown, or the image cannot be written in this format.
 
