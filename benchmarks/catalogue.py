@@ -3,7 +3,7 @@
     python benchmarks/catalogue.py [--fields N] [--kinds survey,crowded] [--real DIR] [--json FILE]
 
 `bgrem catalog` with both engines, SExtractor alone and photutils, on simulated fields and, with
---real, on frames with a table of their sources (see real.py). `benchmarks/README.md` says more.
+--real, on frames with a table of their sources (see real.py). `docs/results/catalog.md` says more.
 """
 
 import itertools

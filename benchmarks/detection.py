@@ -3,7 +3,8 @@
     python benchmarks/detection.py [--fields N] [--kinds survey,crowded] [--json FILE]
 
 Every figure is a ratio of true positives, summed over fields, where the false ones reach 0.5, 2
-and 5 % of the truth list; errors are bootstrapped over fields. `benchmarks/README.md` says more.
+and 5 % of the truth list; errors are bootstrapped over fields. `docs/results/detection.md` says
+more.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python benchmarks/enhance.py [--fields N] [--kinds deep,cluster] [--ratios 2,5] [--json FILE]
 
 `bgrem enhance` and classical denoisers on simulated fields of Hubble's WFC3/UVIS, compared with the
-long exposure and with the light without noise. `benchmarks/README.md` says more.
+long exposure and with the light without noise. `docs/results/enhance.md` says more.
 """
 
 import argparse

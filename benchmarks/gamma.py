@@ -3,7 +3,7 @@
     python benchmarks/gamma.py [--patches N] [--steps 1,6] [--real DIR] [--json FILE]
 
 Patches of 64x64 px of ten years at 1-2 GeV with Poisson noise, of seeds that the training has not
-seen. `benchmarks/README.md` says more.
+seen. `docs/results/gamma.md` says more.
 """
 
 import argparse
