@@ -12,7 +12,7 @@ from bgrem import __version__  # noqa: E402
 
 project = "bgrem"
 author = "The bgrem developers"
-copyright = "2025, the bgrem developers"
+copyright = author
 release = version = __version__
 
 extensions = [

@@ -21,7 +21,9 @@ from common.stretch import apply_stf, auto_stf
 
 WIDTH = 11.0  # inches; 100 dots each: GitHub shows about 1000 pixels
 COLOURS = 128  # of the PNG's palette, which keeps a noisy picture below 400 kB
-PART = 300  # px; side of the part of a frame that is shown
+CATALOG_PART = (170, 300)  # rows, columns of the part of a frame that is shown
+ENHANCED_PART = (200, 200)
+NOISEMAP_PART = (260, 260)
 SEARCH_RADIUS = 0.75  # FWHM; within it a detection is taken to be the source
 FAINTEST = 1.0  # signal-to-noise ratio of a source that a detection may be
 
@@ -46,7 +48,7 @@ def draw_enhanced(demo: Path, path: Path) -> None:
         ("bgrem enhance", ratio * _read(demo / "short_enhanced.fits")),
         ("a long exposure", long),
     ]
-    _draw([(title, pixels, []) for title, pixels in panels], long, path, side=200)
+    _draw([(title, pixels, []) for title, pixels in panels], long, path, ENHANCED_PART)
 
 
 def draw_noisemap(demo: Path, path: Path) -> None:
@@ -59,7 +61,7 @@ def draw_noisemap(demo: Path, path: Path) -> None:
         ("map of bgrem noisemap", _read(demo / "raw_map.fits")),
         ("residual: satellites and noise", residual + level),
     ]
-    _draw([(title, pixels, []) for title, pixels in panels], raw, path, side=260)
+    _draw([(title, pixels, []) for title, pixels in panels], raw, path, NOISEMAP_PART)
 
 
 def draw_catalog(demo: Path, path: Path) -> None:
@@ -85,7 +87,7 @@ def draw_catalog(demo: Path, path: Path) -> None:
         panels.append(
             (title, pixels, [(x[true], y[true], "yellow"), (x[~true], y[~true], "orangered")])
         )
-    _draw(panels, pixels, path)
+    _draw(panels, pixels, path, CATALOG_PART)
 
 
 def _lies_on_a_source(x: np.ndarray, y: np.ndarray, truth: np.ndarray, fwhm: float) -> np.ndarray:
@@ -103,25 +105,23 @@ def _draw(
     panels: Sequence[tuple[str, np.ndarray, Sequence[tuple[np.ndarray, np.ndarray, str]]]],
     stretched_as: np.ndarray,
     path: Path,
-    side: int = PART,
+    part: tuple[int, int],
 ) -> None:
     """Draw (title, pixels, marks) beside each other in one stretch, the middle of each."""
     from PIL import Image
 
     stretch = auto_stf(stretched_as[..., None].astype(np.float32))
-    figure = Figure(figsize=(WIDTH, WIDTH / len(panels) + 0.2), layout="constrained", dpi=100)
+    height = WIDTH / len(panels) * part[0] / part[1] + 0.2
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", dpi=100)
     canvas = FigureCanvasAgg(figure)
     axes: Any
     for axes, (title, pixels, marks) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        height, width = pixels.shape
-        low = [max(0, (length - side) // 2) for length in (width, height)]
+        low = [max(0, (whole - side) // 2) for whole, side in zip(pixels.shape, part, strict=True)]
         shown = apply_stf(pixels[..., None].astype(np.float32), stretch)[..., 0]
         axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         for x, y, colour in marks:
             axes.scatter(x, y, s=35, facecolors="none", edgecolors=colour, linewidths=0.8)
-        axes.set(
-            xlim=(low[0], min(low[0] + side, width)), ylim=(low[1], min(low[1] + side, height))
-        )
+        axes.set(xlim=(low[1], low[1] + part[1]), ylim=(low[0], low[0] + part[0]))
         axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=10)
     canvas.draw()
