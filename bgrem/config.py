@@ -32,7 +32,7 @@ class SimulateConfig:
     """What one simulated field looks like; None means as the instrument's preset says."""
 
     preset: str = field(default="meerlicht", metadata={"flags": ()})  # PRESETS; no flag
-    shape: tuple[int, ...] | None = _option(None, "rows,columns; default: those of the detector")
+    shape: tuple[int, ...] | None = _option(None, "rows,columns; default: the detector's")
     seed: int = _option(0, "the same seed gives the same pixels")
     fwhm: float | None = _option(None, "FWHM of point sources", unit="px")
     beta: float | None = _option(None, "exponent of the Moffat profile")

@@ -1,7 +1,7 @@
-"""Hide satellites and trails from the network: find them, and interpolate what is below them.
+"""What a network must not see of a frame, lest it maps satellites and trails, and what is there.
 
 A point of light, or a trail across the streaks, has nothing of its kind along them, be it on a
-streak or beside it: neighbours along the streaks give the streak's light without it.
+streak or beside: neighbours along the streaks tell the streak's light without it.
 """
 
 import itertools

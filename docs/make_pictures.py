@@ -111,7 +111,7 @@ def _draw(
     from PIL import Image
 
     stretch = auto_stf(stretched_as[..., None].astype(np.float32))
-    height = WIDTH / len(panels) * part[0] / part[1] + 0.2
+    height = WIDTH / len(panels) * part[0] / part[1] + 0.3
     figure = Figure(figsize=(WIDTH, height), layout="constrained", dpi=100)
     canvas = FigureCanvasAgg(figure)
     axes: Any
