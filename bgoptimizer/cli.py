@@ -14,14 +14,14 @@ from common.command import Call, Command, Flag, Product, add_arguments
 TOOL = "bgoptimizer"  # name of the program
 COMMAND = Command(
     name=TOOL,
-    about="Fit the sky background of linear FITS or XISF images and take it off. Writes "
-    "<stem>_bgSubtracted (or _bgDivided), <stem>_bgModel, <stem>_bgMask (file and PNG) and "
-    "<stem>_bgParams.json.",
+    about="Fit the sky background of linear FITS or XISF images and remove it. Writes "
+          "<stem>_bgSubtracted (or _bgDivided), <stem>_bgModel, <stem>_bgMask (file and PNG) "
+          "and <stem>_bgParams.json.",
     run="bgoptimizer.command:run",
     arguments=(
         Flag("inputs", nargs="+", metavar="INPUT [OUTPUT_DIR]", help="images, folders or patterns"),
         Flag("-o", "--output", type=Path,
-             help="folder for the outputs, or the result's file name"),
+             help="folder for the outputs, or file name of the result"),
         MaskConfig,
         Flag("-c", "--compress", action="store_true",
              help="lz4hc and byte shuffling in XISF outputs"),
@@ -35,8 +35,9 @@ COMMAND = Command(
         Product("mask", "this is the weight of each pixel in the fit (0 = left out)",
                 reproducible=False),
         Product("before_after", reproducible=False, metavar="PNG",
-                help="write before, model and after"),
-        Product("animation", reproducible=False, metavar="GIF", help="write the rounds of the fit"),
+                help="write a picture: before, model, after"),
+        Product("animation", reproducible=False, metavar="GIF", help="write the rounds of the fit "
+                                                                     "as an animation"),
         Flag("--save-mask", action=argparse.BooleanOptionalAction, default=True,
              help="write what was used for the fit as a file and a picture (default: yes)"),
         InputConfig,

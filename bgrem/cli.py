@@ -11,7 +11,7 @@ from common import cli, command
 from common.command import Call, Command
 
 TOOL = "bgrem"  # name of the program
-ABOUT = "Learned tools that take background and noise out of survey images."
+ABOUT = "Learned tools that remove background and noise from images."
 
 
 def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = COMMANDS) -> int:

@@ -27,34 +27,34 @@ STRICT = Flag(
 # inputs and outputs of a command that makes images of images
 IMAGES = (
     INPUTS,
-    Flag("-o", "--output", type=Path, help="folder for the outputs, or the result's file name"),
-    Flag("-p", "--prefix", default="", help="put before the names of the outputs"),
+    Flag("-o", "--output", type=Path, help="folder for the outputs, or file name of the result"),
+    Flag("-p", "--prefix", default="", help="text before the names of the outputs"),
     InputConfig,
     STRICT,
 )
 
 DENOISE = Command(
     name="bgrem denoise",
-    about="Take background and noise off survey images. Writes <prefix><stem>_denoised and "
-    "<stem>_denoisedParams.json; sources keep their place and units.",
+    about="Remove background and noise from survey images. Writes <prefix><stem>_denoised and "
+          "<stem>_denoisedParams.json; sources keep their place and units.",
     run="bgrem.commands.denoise:run",
     arguments=(
         *IMAGES,
         Product("result", "this is the input without background and noise", word="denoised"),
         Product("background", "this is the smooth background", help="write the smooth background"),
         Product("residual", "this is the noise that was taken off",
-                help="write what was taken off beside it"),
+                help="write the removed noise"),
         Product("bundle", "this is the denoised image with what was taken off", hdu="SCI",
                 metavar="FITS",
-                help="write SCI, BKG, RESIDUAL and DQ; `bgrem restore` gives the input back"),
+                help="write SCI, BKG, RESIDUAL and DQ, for `bgrem restore`"),
         Product("uncertainty", "half-widths that hold 68 and 95 % of the errors", hdu="SIGMA68",
-                help="write SIGMA68 and SIGMA95, the half-widths of errors; twice the time"),
+                help="write half-widths of the errors, SIGMA68 and SIGMA95; twice the time"),
         Flag("--calibration", type=Path, metavar="JSON",
-             help="of `bgrem calibrate`, in place of the model's own"),
+             help="file of `bgrem calibrate` (default: the model's own calibration)"),
         Product("quality", "these are the bits of the quality plane", hdu="DQ", metavar="FITS",
                 help="write the quality plane"),
         Product("before_after", reproducible=False, metavar="PNG",
-                help="write before, removed and after"),
+                help="write a picture: before, removed, after"),
     ),
     configs={DenoiseConfig: "method", InputConfig: ""},
     skips=("bgrem catalog",),
@@ -62,8 +62,8 @@ DENOISE = Command(
 
 ENHANCE = Command(
     name="bgrem enhance",
-    about="Make an exposure look some times longer. Writes <prefix><stem>_enhanced and "
-    "<stem>_enhancedParams.json; fluxes keep their place and units.",
+    about="Make an exposure look several times as long. Writes <prefix><stem>_enhanced and "
+          "<stem>_enhancedParams.json; fluxes keep their place and units.",
     run="bgrem.commands.enhance:run",
     arguments=(
         *IMAGES,
@@ -87,8 +87,8 @@ NOISEMAP = Command(
                 help="name of the runs' standard deviation (default: <stem>_deviation)"),
         Product("rms", "this is the noise of the residual, left-overs of streaks included",
                 word="rms",
-                help="name of the residual's noise, left-overs of streaks included: detect against "
-                "it (SExtractor: WEIGHT_TYPE MAP_RMS; default: <stem>_rms)"),
+                help="name of the residual's noise, left-overs of streaks included: detect "
+                     "against it, in SExtractor as WEIGHT_TYPE MAP_RMS (default: <stem>_rms)"),
     ),
     configs={NoiseMapConfig: "method", InputConfig: ""},
 )  # fmt: skip
@@ -103,8 +103,8 @@ CATALOG = Command(
         Flag("-o", "--output", type=Path,
              help="catalogue, or folder for <stem>_catalog<format> (default: this folder)"),
         Flag("--format", default=".fits", metavar="SUFFIX",
-             help="of catalogues in a folder: .fits, .ldac or .cat (FITS-LDAC), .vot or .xml "
-             "(VOTable), .ecsv, .csv, .reg (DS9 regions) (default: .fits)"),
+             help="format in a folder: .fits, .ldac or .cat (FITS-LDAC), .vot or .xml "
+                  "(VOTable), .ecsv, .csv, .reg (DS9 regions) (default: .fits)"),
         Product("catalogue", hdu=TABLE_ROWS),
         Product("segmentation", hdu="SEGMENTATION", metavar="FITS",
                 help="write the segmentation map"),
@@ -120,16 +120,16 @@ CATALOG = Command(
 
 VALIDATE = Command(
     name="bgrem validate",
-    about="Prove a model on your own frame. Injects stars, galaxies and halos (--seed draws "
-    "them), compares with SExtractor, measures noise; writes a folder with report.html, "
-    "report.json and pictures.",
+    about="Test a model on your own frame. Injects stars, galaxies and halos (--seed draws "
+          "them), compares with SExtractor, measures noise; writes a folder with report.html, "
+          "report.json and pictures.",
     run="bgrem.commands.validate:run",
     arguments=(
         Flag("input", type=Path, metavar="INPUT", help="image of one channel"),
         Flag("-o", "--output", type=Path, required=True, metavar="REPORT_DIR",
              help="folder for report.html, report.json and pictures"),
         Flag("--truth", type=Path, metavar="FITS",
-             help="of a simulated input: the file of `bgrem simulate`"),
+             help="truth of a simulated input: the file of `bgrem simulate`"),
         Flag("--strict", action="store_true",
              help="refuse a frame outside the model's training domain"),
         InputConfig,
@@ -140,13 +140,15 @@ VALIDATE = Command(
 CALIBRATE = Command(
     name="bgrem calibrate",
     about="Fit the uncertainty of a model to fields with truth. One half of them gives the "
-    "calibration, the other the coverage that is printed.",
+          "calibration, the other half the coverage that is printed.",
     run="bgrem.commands.calibrate:run",
     arguments=(
         Flag("inputs", nargs="*", metavar="PAIR",
-             help="own fields with truth, as `bgrem train --files` takes them"),
-        Flag("--simulate", type=int, metavar="N", help="fields of the training's domain instead"),
-        Flag("-o", "--output", type=Path, required=True, metavar="JSON", help="the calibration"),
+             help="fields with truth, as `bgrem train --files` takes them"),
+        Flag("--simulate", type=int, metavar="N",
+             help="number of simulated fields instead of files"),
+        Flag("-o", "--output", type=Path, required=True, metavar="JSON",
+             help="file of the calibration"),
     ),
     configs={DenoiseConfig: "denoising"},
     replayable=False,
@@ -154,26 +156,27 @@ CALIBRATE = Command(
 
 RESTORE = Command(
     name="bgrem restore",
-    about="Give back the input of a bundle, pixel for pixel.",
+    about="Restore the input of a bundle, pixel for pixel.",
     run="bgrem.commands.restore:run",
     arguments=(
-        Flag("input", type=Path, metavar="BUNDLE", help="of `bgrem denoise --bundle`"),
-        Flag("-o", "--output", type=Path, required=True, help="file name"),
+        Flag("input", type=Path, metavar="BUNDLE", help="file of `bgrem denoise --bundle`"),
+        Flag("-o", "--output", type=Path, required=True, help="file name of the restored image"),
     ),
     replayable=False,
 )
 
 REPRODUCE = Command(
     name="bgrem reproduce",
-    about="Run again what made a file, and compare the pixels. Exit code 0: identical, 1: not.",
+    about="Repeat the run that made a file, and compare the pixels. Exit code 0: identical, 1: "
+          "not.",
     run="bgrem.commands.reproduce:run",
     arguments=(
         Flag("file", type=Path, metavar="FILE",
-             help="an output of `bgrem denoise`, or of `bgrem catalog` in FITS"),
+             help="file of `bgrem denoise`, `enhance`, `noisemap` or (FITS) `catalog`"),
         Flag("--input", type=Path,
-             help="its input (default: that name beside FILE, or in this folder)"),
+             help="its input (default: beside FILE, or in this folder)"),
         Flag("--print", dest="only_print", action="store_true",
-             help="the command line; run nothing"),
+             help="print the command, run nothing"),
     ),
     replayable=False,
 )  # fmt: skip
@@ -186,11 +189,11 @@ SIMULATE = Command(
     arguments=(
         Flag("preset", metavar="PRESET", help=f"one of {', '.join(PRESET_NAMES)}"),
         Flag("-o", "--output", type=Path, default=Path("."), help="folder"),
-        Flag("--number", type=int, default=1, help="of fields; their seeds count up"),
+        Flag("--number", type=int, default=1, help="number of fields; seeds count up"),
         Flag("--compare", type=Path, metavar="FITS",
              help="write no field: compare a simulated one with this real frame's noise"),
-        Flag("--picture", type=Path, metavar="PNG", help="of the comparison"),
-        Flag("--hdu", help="of the real frame"),
+        Flag("--picture", type=Path, metavar="PNG", help="picture of the comparison"),
+        Flag("--hdu", help="HDU of the real frame"),
     ),
     configs={SimulateConfig: "field"},
     replayable=False,
@@ -205,7 +208,7 @@ TRAIN = Command(
         Flag("config", nargs="?", metavar="CONFIG", help="JSON file, or one of "
              + ", ".join(sorted(path.stem for path in CONFIG_FOLDER.glob("*.json")))),
         Flag("-o", "--output", type=Path, required=True,
-             help="folder of the run; one that was stopped goes on"),
+             help="folder of the run; a run that was stopped is continued"),
         Flag("--preset", metavar="NAME", help="the same as CONFIG: --preset paper"),
     ),
     configs={TrainConfig: "changes of the config"},
@@ -216,7 +219,7 @@ MODELS = Command(
     name="bgrem models",
     about="List the models of the package.",
     run="bgrem.commands.models:run",
-    arguments=(Flag("model", nargs="?", help="show this one's card"),),
+    arguments=(Flag("model", nargs="?", help="print the card of this model"),),
     replayable=False,
 )
 

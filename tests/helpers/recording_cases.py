@@ -75,8 +75,8 @@ CASES: list[Case] = [
         "bgrem reproduce field_denoised.fits --print",
         "bgrem denoise field.fits"),
     case("denoise-options", "field.fits",
-        "bgrem denoise field.fits -o half.fits -s 2 --no-clip --strength 0.5 --max-sigma 3 --mesh 32 "
-        "--seed 3 --before-after look.png --background back.fits --residual rest.fits",
+        "bgrem denoise field.fits -o half.fits -s 2 --no-clip --strength 0.5 --max-sigma 3 "
+        "--mesh 32 --seed 3 --before-after look.png --background back.fits --residual rest.fits",
         "bgrem reproduce rest.fits --json",
         "bgrem denoise field.fits -o replayed.fits --params half_denoisedParams.json --json",
         "bgrem denoise field.fits -o half.fits -s 1 --strength 0 --overwrite --quiet"),
