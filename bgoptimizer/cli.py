@@ -9,50 +9,41 @@ from pathlib import Path
 from bgoptimizer import __version__
 from bgoptimizer.config import BackgroundConfig, InputConfig, MaskConfig
 from common import cli
-from common.command import Call, Command, Product, add_arguments, flag
+from common.command import Call, Command, Flag, Product, add_arguments
 
 TOOL = "bgoptimizer"  # name of the program
 COMMAND = Command(
     name=TOOL,
-    about="Fit the sky background of linear FITS or XISF images and take it off. Writes "
-    "<stem>_bgSubtracted (or _bgDivided), <stem>_bgModel, <stem>_bgMask (file and PNG) and "
-    "<stem>_bgParams.json.",
+    about="Fit the sky background of linear FITS or XISF images and remove it. Writes "
+          "<stem>_bgSubtracted (or _bgDivided), <stem>_bgModel, <stem>_bgMask (file and PNG) "
+          "and <stem>_bgParams.json.",
     run="bgoptimizer.command:run",
     arguments=(
-        flag("inputs", nargs="+", metavar="INPUT [OUTPUT_DIR]", help="images, folders or patterns"),
-        flag("-o", "--output", type=Path,
-             help="folder for the outputs, or the result's file name"),
+        Flag("inputs", nargs="+", metavar="INPUT [OUTPUT_DIR]", help="images, folders or patterns"),
+        Flag("-o", "--output", type=Path,
+             help="folder for the outputs, or file name of the result"),
         MaskConfig,
-        flag("-c", "--compress", action="store_true",
+        Flag("-c", "--compress", action="store_true",
              help="lz4hc and byte shuffling in XISF outputs"),
-        flag("-p", "--preview", action="store_true",
+        Flag("-p", "--preview", action="store_true",
              help="no fit: write stretch and mask as a PNG"),
-        flag("--preview-png", type=Path, metavar="PNG", help="name of that PNG; no fit"),
-        Product(option="result", reproducible=False),
-        Product(
-            option="model", reproducible=False, sentence="this is the background model",
-        ),
-        Product(
-            option="sigma", reproducible=False,
-            sentence="this is the standard deviation of the background model",
-        ),
-        Product(
-            option="mask", reproducible=False,
-            sentence="this is the weight of each pixel in the fit (0 = left out)",
-        ),
-        Product(
-            option="before_after", reproducible=False, metavar="PNG",
-            help="write before, model and after",
-        ),
-        Product(
-            option="animation", reproducible=False, metavar="GIF",
-            help="write the rounds of the fit",
-        ),
-        flag("--save-mask", action=argparse.BooleanOptionalAction, default=True,
+        Flag("--preview-png", type=Path, metavar="PNG", help="name of that PNG; no fit"),
+        Product("result", reproducible=False),  # its sentence depends on the operation
+        Product("model", "this is the background model", reproducible=False),
+        Product("sigma", "this is the standard deviation of the background model",
+                reproducible=False),
+        Product("mask", "this is the weight of each pixel in the fit (0 = left out)",
+                reproducible=False),
+        Product("before_after", reproducible=False, metavar="PNG",
+                help="write a picture: before, model, after"),
+        Product("animation", reproducible=False, metavar="GIF", help="write the rounds of the fit "
+                                                                     "as an animation"),
+        Flag("--save-mask", action=argparse.BooleanOptionalAction, default=True,
              help="write what was used for the fit as a file and a picture (default: yes)"),
         InputConfig,
     ),
     configs={BackgroundConfig: "fit", MaskConfig: "", InputConfig: ""},
+    single_files=("preview_png",),
 )  # fmt: skip
 
 

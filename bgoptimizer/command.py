@@ -12,20 +12,19 @@ from bgoptimizer.correct import Correction, correct_background
 from bgoptimizer.fitting import fit_background, prepare_mask
 from bgoptimizer.model import BackgroundModel
 from common import cli
-from common.batch import is_image_name
-from common.command import Call, Files, OutputPlace, run_over_files
+from common.batch import Files, OutputPlace, is_image_name, run_over_files
+from common.command import Call
 from common.image import AstroImage
 from common.io import read_image, write_image
 
 Found = tuple[AstroImage, np.ndarray | None]  # an input and its mask
-SINGLE = ("before_after", "animation", "preview_png")  # arguments that are one file each
 
 
 def run(call: Call) -> int:
     """Fit all inputs, or draw their previews."""
     args, config = call.args, call.settings[BackgroundConfig]
     settings, mask_file = call.settings[InputConfig], call.settings[MaskConfig].mask
-    inputs = _inputs_and_output(call)
+    _split_output(call)
 
     def read(path: Path) -> Found:
         image = read_image(
@@ -56,18 +55,17 @@ def run(call: Call) -> int:
     previews = bool(args.preview or args.preview_png)
     return run_over_files(
         call, read, preview if previews else fit, name=_name_preview if previews else _name_files,
-        inputs=inputs, single=SINGLE, timed=not previews,
+        timed=not previews,
     )  # fmt: skip
 
 
-def _inputs_and_output(call: Call) -> list[str]:
-    """Split the positionals: the original's second one is the output folder."""
-    args, inputs = call.args, list(call.args.inputs)
-    if args.output is None and len(inputs) == 2 and not is_image_name(Path(inputs[1])):
-        args.output = Path(inputs.pop())
-    elif args.output is None and len(inputs) > 1:
+def _split_output(call: Call) -> None:
+    """Take the output folder from the positionals: it is the original's second one."""
+    args = call.args
+    if args.output is None and len(args.inputs) == 2 and not is_image_name(Path(args.inputs[1])):
+        args.output = Path(args.inputs.pop())
+    elif args.output is None and len(args.inputs) > 1:
         raise ValueError("several inputs: name the folder for the outputs with -o DIR.")
-    return inputs
 
 
 def _name_preview(call: Call, path: Path) -> Files:

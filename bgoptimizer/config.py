@@ -25,6 +25,15 @@ class BackgroundConfig:
     ------
     ValueError
         If a value is out of its range.
+
+    Examples
+    --------
+    >>> from bgoptimizer import BackgroundConfig
+    >>> BackgroundConfig(operation="divide").pedestal
+    'level'
+    >>> BackgroundConfig(order=4)
+    Traceback (most recent call last):
+    ValueError: order must be one of (0, 2, 3). Received: 4
     """
 
     objective: str = option(
@@ -72,23 +81,25 @@ class BackgroundConfig:
         choices=INITIALIZERS, refusal=f"must be one of {INITIALIZERS}",
     )  # fmt: skip
     epochs: int = option(
-        1000, "at most so many descent steps (original)", "-e", "--epochs", above=0
+        1000, "largest number of descent steps (original)", "-e", "--epochs", above=0
     )
     alpha: float = option(
         5.0, "weight of overshoot and negative background (original)", "-a", "--alpha"
     )
     batch_size: int = option(
-        1, "images a step; the fit has one (original)", "-B", "--batch-size", above=0
+        1, "images in a step; the fit has one (original)", "-B", "--batch-size", above=0
     )
-    learning_rate: float = option(1e-3, "of Adam (original)", "-lr", "--learning-rate", above=0)
+    learning_rate: float = option(
+        1e-3, "learning rate of Adam (original)", "-lr", "--learning-rate", above=0
+    )
     uncertainty: int = option(
         0, "bootstrap fits behind the sigma map; 0 writes none (robust, no Bayer)",
         least=0, refusal=NOT_NEGATIVE,
     )  # fmt: skip
     bayer: bool = option(
-        False, "fit the four colours of a Bayer mosaic apart (set by BAYERPAT too)"
+        False, "fit the four colours of a Bayer mosaic one by one (also set by BAYERPAT)"
     )
-    seed: int = option(0, "of everything that is drawn", least=0, refusal=NOT_NEGATIVE)
+    seed: int = option(0, "seed of all random numbers", least=0, refusal=NOT_NEGATIVE)
 
     def __post_init__(self) -> None:
         check(self)
@@ -118,7 +129,7 @@ class MaskConfig:
     """Which pixels the fit may use; recorded and replayed with its settings."""
 
     mask: Path | None = option(
-        None, "mask image: 1 = use, 0 = leave out, values between weigh", "-m", "--mask",
+        None, "mask image: 1 = use, 0 = leave out, between: weight", "-m", "--mask",
         metavar="MASK",
     )  # fmt: skip
 
@@ -129,7 +140,7 @@ class InputConfig:
 
     hdu: str | None = option(None, "HDU number or EXTNAME (FITS), image number (XISF)")
     channels: tuple[int, ...] | None = option(
-        None, "planes of an image with others too", metavar="0,1,2", convert=plane_numbers, least=0
+        None, "planes to read, one or three", metavar="0,1,2", convert=plane_numbers, least=0
     )
     zeros: str = option(
         "border", "which exact zeros are missing pixels", choices=("border", "all", "data")

@@ -48,6 +48,13 @@ def make_scene(
     ------
     ValueError
         If `objects` is unknown.
+
+    Examples
+    --------
+    >>> from bgoptimizer import make_scene
+    >>> scene = make_scene(7, shape=(60, 90), channels=3, objects="galaxy")
+    >>> scene.observed.shape, scene.background.shape, scene.valid.shape
+    ((60, 90, 3), (60, 90, 3), (60, 90))
     """
     if objects is not None and objects not in SCENE_OBJECTS:
         raise ValueError(f"objects must be one of {SCENE_OBJECTS}. Received: {objects!r}")

@@ -1,4 +1,4 @@
-"""The command `bgrem`: one subcommand for each record of `bgrem.commands.records`."""
+"""The command `bgrem`: one subcommand for each record of `bgrem.commands`."""
 
 import argparse
 import os
@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from bgrem import __version__
-from bgrem.commands.records import COMMANDS
+from bgrem.commands import COMMANDS
 from common import cli, command
-from common.command import Command
+from common.command import Call, Command
 
 TOOL = "bgrem"  # name of the program
+ABOUT = "Learned tools that remove background and noise from images."
 
 
 def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = COMMANDS) -> int:
@@ -19,15 +20,19 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up lines are not ours
 
     def run(words: list[str]) -> int:
-        return command.run_words(words, build_parser(commands), __version__, commands)
+        parser = build_parser(commands)
+        args = parser.parse_args(words)
+        if args.command is None:
+            parser.print_help()
+            return cli.EXIT_DONE
+        return Call(commands[args.command], args, __version__, commands, run).run()
 
     return cli.run(run, argv, tool=TOOL)
 
 
 def build_parser(commands: Mapping[str, Command] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    about = "Learned tools that take background and noise out of survey images."
-    return command.build_parser(TOOL, about, __version__, commands)
+    return command.build_parser(TOOL, ABOUT, __version__, commands)
 
 
 if __name__ == "__main__":

@@ -24,15 +24,13 @@ class InputConfig:
         None, "HDU number or EXTNAME (FITS), image number (XISF)", "-i", "--hdu"
     )
     channels: tuple[int, ...] | None = option(
-        None, "planes of an image with others too", metavar="0,1,2", convert=plane_numbers, least=0
+        None, "planes to read, one or three", metavar="0,1,2", convert=plane_numbers, least=0
     )
     zeros: str = option(
         "border", "which exact zeros are missing pixels", choices=("border", "all", "data")
     )
     verify: bool = option(True, "read despite wrong checksums", "--no-verify", last=True)
-    dq: str | None = option(
-        None, "HDU of a data quality plane: pixels not 0 are missing", metavar="HDU"
-    )
+    dq: str | None = option(None, "HDU of a data quality plane; not 0: missing", metavar="HDU")
 
     def __post_init__(self) -> None:
         check(self)
@@ -45,7 +43,7 @@ class SimulateConfig:
     preset: str = field(default="meerlicht", metadata={"flags": ()})  # PRESET_NAMES; no flag
     shape: tuple[int, ...] | None = option(None, "rows,columns; default: the detector's")
     seed: int = option(0, "the same seed gives the same pixels", least=0, most=2**63)
-    fwhm: float | None = option(None, "of point sources", unit="px", least=1, most=100)
+    fwhm: float | None = option(None, "FWHM of point sources", unit="px", least=1, most=100)
     beta: float | None = option(None, "exponent of the Moffat profile", least=1.1, most=100)
     ellipticity: float | None = option(None, "1 - b/a of the profile", least=0, most=0.9)
     stars: float | None = option(
@@ -62,12 +60,12 @@ class SimulateConfig:
     )
     sky: float | None = option(None, "level of the sky", unit="electrons", least=0, most=1e9)
     gradient: float = option(
-        0.03, "of the sky across the field, as a part of its level", least=0, most=1.9
+        0.03, "change of the sky across the field, relative to its level", least=0, most=1.9
     )
     waves: float = option(
-        0.005, "rms of smooth sky variations, as a part of its level", least=0, most=0.3
+        0.005, "rms of smooth sky variations, relative to its level", least=0, most=0.3
     )
-    artefacts: bool = option(False, "cosmic rays, hot pixels and banding of the instrument")
+    artefacts: bool = option(False, "add cosmic rays, hot pixels and banding")
 
     def __post_init__(self) -> None:
         if self.preset not in PRESET_NAMES:
@@ -101,7 +99,7 @@ class TrainConfig:
     task: str = option("denoise", "the command that the model is for", choices=TASKS)
     network: str = option("narrow", "narrow, wide or gamma; exposure; residual")
     softening: float = option(3.0, "asinh compression of the input; 0: linear", unit="noise")
-    loss: str = option("l1", "of the predicted background", choices=LOSS_NAMES)
+    loss: str = option("l1", "loss of the predicted background", choices=LOSS_NAMES)
     huber_delta: float = option(0.5, "where Huber's loss turns linear", unit="noise")
     start_from: str = option("", "model to fine-tune: a name or a folder")
 
@@ -116,26 +114,28 @@ class TrainConfig:
     ratios: tuple[float, ...] = option(
         (2.0, 5.0), "least,largest exposure ratio (enhance)", above=1
     )
-    smallest_peak: float = option(0.0, "leave out tiles with fainter sources", unit="noise")
+    smallest_peak: float = option(0.0, "leave out tiles with fainter sources only", unit="noise")
 
     tile: int = option(128, "side of a training tile", unit="px", least=1, multiple_of=16)
     batch_size: int = option(16, "tiles in a batch", least=1)
-    epochs: int = option(50, "at most", least=1)
-    steps_per_epoch: int = option(200, "batches", least=1)
-    validation_steps: int = option(8, "batches", least=1)
-    learning_rate: float = option(1e-3, "highest", above=0)
-    schedule: str = option("cosine", "of the learning rate", choices=LEARNING_RATE_SCHEDULES)
-    warm_up_steps: int = option(300, "linear rise of the learning rate (cosine)")
-    decay: float = option(0.92, "factor per epoch (epoch)")
-    weight_decay: float = option(1e-4, "of AdamW")
-    clip_norm: float = option(1.0, "of all gradients together; 0: off")
+    epochs: int = option(50, "largest number of epochs", least=1)
+    steps_per_epoch: int = option(200, "batches in a validation", least=1)
+    validation_steps: int = option(8, "batches in a validation", least=1)
+    learning_rate: float = option(1e-3, "highest learning rate", above=0)
+    schedule: str = option(
+        "cosine", "schedule of the learning rate", choices=LEARNING_RATE_SCHEDULES
+    )
+    warm_up_steps: int = option(300, "steps of the learning rate's rise (schedule cosine)")
+    decay: float = option(0.92, "factor of the learning rate per epoch (schedule epoch)")
+    weight_decay: float = option(1e-4, "weight decay of AdamW")
+    clip_norm: float = option(1.0, "largest norm of all gradients together; 0: no limit")
     average: float = option(0.999, "momentum of the averaged weights; 0: off", least=0, below=1)
     patience: int = option(10, "epochs without a better loss; 0: never stop")
-    precision: str = option("mixed_bfloat16", "of the network", choices=PRECISIONS)
-    seed: int = option(0, "of weights, fields and tiles")
+    precision: str = option("mixed_bfloat16", "precision of the network", choices=PRECISIONS)
+    seed: int = option(0, "seed of weights, fields and tiles")
 
     min_signal: float = option(0.0, "signal rate at diffusion time 1, in training")
-    inference_min_signal: float = option(0.01, "the same, in inference")
+    inference_min_signal: float = option(0.01, "the same rate in inference")
     max_signal: float = option(0.98, "signal rate at diffusion time 0")
     domain: dict[str, Any] = field(default_factory=dict, metadata={"flags": ()})
 
@@ -170,16 +170,26 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiseConfig:
-    """Settings of `bgrem.denoise`; the flags of the published script are kept."""
+    """Settings of `bgrem.denoise`; the flags of the published script are kept.
+
+    Examples
+    --------
+    >>> from bgrem import DenoiseConfig
+    >>> DenoiseConfig().steps
+    6
+    >>> DenoiseConfig(tile=100)
+    Traceback (most recent call last):
+    ValueError: tile must be a multiple of 16. Received: 100
+    """
 
     model: str = option("optical", "name (bgrem models) or folder of a model", "--model")
-    steps: int = option(6, "diffusion steps; 1 is quickest", "-s", "--steps", least=1)
+    steps: int = option(6, "diffusion steps; 1 is the quickest", "-s", "--steps", least=1)
     normalisation: float | None = option(
         None, "factor that brings the noise to 1; default: measured over the image",
         "-n", "--normalisation", finite=True, above=0,
     )  # fmt: skip
     minimum: float | None = option(
-        None, "lift fainter pixels to this value first", "-m", "--minimum", unit="pixel values",
+        None, "raise fainter pixels to this value first", "-m", "--minimum", unit="pixel values",
         finite=True,
     )  # fmt: skip
     clip: bool = option(True, "set negative results to 0 (faint fluxes gain a bias)")
@@ -187,15 +197,17 @@ class DenoiseConfig:
         1.0, "part of the background and noise that is removed, 0 to 1", least=0, most=1
     )
     max_sigma: float | None = option(
-        None, "where more noise than this would be removed the input stays (default: no cap)",
+        None, "where more noise than this would be removed, the input stays (default: no cap)",
         unit="noise", above=0,
     )  # fmt: skip
-    mesh: int = option(64, "of the smooth background", unit="px", least=16)
+    mesh: int = option(64, "mesh of the smooth background", unit="px", least=16)
     tile: int = option(576, "largest side of a tile", unit="px", multiple_of=16)
-    overlap: int = option(64, "of neighbouring tiles", unit="px")
+    overlap: int = option(64, "overlap of neighbouring tiles", unit="px")
     batch_size: int = option(2, "tiles at once", least=1)
-    precision: str = option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
-    seed: int = option(0, "of the noise that fills missing pixels for the network")
+    precision: str = option(
+        "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
+    )
+    seed: int = option(0, "seed of the noise that fills missing pixels for the network")
 
     def __post_init__(self) -> None:
         check(self)
@@ -207,32 +219,38 @@ class CatalogConfig:
 
     engine: str = option("sep", "what detects and measures", choices=("sep", "sextractor"))
     threshold: float | None = option(
-        None, "on the denoised image; default: 1, more where the noise is correlated",
+        None, "threshold on the denoised image; default: 1, and more where the noise is "
+              "correlated",
         unit="sigma of the original's noise", above=0,
     )  # fmt: skip
-    minimum_area: int = option(5, "of a source above the threshold", unit="px", least=1)
+    minimum_area: int = option(
+        5, "smallest area of a source above the threshold", unit="px", least=1
+    )
     deblend_contrast: float = option(5e-5, "SExtractor's DEBLEND_MINCONT", least=0, most=1)
     apertures: tuple[float, ...] = option(
         (5.0, 10.0, 20.0), "diameters for FLUX_APER; SExtractor's default is the first", unit="px",
         above=0, refusal="must be positive diameters",
     )  # fmt: skip
-    kron_factor: float = option(2.5, "of FLUX_AUTO, as SExtractor's PHOT_AUTOPARAMS", above=0)
+    kron_factor: float = option(
+        2.5, "Kron factor of FLUX_AUTO, as in SExtractor's PHOT_AUTOPARAMS", above=0
+    )
     kron_minimum: float = option(
-        3.5, "smallest KRON_RADIUS, as SExtractor's PHOT_AUTOPARAMS", above=0
+        3.5, "smallest KRON_RADIUS, as in SExtractor's PHOT_AUTOPARAMS", above=0
     )
     disagreement: float = option(
-        5.0, "of the original's and the denoised flux, from which DENOISED_FLAG is set",
+        5.0, "difference of original and denoised flux from which DENOISED_FLAG is set",
         unit="FLUXERR_AUTO", above=0,
     )  # fmt: skip
     gain: float | None = option(
-        None, "default: the header's; without it fluxes' errors have no photon noise of the source",
+        None, "gain; without one, errors have no photon noise of the source; default: the "
+              "header's",
         unit="electrons per pixel value", finite=True, above=0,
     )  # fmt: skip
     saturate: float | None = option(
-        None, "level of a full pixel; default: the header's", unit="pixel values", finite=True
+        None, "saturation level; default: the header's", unit="pixel values", finite=True
     )
     zero_point: float | None = option(
-        None, "of magnitudes; default: the header's, else 0", unit="mag", finite=True
+        None, "zero point of the magnitudes; default: the header's, else 0", unit="mag", finite=True
     )
     vignet: int = option(0, "side of the stamps for PSFEx (VIGNET); 0: none", unit="px")
 
@@ -254,18 +272,18 @@ class ValidateConfig:
     full: bool = option(False, "examine the whole frame, whatever its size")
     halos: bool = option(True, "inject halos of low surface brightness")
     fwhm: float | None = option(
-        None, "of the stars; default: measured on the frame", unit="px", least=1
+        None, "FWHM of stars; default: measured on the frame", unit="px", least=1
     )
     gain: float | None = option(
-        None, "default: the header's; without it injected sources have no photon noise",
+        None, "gain; without one, injected sources have no photon noise; default: the header's",
         unit="electrons per pixel value", above=0, refusal="must be 0 or more",
     )  # fmt: skip
     saturate: float | None = option(
-        None, "level of a full pixel; default: the header's", unit="pixel values"
+        None, "saturation level; default: the header's", unit="pixel values"
     )
     largest_change: float = option(
-        5.0, "of a pixel beside the background; more is counted as suspicious", unit="sigma",
-        above=0, refusal="must be 0 or more",
+        5.0, "change of a pixel, background aside, above which it counts as suspicious",
+        unit="sigma", above=0, refusal="must be 0 or more",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -276,14 +294,16 @@ class ValidateConfig:
 class _Windows:
     """How an image is cut for a network that sees it once a time."""
 
-    mesh: int = option(64, "of the smooth background", unit="px", least=16)
+    mesh: int = option(64, "mesh of the smooth background", unit="px", least=16)
     tile: int = option(
         256, "largest side of a window", unit="px", least=32, multiple_of=16,
         refusal="must be a multiple of 16 from 32 up",
     )  # fmt: skip
-    stride: int = option(192, "from window to window; overlaps are averaged", unit="px")
+    stride: int = option(192, "step from window to window; overlaps are averaged", unit="px")
     batch_size: int = option(8, "windows at once", least=1)
-    precision: str = option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
+    precision: str = option(
+        "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
+    )
 
     @property
     def overlap(self) -> int:
@@ -303,25 +323,30 @@ class EnhanceConfig(_Windows):
     """Settings of `bgrem.enhance`."""
 
     ratio: float = option(
-        2.0, "how many times longer the exposure is to look", finite=True, above=1
+        2.0, "how many times as long the exposure is to look", finite=True, above=1
     )
     model: str = option("hst", "name (bgrem models) or folder of a model", "--model")
     noise: float = option(
-        0.3, "noise that is kept, in units of what so long an exposure has; 0: the network's image",
+        0.3, "noise that is kept, relative to an exposure of that length; 0: the network's "
+             "image",
         finite=True, least=0, most=1,
     )  # fmt: skip
-    cosmic_rays: bool = option(False, "take cosmic rays out first (needs astroscrappy)")
+    cosmic_rays: bool = option(False, "remove cosmic rays first (needs astroscrappy)")
     gain: float | None = option(
-        None, "default: the header's", unit="electrons per count", finite=True, above=0
+        None, "gain; default: the header's", unit="electrons per count", finite=True, above=0
     )
     exposure: float | None = option(
-        None, "default: the header's; for pixels per second", unit="seconds", finite=True, above=0
+        None,
+        "exposure time, for pixels per second; default: the header's",
+        unit="seconds",
+        finite=True,
+        above=0,
     )
     read_noise: float | None = option(
-        None, "for the search of cosmic rays; default: the header's, else 3", unit="electrons",
-        finite=True,
+        None, "read noise in the search of cosmic rays; default: the header's, else 3",
+        unit="electrons", finite=True,
     )  # fmt: skip
-    seed: int = option(0, "of the noise that fills missing pixels for the network")
+    seed: int = option(0, "seed of the noise that fills missing pixels for the network")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,14 +360,14 @@ class NoiseMapConfig(_Windows):
     )
     ddim_steps: int = option(1, "steps from there back to 0", least=1, most=1000)
     protect: float = option(
-        3.0, "points and trails above this are kept out of the map, streaks are told by their "
-        "neighbours; 0: off",
+        3.0, "points and trails above this are hidden from the network, streaks are "
+             "interpolated along their direction; 0: off",
         unit="noise",
     )  # fmt: skip
     eta: float = option(
         0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM", least=0, most=1
     )
-    seed: int = option(0, "of the noise that is added")
+    seed: int = option(0, "seed of the noise that is added")
 
     def __post_init__(self) -> None:
         super().__post_init__()

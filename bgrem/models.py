@@ -27,7 +27,7 @@ class Model:
     network : keras.Model
         (noisy, noise_variance) -> background, or what the system's file says.
     description : dict
-        model.json: `task` (the command it is for), `network`, what that command must know
+        model.json: `task` (the command it is for), `network`, what that command needs
         (`schedule`, `background`, `ratios`, `scaling`), `domain` (what the training covered),
         `training` (what was done).
     sha256 : str
@@ -46,7 +46,16 @@ class Model:
 
 
 def list_models() -> dict[str, dict[str, Any]]:
-    """Return the models of the package: name -> description (model.json)."""
+    """Return the models of the package: name -> description (model.json).
+
+    Examples
+    --------
+    >>> from bgrem import list_models
+    >>> sorted(list_models())
+    ['gamma', 'hst', 'optical', 'streaks']
+    >>> list_models()["optical"]["domain"]["fwhm_px"]
+    [1.8, 6.0]
+    """
     return {
         path.parent.name: json.loads(path.read_text("utf-8"))
         for path in sorted(WEIGHTS_FOLDER.glob(f"*/{DESCRIPTION_FILE}"))

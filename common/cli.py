@@ -133,7 +133,9 @@ def add_common_flags(
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
     group.add_argument("--overwrite", action="store_true", help="replace existing output files")
     if replays:
-        group.add_argument("--params", type=Path, metavar="FILE", help="replay a parameter file")
+        group.add_argument(
+            "--params", type=Path, metavar="FILE", help="use the settings of a parameter file"
+        )
     group.add_argument("--version", action="version", version=f"%(prog)s {version}")
 
 

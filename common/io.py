@@ -50,6 +50,15 @@ def read_image(
         If there is no such file to read.
     ValueError
         If the file is not an image of this kind, is damaged, or a parameter does not fit it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common import AstroImage, read_image, write_image
+    >>> write_image("small.fits", AstroImage(np.full((4, 6), -1.5, np.float32)))
+    >>> image = read_image("small.fits")
+    >>> image.name, image.shape, float(image.pixels.min())
+    ('small.fits', (4, 6, 1), -1.5)
     """
     path = Path(path)
     if zeros not in ("border", "all", "data"):
@@ -90,9 +99,20 @@ def write_image(
     Raises
     ------
     FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
-        If the file cannot be written; as `check_writable`, which tells it before the work.
+        If the file cannot be written; as `check_writable`, which finds it out before the work.
     ValueError
         If the suffix is unknown, or the image cannot be written in this format.
+
+    Examples
+    --------
+    The suffix decides on the format; the header of the source goes with the image.
+
+    >>> import numpy as np
+    >>> from common import AstroImage, read_image, write_image
+    >>> pixels = np.arange(6, dtype=np.float32).reshape(2, 3)
+    >>> write_image("small.xisf", AstroImage(pixels, cards=[("EXPTIME", 30.0, "seconds")]))
+    >>> bool((read_image("small.xisf").pixels[..., 0] == pixels).all())
+    True
     """
     path = Path(path)
     _, writer = IMAGE_FORMATS[split_suffix(path)[1].lower()]

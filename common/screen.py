@@ -48,6 +48,15 @@ def auto_stf(
     ------
     ValueError
         If a channel has no valid pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common.screen import apply_stf, auto_stf
+    >>> pixels = np.random.default_rng(0).normal(0.1, 0.01, (64, 64, 1))
+    >>> shown = apply_stf(pixels, auto_stf(pixels))
+    >>> bool(0.24 < np.median(shown) < 0.27)  # the sky has about the target's grey
+    True
     """
     pixels = check_pixels(pixels, "image")
     finite = np.isfinite(pixels)

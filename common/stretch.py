@@ -91,6 +91,19 @@ class MtfStretch:
         slope it has at 0 and at 1, so that nothing is lost and nothing meets the pole.
     zeros_missing : bool
         Count exact zeros as missing, as registered frames mark their border.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common import MtfStretch
+    >>> linear = np.linspace(1.0, 5.0, 101).reshape(1, 101, 1)
+    >>> stretch = MtfStretch.fit(linear)
+    >>> stretched = stretch.forward(linear)
+    >>> round(float(np.median(stretched)), 6)  # the median becomes the target
+    0.25
+    >>> lost = stretch.clipped(linear).high  # above the quantile
+    >>> bool(np.allclose(stretch.inverse(stretched)[~lost], linear[~lost]))
+    True
     """
 
     pedestal: tuple[float, ...]

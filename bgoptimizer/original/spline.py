@@ -15,7 +15,7 @@ from bgoptimizer.surface import (
 
 
 class SplineSurface(keras.layers.Layer):
-    """Spline surface f(p) = Σ_i w_i φ(|p - c_i|) + v · (p, 1), rows first: p = (y, x).
+    """Spline surface f(p) = Σ_i w_i φ(‖p - c_i‖) + v · (p, 1), rows first: p = (y, x).
 
     Parameters
     ----------
@@ -33,6 +33,15 @@ class SplineSurface(keras.layers.Layer):
     control_points, weights_of_basis, affine : keras.Variable
         Shapes (N, 2), (N, C) and (3, C); all trainable. `assign_spline` sets the last two, which
         start at zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgoptimizer import SplineSurface
+    >>> layer = SplineSurface(5, channels=1)
+    >>> layer.assign_spline(np.zeros((5, 1)), np.array([[0.0], [1.0], [2.0]]))
+    >>> np.asarray(layer(np.array([[0.5, 0.25]], np.float32))).tolist()  # 0 y + 1 x + 2
+    [[2.25]]
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Whose light is it: each source of a segmentation map alone, its neighbours' light taken off.
+"""Share the light of blends: each source of a segmentation map without its neighbours' light.
 
 The denoised image shows blended sources without noise. Each source gets a profile, an elliptical
 Moffat function of the height, width and direction that its core has there; the denoised light of a

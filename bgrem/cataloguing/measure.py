@@ -1,4 +1,4 @@
-"""Measure sources on the original pixels, one at a time with its neighbours' light taken off.
+"""Measure sources on the original pixels, one at a time without its neighbours' light.
 
 Where to measure (centres and ellipses of apertures) comes from the denoised image, as in
 SExtractor's dual-image mode; every flux, centroid, width and shape is of the original pixels.

@@ -1,6 +1,5 @@
 """What the subcommands share: read a frame, guard the model's domain, run a network over files."""
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, read_description, require_task
 from common import cli
-from common.command import Call, Files, RunRecord, name_products, run_over_files
+from common.batch import Files, name_products, run_over_files
+from common.command import Call, RunRecord
 from common.image import AstroImage, Card, is_bayer
 from common.io import read_image, write_image
 
-TOOL = "bgrem"  # name of the program
 # what a system gives: option of its file -> image, and further keywords for all files
 Products = tuple[Mapping[str, AstroImage], list[Card]]
 
@@ -71,19 +70,17 @@ def _without_bad_pixels(image: AstroImage, path: Path, dq: str) -> AstroImage:
     return image.with_pixels(np.where(quality != 0, np.nan, image.pixels))
 
 
-def guard_image(
-    image: AstroImage, model: str, args: argparse.Namespace
-) -> tuple[AstroImage, list[str]]:
+def guard_image(call: Call, image: AstroImage, model: str) -> tuple[AstroImage, list[str]]:
     """Return the image with the keyword BGDOMAIN, and what lies outside the model's domain.
 
     A frame outside is a line on stderr each, or refused with `--strict`.
     """
-    lines = guard_domain(image, read_description(model), strict=args.strict)
+    lines = guard_domain(image, read_description(model), strict=call.args.strict)
     if lines is None:
         return image, []
-    if not args.quiet:
+    if not call.args.quiet:
         for line in lines:
-            print(f"{TOOL}: warning: {image.name}: {line}", file=sys.stderr)
+            print(f"{call.command.program}: warning: {image.name}: {line}", file=sys.stderr)
     return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
 
 
@@ -113,7 +110,7 @@ def run_network(
 
     def read(path: Path) -> tuple[AstroImage, list[str]]:
         image = read_input(path, call.settings[InputConfig])
-        return guard_image(image, config.model, call.args)
+        return guard_image(call, image, config.model)
 
     def work(path: Path, found: tuple[AstroImage, list[str]], files: Files) -> dict[str, Any]:
         image, outside = found

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from bgrem.cataloguing.files import catalog_suffix, write_catalog, write_segmentation
 from bgrem.cataloguing.flow import Catalog, catalog, require_one_channel
-from bgrem.commands.base import TOOL, guard_image, read_input
+from bgrem.commands.base import guard_image, read_input
 from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.bundle import BUNDLE_PARTS
 from bgrem.denoising.flow import Denoised
@@ -18,8 +19,8 @@ from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, find_model
 from common import cli
-from common.batch import expand_inputs, leave_out_files_of
-from common.command import Call, Files, RunRecord, run_over_files
+from common.batch import Files, refuse_one_name, run_over_files
+from common.command import Call, RunRecord
 from common.header import header_of
 from common.image import AstroImage, Card
 from common.io import read_image, split_suffix
@@ -35,10 +36,6 @@ def run(call: Call) -> int:
     denoising: DenoiseConfig = call.settings[DenoiseConfig]
     if args.denoised is None:
         find_model(denoising.model)
-    left_out = leave_out_files_of((call.command.name, *call.command.skips), TOOL, quiet=args.quiet)
-    paths = expand_inputs(args.inputs, left_out)
-    if len(paths) > 1 and not _is_folder(args.output):
-        raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
     loaded: list[Model] = []
 
     def read(path: Path) -> AstroImage:
@@ -50,7 +47,7 @@ def run(call: Call) -> int:
         if args.denoised is not None:
             done = read_denoised(args.denoised, image, call.settings[InputConfig], denoising)
         else:
-            image, outside = guard_image(image, denoising.model, args)
+            image, outside = guard_image(call, image, denoising.model)
         # TensorFlow announces itself, whatever it is told
         with cli.silenced_stderr(), warnings.catch_warnings(record=True) as raised:
             if done is None and image.shape[-1] == 1 and not loaded:
@@ -61,7 +58,7 @@ def run(call: Call) -> int:
         more = [str(one.message).rstrip(".") for one in raised if one.category is UserWarning]
         notes = [*meta["notes"], *more]
         if notes and not args.quiet:
-            print(f"{TOOL}: {image.name}: {'; '.join(notes)}", file=sys.stderr)
+            print(f"{call.command.program}: {image.name}: {'; '.join(notes)}", file=sys.stderr)
         origins = [f"{name} is from {origin}" for name, origin in meta["origin"].items()]
         _write(_record(call, path, image, [*origins, *notes], model), image, found, files)
         return {
@@ -75,9 +72,13 @@ def run(call: Call) -> int:
             "sha256": None if model is None else model.sha256,
         }
 
-    return run_over_files(
-        call, read, work, name=_name_files, inputs=paths, single=("denoised", "segmentation")
-    )
+    return run_over_files(call, read, work, name=_name_files, refuse_several=_refuse_several)
+
+
+def _refuse_several(call: Call, number: int) -> None:
+    if not _is_folder(call.args.output):
+        raise ValueError(f"--output {call.args.output}: {number} inputs need a folder.")
+    refuse_one_name(call, number)
 
 
 def _is_folder(output: Path | None) -> bool:
@@ -160,7 +161,7 @@ def _record(
     call: Call, path: Path, image: AstroImage, notes: list[str], model: Model | None
 ) -> RunRecord:
     """Return what the files say: what was detected on, or the network that ran."""
-    cards: list[Card] = list(image.cards)
+    cards: list[Card] = list(image.cards)  # they come first
     made: dict[str, Any] = {"seed": call.settings[DenoiseConfig].seed}
     if (denoised := call.args.denoised) is not None:
         notes = [*notes, f"detected on {denoised.name}, no network was run"]
@@ -168,7 +169,8 @@ def _record(
     elif model is not None:
         made |= {"model_sha256": model.sha256, "device": describe_device(model),
                  "engine": describe_engine()}  # fmt: skip
-    return call.record(path, image.pixels, first_cards=cards, notes=notes, **made)
+    record = call.record(path, image.pixels, notes=notes, **made)
+    return replace(record, cards=(*cards, *record.cards))
 
 
 def _write(record: RunRecord, image: AstroImage, found: Catalog, files: Files) -> None:

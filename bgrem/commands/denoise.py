@@ -8,7 +8,8 @@ from bgrem.denoising.flow import Denoised, denoise
 from bgrem.denoising.outputs import DenoisedRun, measured_cards, write_denoised
 from bgrem.denoising.uncertainty import Calibration, load_calibration
 from bgrem.models import Model, find_model, read_description
-from common.command import Call, Files, name_products
+from common.batch import Files, name_products
+from common.command import Call
 from common.image import AstroImage
 
 

@@ -24,7 +24,7 @@ def run(call: Call) -> int:
     names = [*report_names(config, with_truth=args.truth is not None), PARAMETERS_FILE]
     check_report_folder(args.output, names, overwrite=args.overwrite)
     image = read_input(args.input, call.settings[InputConfig])
-    image, _ = guard_image(image, denoising.model, args)
+    image, _ = guard_image(call, image, denoising.model)
     truth = _truth(args.truth, image)
     with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
         model = load_for(denoising)

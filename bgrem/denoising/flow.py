@@ -27,7 +27,7 @@ class Denoised:
     background : AstroImage
         The smooth background of the whole image (0 where the published preprocessing is used).
     residual : AstroImage
-        What was taken off beside it: noise.
+        What was removed beside it: noise.
     sigma : array, shape (H, W, C)
         Standard deviation of the image's noise.
     capped : bool array, shape (H, W, C)
@@ -54,7 +54,7 @@ def denoise(
     twin: bool = False,
     **settings: Any,
 ) -> Denoised:
-    """Take background and noise off an image.
+    """Remove background and noise from an image.
 
     Parameters
     ----------
@@ -79,6 +79,17 @@ def denoise(
     ------
     ValueError
         If no pixel is measured, the image is constant, or there is no such model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgrem import denoise, simulate_field
+    >>> field = simulate_field(shape=(64, 64), seed=3, stars=3000)
+    >>> done = denoise(field.observed, steps=1)
+    >>> parts = (done.result, done.background, done.residual)
+    >>> total = np.sum([part.pixels for part in parts], axis=0)[..., 0]
+    >>> bool(np.allclose(total, field.observed, rtol=1e-6))
+    True
     """
     config = replace(config or DenoiseConfig(), **settings)
     if not isinstance(image, AstroImage):

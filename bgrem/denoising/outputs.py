@@ -55,7 +55,7 @@ def write_denoised(run: DenoisedRun) -> None:
     """Write all files of one input and its parameters."""
     for option, write in WRITERS.items():
         if option in run.files:
-            write(run, run.files[option])
+            write(run, option, run.files[option])
     run.record.write_parameters(run.files["parameters"])
 
 
@@ -79,34 +79,24 @@ def measured_cards(done: Denoised, strength: float = 1.0) -> list[Card]:
     return cards
 
 
-def _write_result(run: DenoisedRun, file: Path) -> None:
-    image = run.record.carried("result", run.done.result)
+def _write_part(run: DenoisedRun, option: str, file: Path) -> None:
+    image = run.record.carried(option, getattr(run.done, option))
     write_image(file, image, overwrite=run.record.overwrite)
 
 
-def _write_background(run: DenoisedRun, file: Path) -> None:
-    image = run.record.carried("background", run.done.background)
-    write_image(file, image, overwrite=run.record.overwrite)
-
-
-def _write_residual(run: DenoisedRun, file: Path) -> None:
-    image = run.record.carried("residual", run.done.residual)
-    write_image(file, image, overwrite=run.record.overwrite)
-
-
-def _write_bundle(run: DenoisedRun, file: Path) -> None:
-    result = run.record.carried("bundle", run.done.result)
+def _write_bundle(run: DenoisedRun, option: str, file: Path) -> None:
+    result = run.record.carried(option, run.done.result)
     write_bundle(
         file, run.done, result, run.quality(), channels=run.channels,
         overwrite=run.record.overwrite,
     )  # fmt: skip
 
 
-def _write_uncertainty(run: DenoisedRun, file: Path) -> None:
+def _write_uncertainty(run: DenoisedRun, option: str, file: Path) -> None:
     if run.calibration is None:
         raise ValueError(f"{file}: half-widths need a calibration.")
     widths = denoised_uncertainty(run.done, run.calibration)
-    narrow = run.record.carried("uncertainty", run.image.with_pixels(widths[0]))
+    narrow = run.record.carried(option, run.image.with_pixels(widths[0]))
     if run.calibration_name:
         name = ("BGCALIB", run.calibration_name, "calibration of the half-widths")
         narrow = narrow.with_pixels(narrow.pixels, cards=[name])
@@ -114,23 +104,23 @@ def _write_uncertainty(run: DenoisedRun, file: Path) -> None:
     write_uncertainty(file, narrow, widths[1], header, overwrite=run.record.overwrite)
 
 
-def _write_quality(run: DenoisedRun, file: Path) -> None:
-    image = run.record.carried("quality", run.image)
+def _write_quality(run: DenoisedRun, option: str, file: Path) -> None:
+    image = run.record.carried(option, run.image)
     header = header_of(run.image)
     write_quality(file, image, run.quality(), header, overwrite=run.record.overwrite)
 
 
-def _write_before_after(run: DenoisedRun, file: Path) -> None:
+def _write_before_after(run: DenoisedRun, option: str, file: Path) -> None:
     from bgrem.denoising.pictures import before_after
 
     before_after(run.image, run.done, file, overwrite=run.record.overwrite)
 
 
 # option of a product -> how it is written
-WRITERS: dict[str, Callable[[DenoisedRun, Path], None]] = {
-    "result": _write_result,
-    "background": _write_background,
-    "residual": _write_residual,
+WRITERS: dict[str, Callable[[DenoisedRun, str, Path], None]] = {
+    "result": _write_part,
+    "background": _write_part,
+    "residual": _write_part,
     "bundle": _write_bundle,
     "uncertainty": _write_uncertainty,
     "quality": _write_quality,

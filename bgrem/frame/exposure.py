@@ -1,4 +1,4 @@
-"""What header and user say of an exposure: gain, saturation, zero point, place on the sky."""
+"""Facts about an exposure from header and user: gain, saturation, zero point, place on the sky."""
 
 import re
 from collections.abc import Mapping

@@ -72,6 +72,15 @@ def simulate_field(
         Default: a MeerLICHT field. `changes` are its fields: ``simulate_field(seed=3)``.
     instrument : Instrument, optional
         In place of the preset's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgrem import simulate_field
+    >>> field = simulate_field(preset="ztf", shape=(64, 64), seed=3)
+    >>> total = field.sources + field.background + field.noise
+    >>> bool(np.allclose(total, field.observed, rtol=1e-5))
+    True
     """
     values = {} if config is None else {f.name: getattr(config, f.name) for f in fields(config)}
     config = SimulateConfig(**(values | changes))

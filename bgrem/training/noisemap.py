@@ -87,7 +87,7 @@ class FrameBatches(Batches):
     """Batches ((noisy, noise_variance), noise) of the DDPM's forward diffusion.
 
     A simulated frame's own noise is part of the diffusion's: what is learned is the structure
-    without it. Of a user's frame nothing is known but its pixels: they are the structure.
+    without it. A user's frame is given by its pixels alone: they are the structure.
 
     Parameters
     ----------

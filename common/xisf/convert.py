@@ -219,7 +219,7 @@ def _wcs_from_properties(carrier: XisfCarrier) -> fits.Header:
     if system not in (None, "", "Gnomonic"):
         warnings.warn(
             f"{carrier.path}: the plate solution in projection {system} is not in the FITS "
-            "header; only Gnomonic is known",
+            "header; only Gnomonic is supported",
             stacklevel=4,
         )
         return header

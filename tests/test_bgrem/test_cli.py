@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.commands.records import COMMANDS
+from bgrem.commands import COMMANDS
 from common.io import read_image
 
 

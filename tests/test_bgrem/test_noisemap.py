@@ -1,4 +1,4 @@
-"""`noisemap`: what diffusion can reproduce is taken off, satellites remain."""
+"""`noisemap`: what diffusion can reproduce is removed, satellites remain."""
 
 import numpy as np
 import pytest
@@ -15,20 +15,20 @@ from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS
 
 
 class Oracle:
-    """Knows the structure: says that all the rest is noise. Keeps what it saw."""
+    """Returns all but the true structure as noise. Keeps what it was given."""
 
     def __init__(self, structure):
-        self.structure, self.seen = structure, []
+        self.structure, self.given = structure, []
 
     def predict_on_batch(self, inputs):
         noisy, variance = inputs
-        self.seen.append((noisy.copy(), float(variance[0, 0, 0, 0])))
+        self.given.append((noisy.copy(), float(variance[0, 0, 0, 0])))
         noise = np.sqrt(variance)
         return (noisy - np.sqrt(1 - variance) * self.structure) / noise
 
 
 class Half:
-    """Takes half of all that it sees for structure."""
+    """Returns half of all that it is given as structure."""
 
     def predict_on_batch(self, inputs):
         noisy, variance = inputs
@@ -65,7 +65,7 @@ def test_a_satellite_stays_where_it_is_no_structure(frame):
 def test_the_noise_of_the_frame_is_part_of_the_diffusion_s(frame):
     one = oracle()
     noisemap(frame, model=one, runs=1, depth=300, tile=256, stride=256)
-    noisy, variance = one.network.seen[0]
+    noisy, variance = one.network.given[0]
     # 96 x 128 draws: good to one per cent
     assert noisy[:1, :96, :128].var() == pytest.approx(variance, rel=0.05)
 
@@ -86,9 +86,9 @@ def test_noise_is_added_up_to_the_first_time_and_not_beyond_the_frame_s_own():
 def test_all_runs_are_one_where_no_noise_is_added(frame):
     one = oracle()
     noisemap(frame, model=one, runs=20, depth=100, protect=0)
-    assert len(one.network.seen) == 1
+    assert len(one.network.given) == 1
     _, noise = LinearSchedule().rates(118)
-    assert one.network.seen[0][1] == pytest.approx(float(noise) ** 2)
+    assert one.network.given[0][1] == pytest.approx(float(noise) ** 2)
 
 
 def test_the_seed_draws_the_noise(frame, tiny_noise_model):

@@ -90,7 +90,7 @@ def test_only_long_streaks_are_corrected_in_the_map(strategy, streaks, monkeypat
 
 
 class Everything:
-    """Takes all that it sees for structure."""
+    """Returns all that it is given as structure."""
 
     def predict_on_batch(self, inputs):
         return np.zeros_like(inputs[0])

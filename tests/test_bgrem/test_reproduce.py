@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import build_parser, main
-from bgrem.commands.records import COMMANDS, DENOISE
+from bgrem.commands import COMMANDS, DENOISE
 from bgrem.commands.reproduce import Replay, read_replay
 from bgrem.config import DenoiseConfig, InputConfig
 from bgrem.denoising.flow import denoise

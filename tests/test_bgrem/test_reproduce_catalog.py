@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.commands.records import COMMANDS
+from bgrem.commands import COMMANDS
 from bgrem.commands.reproduce import read_replay
 from bgrem.config import CatalogConfig, DenoiseConfig
 from bgrem.simulate.optical import simulate_field
