@@ -72,6 +72,9 @@ class AstroImage:
             )
         wide = pixels.dtype.itemsize > 4 or pixels.dtype in (np.int32, np.uint32)
         dtype = np.float64 if wide else np.float32
+        if abs(pixels.strides[0]) < abs(pixels.strides[1]):
+            # a turned view lies column by column; libraries in C want row after row
+            pixels = np.ascontiguousarray(pixels)
         object.__setattr__(self, "pixels", pixels.astype(dtype, copy=False))
         object.__setattr__(self, "cards", tuple(self.cards))
         object.__setattr__(self, "history", tuple(self.history))

@@ -234,6 +234,8 @@ def sep_mesh(
     import sep
 
     side = max(least, min(mesh, min(pixels.shape) // 2))
+    if mask is not None:
+        mask = np.ascontiguousarray(mask)  # that of a turned view lies column by column
     return sep.Background(
         np.ascontiguousarray(pixels, np.float64), mask=mask, bw=side, bh=side,
         fw=MESH_FILTER_SIDE, fh=MESH_FILTER_SIDE,
