@@ -4,6 +4,7 @@ Its name is `background` in model.json: training writes it, inference reads it. 
 class and one row.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from bgrem.frame.background import (
 from bgrem.frame.counts import counts_statistics
 
 
-class Normaliser:
+class Normaliser(ABC):
     """What the whole image says of its background and noise.
 
     Attributes
@@ -35,6 +36,7 @@ class Normaliser:
     subtracts_tile_median = False
     keeps_training_tile = False
 
+    @abstractmethod
     def fit(
         self,
         pixels: np.ndarray,
@@ -60,13 +62,6 @@ class Normaliser:
         ValueError
             If no pixel is measured, or there is no noise.
         """
-        found = self._measure(pixels, missing, mesh)
-        if factor:
-            return Statistics(found.background, np.full_like(found.sigma, 1 / factor))
-        return found
-
-    def _measure(self, pixels: np.ndarray, missing: np.ndarray | None, mesh: int) -> Statistics:
-        raise NotImplementedError
 
     def training_pair(
         self, observed: np.ndarray, clean: np.ndarray
@@ -79,8 +74,16 @@ class Normaliser:
 class SmoothBackground(Normaliser):
     """Smooth background and noise of the whole image."""
 
-    def _measure(self, pixels: np.ndarray, missing: np.ndarray | None, mesh: int) -> Statistics:
-        return whole_image_statistics(pixels, missing, mesh=mesh)
+    def fit(
+        self,
+        pixels: np.ndarray,
+        missing: np.ndarray | None = None,
+        *,
+        mesh: int = BACKGROUND_MESH_PX,
+        factor: float | None = None,
+    ) -> Statistics:
+        """Return smooth background and noise; arguments as in `Normaliser`."""
+        return _with_factor(whole_image_statistics(pixels, missing, mesh=mesh), factor)
 
 
 class PoissonCounts(Normaliser):
@@ -89,8 +92,16 @@ class PoissonCounts(Normaliser):
     is_counts = True
     keeps_training_tile = True
 
-    def _measure(self, pixels: np.ndarray, missing: np.ndarray | None, mesh: int) -> Statistics:
-        return counts_statistics(pixels, missing)
+    def fit(
+        self,
+        pixels: np.ndarray,
+        missing: np.ndarray | None = None,
+        *,
+        mesh: int = BACKGROUND_MESH_PX,
+        factor: float | None = None,
+    ) -> Statistics:
+        """Return smooth level and its square root; arguments as in `Normaliser`."""
+        return _with_factor(counts_statistics(pixels, missing), factor)
 
 
 class TileMedian(Normaliser):
@@ -117,6 +128,13 @@ class TileMedian(Normaliser):
         """Return observed and clean pixels, both (H, W), times the published factor."""
         factor = paper_factor(observed)
         return observed * factor, clean * factor
+
+
+def _with_factor(found: Statistics, factor: float | None) -> Statistics:
+    """Return statistics with a noise of 1 / factor, or with the measured one."""
+    if not factor:
+        return found
+    return Statistics(found.background, np.full_like(found.sigma, 1 / factor))
 
 
 NORMALISERS: dict[str, Normaliser] = {
