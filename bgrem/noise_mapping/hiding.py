@@ -13,6 +13,8 @@ LOOKS = 2  # of looking for points and trails: the rim of a wide one stands out 
 POINT = 0.7  # px; sigma of a satellite and the pixel together
 AROUND, MOST = 15, 30.0  # px; noise: brighter ones do not raise the noise around them further
 LONGER, THIN, WINGS = 1.3, 0.1, 3  # lengths of streaks; variance across to along; px around
+FOOT = 0.5  # of the threshold: a peak's light reaches down to that
+PEAK_RIM = 2  # px around what stands out: a point's wings
 
 
 def compact_light(residual: np.ndarray, threshold: float, largest: int = 0) -> np.ndarray:
@@ -83,7 +85,7 @@ def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> n
     largest : int
         Pixels above half the threshold that a peak may have; 0: any number.
     """
-    labels, number = ndimage.label(significance > threshold / 2, np.ones((3, 3)))
+    labels, number = ndimage.label(significance > FOOT * threshold, np.ones((3, 3)))
     if not number:
         return np.zeros(significance.shape, bool)
     peaks = ndimage.maximum(significance, labels, np.arange(number + 1))
@@ -91,4 +93,4 @@ def stand_out(significance: np.ndarray, threshold: float, largest: int = 0) -> n
     if largest:
         chosen &= np.bincount(labels.ravel()) <= largest
     chosen[0] = False
-    return np.asarray(ndimage.binary_dilation(chosen[labels], np.ones((3, 3)), iterations=2))
+    return np.asarray(ndimage.binary_dilation(chosen[labels], np.ones((3, 3)), iterations=PEAK_RIM))

@@ -13,6 +13,9 @@ NEAR = (3, 6)  # px along the streaks; points do not reach that far, seeing bend
 FAR = (4, 12)  # px; to find points and trails by
 BEYOND, NEAREST = 24, 4  # px, neighbours: how far a trail's own light is looked past
 AGREE = 2.0  # noise; where both sides differ by more, a streak ends
+COVERED = 0.05  # of an interpolated pixel that is hidden; more is not free
+STREAK_END = 2.0  # px; neighbours stay that far within half a streak's length
+LEAST_SPAN = 2  # px from the first neighbour to the last, also along short streaks
 ROWS, MARGIN, CHUNK = 512, 24, 100_000  # px at once: a frame's neighbours would fill the memory
 
 
@@ -88,7 +91,7 @@ def _nearest_free(
     distances = np.arange(NEAR[0], BEYOND + 1)
     at = places.T[:, :, None] + step[:, None, None] * distances
     covered = ndimage.map_coordinates(hidden.astype(np.float32), at, order=1, mode="mirror")
-    free = covered < 0.05
+    free = covered < COVERED
     nearest = free & (free.cumsum(1) <= NEAREST)
     light = ndimage.map_coordinates(curve, at, order=3, mode="mirror", prefilter=False)
     number = nearest.sum(1)
@@ -149,7 +152,7 @@ def _neighbours(
     flat: np.ndarray, streaks: Streaks, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return medians of all neighbours of each side and means of its two nearest, (2, H, W)."""
-    last = int(np.clip(streaks.length / 2 - 2, first + 2, last))
+    last = int(np.clip(streaks.length / 2 - STREAK_END, first + LEAST_SPAN, last))
     step = _step(streaks)
     every, nearest = np.empty((2, 2, *flat.shape), np.float32)
     for top in range(0, len(flat), ROWS):

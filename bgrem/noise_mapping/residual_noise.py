@@ -10,6 +10,9 @@ from bgrem.noise_mapping.streaks import BRIGHT
 
 RIMS = 5  # px; a streak's rim is as uncertain as its middle
 FEWEST, ENOUGH = 100, 2_000_000  # pixels to measure noise on
+FEWEST_IN_RANGE = 10  # pixels to measure the scatter on in one range of brightness
+TAIL = 0.01  # of the residual's pixels that are set aside where left-overs are measured
+TAIL_SIGMA = 2.5758  # standard deviations that a share of TAIL exceeds, both signs
 
 
 def rms_of(left: np.ndarray, mapped: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
@@ -44,13 +47,14 @@ def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
 
 
 def _widths(
-    values: np.ndarray, brightness: np.ndarray, *, fewest: int = 10, tails: bool = False
+    values: np.ndarray, brightness: np.ndarray, *, fewest: int | None = None, tails: bool = False
 ) -> tuple[Any, Any]:
     """Return brightness, rising, and the standard deviation there, both (N,), of pixels (M,).
 
     `fewest`: pixels to measure one on. `tails`: of a Gaussian that reaches as far as the values,
     1 % of them set aside, if that is more.
     """
+    fewest = FEWEST_IN_RANGE if fewest is None else fewest
     if len(values) > ENOUGH:
         some = np.random.default_rng(0).integers(len(values), size=ENOUGH)
         values, brightness = values[some], brightness[some]
@@ -61,8 +65,8 @@ def _widths(
     bounds = np.searchsorted(places[order], np.arange(1, len(edges) + 2))
 
     def width(part: np.ndarray) -> float:
-        median, far = np.quantile(np.abs(part), (0.5, 0.99))
-        return float(max(1.4826 * median, far / 2.5758 if tails else 0))
+        median, far = np.quantile(np.abs(part), (0.5, 1 - TAIL))
+        return float(max(1.4826 * median, far / TAIL_SIGMA if tails else 0))
 
     centres, widths = [], []
     for low, high in itertools.pairwise(bounds):
