@@ -26,6 +26,27 @@ MAX_GROW_ROUNDS = 25  # of growing the objects
 COMPACT_SIGMA = 4.0  # sigma above the surrounding 7x7 cells: a star
 FLOOR_DEPTH_SIGMA = -8.0  # sigma of a cell: what was cut off must lie clearly below
 MAX_OBJECT_SHARE = 0.85  # of the frame; a map that covers more has lost the sky
+TEXTURE_STIFFNESS = 1e-12  # of the surface under the texture: it follows all that a spline can
+TEXTURE_RATIO = 2.5  # between the two Gaussians whose difference is a scale's structure
+TEXTURE_REACH = 2.0  # times the scale; over so much and a cell the structure is averaged
+QUIET_SHARE = 0.4  # of the cells, the calmest: they have the noise alone
+QUIET_CHI2 = 0.275  # quantile QUIET_SHARE of χ² with one degree of freedom
+ROBUST_CLIP = 2.5  # σ; from there on a cell loses weight
+BOUND_START = 0.5  # σ by which a surface may exceed a bounding cell without a penalty
+BOUND_RANGE = 2.0  # σ beyond it in which the cell gains its whole weight
+FLOOR_SIDE = 5  # cells; median filter that a plateau is looked for in
+FLOOR_OPENING = 2  # cells; thinner plateaus are noise
+FLOOR_RIM = 3  # cells around a plateau that the median filter and the opening have lost
+FLOOR_SHARE = (0.005, 0.5)  # of the frame; less is chance, more is an image around zero
+NEGATIVE_DEPTH = -5.0  # σ of a cell; a cut-off image has nothing that deep
+NEGATIVE_SHARE = 1e-3  # of the cells may be that deep: artefacts
+COMPACT_SIDE = 7  # cells; the surroundings of a star
+LEAST_SKY = 0.3  # of the frame; from less a plateau's background is not extrapolated
+CHOOSE_EVERY = 5  # rounds of growth for which a choice of prior stands
+LEAST_OUTSIDE = 0.05  # of the frame beyond the guard ring; from less nothing is predicted
+GROW_SCALES = (1.0, 2.0, 4.0)  # cells; Gaussians under which outskirts are looked for
+SETTLED_CELLS = 3  # growth by as few ends it
+SETTLED_SHARE = 0.002  # of the map; growth by less ends it
 
 
 @dataclass(frozen=True)
@@ -67,13 +88,14 @@ def _connected(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
 def _texture(cells: np.ndarray, prior: Prior, sky: np.ndarray) -> np.ndarray:
     """Variance of the small-scale structure around each cell, in units of the noise's."""
     use = sky > 0
-    residual = cells - prior.fit(cells, sky, 1e-12).values
+    residual = cells - prior.fit(cells, sky, TEXTURE_STIFFNESS).values
     strongest = np.zeros_like(cells)
     for scale in TEXTURE_SCALES_CELLS:
-        detail = (_smooth(residual, use, scale) - _smooth(residual, use, 2.5 * scale)) ** 2
-        usual = np.quantile(detail[use], 0.4) / 0.275  # 40 % quantile of χ² with one degree
+        wider = _smooth(residual, use, TEXTURE_RATIO * scale)
+        detail = (_smooth(residual, use, scale) - wider) ** 2
+        usual = np.quantile(detail[use], QUIET_SHARE) / QUIET_CHI2
         clipped = np.minimum(detail / max(usual, 1e-300), MAX_TEXTURE_RATIO)
-        strongest = np.maximum(strongest, _smooth(clipped, use, 2 * scale + 1))
+        strongest = np.maximum(strongest, _smooth(clipped, use, TEXTURE_REACH * scale + 1))
     return strongest
 
 
@@ -88,9 +110,10 @@ def robust_weights(
     used = residual[weights > 0.5]
     scale = max(noise, float(mad_sigma(used, 0.0))) if used.size else noise
     z = residual / scale
-    new = weights * np.where(z > 0, 1 / np.maximum(1, (z / 2.5) ** 2), 1 / np.maximum(1, -z / 2.5))
+    far = np.maximum(1, np.abs(z) / ROBUST_CLIP)
+    new = weights * np.where(z > 0, 1 / far**2, 1 / far)
     if bound is not None:
-        above = np.clip((-z - 0.5) / 2, 0, 1) / np.maximum(1, -z / 2.5)
+        above = np.clip((-z - BOUND_START) / BOUND_RANGE, 0, 1) / np.maximum(1, -z / ROBUST_CLIP)
         new = new + np.where(bound, above, 0)
     return new
 
@@ -115,12 +138,14 @@ def robust_fit(
 
 def _floor(cells: np.ndarray, use: np.ndarray, noise: float) -> np.ndarray:
     """Cells of a plateau at zero under an otherwise positive image: values cut off there."""
-    level = ndimage.median_filter(cells, 5)
+    level = ndimage.median_filter(cells, FLOOR_SIDE)
     plateau = use & (np.abs(level) < noise)
-    plateau = ndimage.binary_dilation(ndimage.binary_opening(plateau, iterations=2), iterations=3)
+    plateau = ndimage.binary_opening(plateau, iterations=FLOOR_OPENING)
+    plateau = ndimage.binary_dilation(plateau, iterations=FLOOR_RIM)
     share = plateau.mean()
-    negative = (cells[use] < -5 * noise).mean() if use.any() else 1.0
-    if not 0.005 < share < 0.5 or negative > 1e-3:  # sky-subtracted images lie around zero
+    negative = (cells[use] < NEGATIVE_DEPTH * noise).mean() if use.any() else 1.0
+    least, most = FLOOR_SHARE
+    if not least < share < most or negative > NEGATIVE_SHARE:  # a subtracted sky is around zero
         return np.zeros_like(use)
     return plateau
 
@@ -143,7 +168,9 @@ def recognise_objects(
     """
     present = np.isfinite(cells)
     filled = np.where(present, cells, np.median(cells[present]))
-    compact = present & (filled - ndimage.median_filter(filled, 7) > COMPACT_SIGMA * noise)
+    compact = present & (
+        filled - ndimage.median_filter(filled, COMPACT_SIDE) > COMPACT_SIGMA * noise
+    )
     sky = (present & ~ndimage.binary_dilation(compact)).astype(float)
     if allowed is not None:
         sky = sky * allowed
@@ -158,7 +185,7 @@ def recognise_objects(
 def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
     """Tell whether the sky beside a plateau at zero predicts values clearly below it there."""
     weights = found.sky * ~found.objects
-    if weights.mean() < 0.3:  # too little sky to extrapolate from
+    if weights.mean() < LEAST_SKY:  # too little sky to extrapolate from
         return False
     name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
     surface, _ = robust_fit(grid.priors[name], cells, weights, stiffness, noise)
@@ -186,18 +213,18 @@ def _grow(cells, grid, sky, objects, noise):
         weights = sky * ~objects
         if weights.mean() < 1 - MAX_OBJECT_SHARE or not objects.any():
             break
-        if number % 5 == 0:
+        if number % CHOOSE_EVERY == 0:
             name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
             prior = grid.priors[name]
         guard = ndimage.distance_transform_edt(~objects) <= ring
-        if (weights * ~guard).mean() < 0.05:
+        if (weights * ~guard).mean() < LEAST_OUTSIDE:
             break
         surface, used = robust_fit(prior, cells, weights * ~guard, stiffness, noise, rounds=3)
         unsure = prior.deviation(used, stiffness, noise)
         residual = cells - surface.values
         rounds.append((objects, surface.values))
         excess = np.zeros_like(objects)
-        for scale in (1, 2, 4):
+        for scale in GROW_SCALES:
             level = _smooth(residual, sky > 0, scale)
             outside = level[(weights > 0) & ~guard]
             spread = max(float(mad_sigma(outside, 0.0)), noise / (2 * np.sqrt(np.pi) * scale))
@@ -208,6 +235,6 @@ def _grow(cells, grid, sky, objects, noise):
         if grown.mean() > MAX_OBJECT_SHARE:
             break
         objects = grown
-        if added <= max(3, 0.002 * objects.sum()):
+        if added <= max(SETTLED_CELLS, SETTLED_SHARE * objects.sum()):
             break
     return objects, rounds

@@ -25,6 +25,18 @@ CREST_SHARE = 0.02  # of the free pixels; more crests mean a wavy sky
 MAX_SKY_SKEW = 2.5  # variation to the bright side / to the dark side; more is an object, not a sky
 PIXELS_FOR_NOISE = 1_000_000  # pixels; give the noise to a thousandth
 MIN_MASK_LEVEL = 0.3  # noise; fainter and wider light cannot be separated from a varying sky
+TREND_ROUNDS = 5  # of the polynomial's reweighting; the weights hardly change any more
+BLOCKS_PER_SIDE = 6  # of the image's shorter side, at least: a cubic needs four and noise more
+SMALLEST_BLOCK = 4  # px; fewer pixels have no percentile worth a fit
+MEASURED_SHARE = 0.25  # of a block's pixels that must be measured
+BLOCKS_PER_TERM = 3  # measured blocks for each of the (TREND_DEGREE + 1)^2 products of powers
+BLOCK_PERCENTILE = 40  # of a block's pixels: the darker half has more of the sky among dense stars
+TREND_CLIP = 1.5  # robust standard deviations; a block this far off has half its weight
+DARK_RESIDUAL = 0.3  # dark blocks count as if they were so much nearer: bright ones hold objects
+MESHES_PER_WAVE = 2  # a mesh's side relative to that of the finer one, which follows waves
+WAVE_TAIL = 5  # per cent of the finer mesh's values that its dark and its bright side leave out
+MOST_MASKED = 0.8  # of the measured pixels; beyond it only the brighter half stays masked
+LEAST_NOISE = 0.7  # of the neighbours' differences: less is a mesh that hardly has a free pixel
 
 
 @dataclass(frozen=True)
@@ -98,18 +110,18 @@ def whole_image_statistics(
     if not noise > 0:
         raise ValueError("the image is constant: it has no noise that could be removed.")
     flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
-    fine, _ = _mesh(flat, missing, mesh // 2)  # waves are no sources
+    fine, _ = _mesh(flat, missing, mesh // MESHES_PER_WAVE)  # waves are no sources
     calm = missing | _sources(flat - fine, missing)
     mask = calm
     for _ in range(BACKGROUND_MASK_ROUNDS):
         background, sigma = _mesh(flat, mask, mesh)
         mask = missing | _sources(flat - background, missing)
     if _is_wavy(fine, background, ~calm):
-        background, sigma = _mesh(flat, calm, mesh // 2)
+        background, sigma = _mesh(flat, calm, mesh // MESHES_PER_WAVE)
     # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
     return Statistics(
         (background * noise + trend + middle).astype(np.float32),
-        (np.maximum(sigma, 0.7) * noise).astype(np.float32),
+        (np.maximum(sigma, LEAST_NOISE) * noise).astype(np.float32),
     )
 
 
@@ -134,7 +146,7 @@ def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool
     Then a finer mesh lies above the background where nothing stands out of it, and it varies to
     both sides; around galaxies, which must not be followed, it varies to the bright one.
     """
-    low, middle, high = np.percentile(fine, (5, 50, 95))
+    low, middle, high = np.percentile(fine, (WAVE_TAIL, 50, 100 - WAVE_TAIL))
     crests = (fine - background > CREST_HEIGHT)[free].mean() if free.any() else 0.0
     return bool(crests > CREST_SHARE and high - middle < MAX_SKY_SKEW * (middle - low))
 
@@ -154,28 +166,29 @@ def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
 def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarray:
     """Return a polynomial through block medians, reweighted four times against the bright."""
     height, width = flat.shape
-    side = max(4, min(mesh // 2, min(flat.shape) // 6))
+    side = max(SMALLEST_BLOCK, min(mesh // 2, min(flat.shape) // BLOCKS_PER_SIDE))
     blocks = cut_blocks(np.where(missing, np.nan, flat), side, np.nan).swapaxes(1, 2)
     rows, columns = blocks.shape[:2]
     blocks = blocks.reshape(rows, columns, -1)
-    enough = np.isfinite(blocks).sum(-1) > side * side / 4
-    if enough.sum() < 3 * (TREND_DEGREE + 1) ** 2:
+    enough = np.isfinite(blocks).sum(-1) > MEASURED_SHARE * side * side
+    if enough.sum() < BLOCKS_PER_TERM * (TREND_DEGREE + 1) ** 2:
         return np.zeros_like(flat)
     levels = np.zeros(enough.shape)
     # the darker half of a block knows more of the sky where stars are dense
     percentile = np.nanpercentile if missing.any() or blocks.size != flat.size else np.percentile
-    levels[enough] = percentile(blocks[enough], 40, axis=-1)
+    levels[enough] = percentile(blocks[enough], BLOCK_PERCENTILE, axis=-1)
 
     y, x = _from_minus_one(rows, side, height), _from_minus_one(columns, side, width)
     design = np.stack([np.outer(y**i, x**j)[enough] for i, j in TREND_POWERS], -1)
     values, weights = levels[enough], np.ones(int(enough.sum()))
-    for _ in range(5):
+    for _ in range(TREND_ROUNDS):
         root = np.sqrt(weights)
         solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
         residual = values - design @ solution
         scale = mad_sigma(residual, 0.0) or 1.0
         # bright blocks hold objects: they count less than dark ones
-        weights = 1 / (1 + (np.where(residual > 0, residual, 0.3 * residual) / (1.5 * scale)) ** 2)
+        off = np.where(residual > 0, residual, DARK_RESIDUAL * residual) / (TREND_CLIP * scale)
+        weights = 1 / (1 + off**2)
     y, x = _from_minus_one(height, 1, height), _from_minus_one(width, 1, width)
     trend = np.zeros(flat.shape)
     for coefficient, (i, j) in zip(solution, TREND_POWERS, strict=True):
@@ -205,7 +218,7 @@ def _sources(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
         opened=True,
     )
     # where nearly everything is masked nothing would be left to measure: keep the darkest half
-    if found[~missing].mean() > 0.8:
+    if found[~missing].mean() > MOST_MASKED:
         found &= filled > np.median(filled[~missing])
     return found
 
