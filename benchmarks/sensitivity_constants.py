@@ -167,7 +167,8 @@ FOLLOWERS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
         "TAIL_SIGMA", lambda share: float(special.ndtri(1 - share / 2)),
     ),
     ("bgrem.frame.background", "TREND_DEGREE"): (
-        "TREND_POWERS", lambda degree: [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)],
+        "TREND_POWERS",
+        lambda degree: [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)],
     ),
     ("bgoptimizer.robust.mask", "QUIET_SHARE"): (
         "QUIET_CHI2", lambda share: float(special.chdtri(1, 1 - share)),
