@@ -22,9 +22,9 @@ Found = tuple[AstroImage, np.ndarray | None]  # an input and its mask
 
 def run(call: Call) -> int:
     """Fit all inputs, or draw their previews."""
+    _split_output(call)
     args, config = call.args, call.settings[BackgroundConfig]
     settings, mask_file = call.settings[InputConfig], call.settings[MaskConfig].mask
-    _split_output(call)
 
     def read(path: Path) -> Found:
         image = read_image(
