@@ -1,10 +1,10 @@
 """`fit_background`: one image in, its background model out; the whole flow on one screen."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.model import BackgroundModel
@@ -61,7 +61,8 @@ def fit_background(
             "--uncertainty."
         )
     fit = _objective(config.objective)
-    with _one_blas_thread():
+    # The matrices are small: further threads of BLAS only wait, and take CPU time while they do.
+    with threadpool_limits(1, user_api="blas"):
         if not bayer:
             return fit(image.pixels, weights, config, image.name)
         parts = []
@@ -86,15 +87,6 @@ def _objective(name: str) -> Callable[..., BackgroundModel]:
     from bgoptimizer.robust.fit import fit_robust
 
     return fit_robust
-
-
-def _one_blas_thread() -> AbstractContextManager:
-    """Keep BLAS to one thread where threadpoolctl can: its threads only wait on small matrices."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return nullcontext()
-    return threadpool_limits(1, user_api="blas")
 
 
 def prepare_mask(mask: np.ndarray | None, image: AstroImage) -> np.ndarray | None:
