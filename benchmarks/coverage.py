@@ -18,16 +18,16 @@ sys.path.insert(0, str(ROOT))
 
 from detection import KINDS, draw_fields, field_parser  # noqa: E402
 
-from bgrem.calibration import (  # noqa: E402
+from bgrem.config import DenoiseConfig  # noqa: E402
+from bgrem.denoising.uncertainty import load_calibration  # noqa: E402
+from bgrem.inference.run import load_for  # noqa: E402
+from bgrem.models import read_description  # noqa: E402
+from bgrem.training.calibration import (  # noqa: E402
     coverage_table,
     print_coverage,
     sample_pair,
     saturated_truth,
 )
-from bgrem.config import DenoiseConfig  # noqa: E402
-from bgrem.denoising import load_for  # noqa: E402
-from bgrem.models import read_description  # noqa: E402
-from bgrem.uncertainty import load_calibration  # noqa: E402
 
 FIRST_SEED = 79_000  # calibration: 62,000 up; training: 1,000,000 up
 SHAPE = (512, 512)

@@ -3,7 +3,8 @@
     python benchmarks/detection.py [--fields N] [--kinds survey,crowded] [--json FILE]
 
 Every figure is a ratio of true positives, summed over fields, where the false ones reach 0.5, 2
-and 5 % of the truth list; errors are bootstrapped over fields. `benchmarks/README.md` says more.
+and 5 % of the truth list; errors are bootstrapped over fields. `docs/results/detection.md` says
+more.
 """
 
 import argparse
@@ -21,9 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+from ratios import bootstrap_ratio  # noqa: E402
+from sextractor import detect_with_sextractor  # noqa: E402
 
-from bgrem import detect, metrics  # noqa: E402
+from bgrem.frame import detect, sextractor_run  # noqa: E402
 from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
 
 FIRST_SEED = 70_000  # training draws from 1,000,000 up
 SHAPE = (1024, 1024)
@@ -61,9 +65,9 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
         options = {"noise": noise, "kernel": kernel, "contrast": contrast}
         return sweep(lambda t: detect.detect_with_sep(flat, t, **options))
 
-    plain, low = detect.DEFAULT_CONTRAST, detect.DENOISED["contrast"]
-    found["sep default"] = with_sep(64, detect.DEFAULT_KERNEL, plain)
-    found["sep default deblending"] = with_sep(64, detect.DEFAULT_KERNEL, low)
+    plain, low = detect.SEXTRACTOR_CONTRAST, detect.DENOISED_OPTIONS["contrast"]
+    found["sep default"] = with_sep(64, detect.SEXTRACTOR_KERNEL, plain)
+    found["sep default deblending"] = with_sep(64, detect.SEXTRACTOR_KERNEL, low)
     for mesh in TUNED_MESHES:
         for width in TUNED_WIDTHS:
             kernel = detect.gaussian_kernel(width * fwhm)
@@ -75,18 +79,16 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
     found["matched filter"] = sweep(lambda t: detect.detect_peaks(significance, t))
     result, noise = denoiser(field.observed)
     found["ours, sep"] = sweep(
-        lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED),
+        lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED_OPTIONS),
         SWEEP_DENOISED,
     )
     if sextractor:
         middle = float(np.median(noise))
-        kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
-        found["SExtractor default"] = sweep(
-            lambda t: detect.detect_with_sextractor(pixels, t * kept)
-        )
+        kept = np.sqrt((detect.SEXTRACTOR_KERNEL**2).sum()) / detect.SEXTRACTOR_KERNEL.sum()
+        found["SExtractor default"] = sweep(lambda t: detect_with_sextractor(pixels, t * kept))
         found["ours, SExtractor"] = sweep(
-            lambda t: detect.detect_with_sextractor(
-                result, t * middle, relative=False, background=False, **detect.DENOISED
+            lambda t: detect_with_sextractor(
+                result, t * middle, relative=False, background=False, **detect.DENOISED_OPTIONS
             ), SWEEP_DENOISED,
         )  # fmt: skip
     return found
@@ -122,7 +124,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
                 }
                 row = {"kind": kind, "engine": engine, "share": share, "ours": ours.sum()}
                 row["listed"] = sum(one["listed"] for one in fields)
-                rows.append(row | {n: metrics.bootstrap_ratio(*r) for n, r in ratios.items()})
+                rows.append(row | {n: bootstrap_ratio(*r) for n, r in ratios.items()})
     return rows
 
 
@@ -165,7 +167,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all curves and the table")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import denoise, load_for
+    from bgrem.denoising.flow import denoise
+    from bgrem.inference.run import load_for
 
     settings = {"model": args.model} | ({"steps": args.steps} if args.steps else {})
     config = DenoiseConfig(**settings)
@@ -175,9 +178,12 @@ def main() -> None:
         done = denoise(pixels, config, model=model)
         return done.result.pixels[..., 0], done.sigma[..., 0]
 
-    sextractor = not args.no_sextractor and detect.find_sextractor() is not None
+    sextractor = not args.no_sextractor and sextractor_run.find_sextractor() is not None
     if not sextractor and not args.no_sextractor:
-        print(f"SExtractor is missing, its rows too: {detect.INSTALL_SEXTRACTOR}", file=sys.stderr)
+        print(
+            f"SExtractor is missing, its rows too: {sextractor_run.INSTALL_SEXTRACTOR}",
+            file=sys.stderr,
+        )
     results: dict[str, list[dict[str, Any]]] = {}
     for kind in args.kinds.split(","):
         for seed, field in draw_fields(args, kind, SHAPE):

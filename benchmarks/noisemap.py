@@ -4,8 +4,8 @@
     python benchmarks/noisemap.py --real DIR --pictures DIR
 
 Signal-to-noise ratio, flux and detection of injected satellites; trails; power spectra; cost of
-the settings. Simulated frames of seeds that the training has not seen. `benchmarks/README.md` says
-what is measured.
+the settings. Simulated frames of seeds that the training has not seen.
+`docs/results/noisemap.md` says what is measured.
 """
 
 import argparse
@@ -55,7 +55,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 
 def our_map(model: Any, config: NoiseMapConfig) -> Map:
     """Return `bgrem.noisemap`'s map of a frame (H, W)."""
-    from bgrem.noise_mapping import noisemap
+    from bgrem.noise_mapping.flow import noisemap
 
     return lambda pixels: noisemap(pixels, config, model=model).map.pixels[..., 0]
 
@@ -166,7 +166,7 @@ def main() -> None:
     if args.quick:
         args.frames, args.runs = min(args.frames, 3), 1
         args.setting_frames = min(args.setting_frames, 1)
-    from bgrem.denoising import load_for
+    from bgrem.inference.run import load_for
 
     config = NoiseMapConfig(
         model=args.model, runs=args.runs, depth=args.depth, ddim_steps=args.ddim_steps

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from bgrem.simulate.staring import add_trail
-from bgrem.simulate.trails import draw_trails
+from bgrem.simulate.trails import add_trail, draw_trails
 
 LENGTHS, WIDTHS, PEAKS = (15.0, 60.0), (1.0, 1.5), (5.0, 10.0)  # px, px (sigma), noise
 ACROSS, ALONG = 20.0, 3.0  # degrees; least angle to the streaks, and most for a parallel trail

@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from detection import KINDS, SHAPE  # noqa: E402
 
-from bgrem import detect, metrics  # noqa: E402
+from bgrem.frame import detect  # noqa: E402
 from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
 
 FIRST_SEED = 75_000
 STEPS = tuple(range(1, 16))
@@ -125,7 +126,7 @@ def noise_only(denoiser: Denoiser, number: int, stars: SimulatedField) -> list[d
         for row in rows:
             if row["detector"] == "denoised":
                 found = detect.detect_with_sep(
-                    result, row["threshold"], noise=sigma, **detect.DENOISED
+                    result, row["threshold"], noise=sigma, **detect.DENOISED_OPTIONS
                 )
             else:
                 found = detect.detect_with_sep(
@@ -173,7 +174,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, metavar="PNG")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import denoise, load_for
+    from bgrem.denoising.flow import denoise
+    from bgrem.inference.run import load_for
     from bgrem.models import load_model
 
     config = DenoiseConfig(model=args.model)

@@ -26,9 +26,10 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
-from bgrem import detect, metrics  # noqa: E402
-from bgrem.examination import Planes, own_noise  # noqa: E402
-from bgrem.normalise import whole_image_statistics  # noqa: E402
+from bgrem.frame import detect  # noqa: E402
+from bgrem.frame.background import whole_image_statistics  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
+from bgrem.validation.frames import Planes, own_noise  # noqa: E402
 from common.io import read_image  # noqa: E402
 
 FALSE_PER_MEGAPIXEL = (2, 10, 50)
@@ -124,7 +125,7 @@ def measure(pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any) -> dict
     """Return the curve of SExtractor's default settings and that on the denoised frame."""
     import sep
 
-    kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
+    kept = np.sqrt((detect.SEXTRACTOR_KERNEL**2).sum()) / detect.SEXTRACTOR_KERNEL.sum()
 
     def both(frame: np.ndarray, denoised: np.ndarray, sigma: np.ndarray) -> tuple[Finder, Finder]:
         missing = ~np.isfinite(frame)
@@ -134,7 +135,7 @@ def measure(pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any) -> dict
         return (
             partial(detect.detect_with_sep, flat, noise=kept * sky.rms()),
             partial(detect.detect_with_sep, np.nan_to_num(denoised), noise=sigma,
-                    **detect.DENOISED),
+                    **detect.DENOISED_OPTIONS),
         )  # fmt: skip
 
     frame = both(pixels, *denoiser(pixels))
@@ -160,8 +161,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write before and after")
     args = parser.parse_args()
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import denoise, load_for
-    from bgrem.pictures import before_after
+    from bgrem.denoising.flow import denoise
+    from bgrem.denoising.pictures import before_after
+    from bgrem.inference.run import load_for
 
     config = DenoiseConfig(model=args.model)
     model = load_for(config)

@@ -45,9 +45,9 @@ def published_way(network: object, pixels: np.ndarray) -> np.ndarray:
     """
     import tensorflow as tf
 
-    from bgrem.diffusion import denoise_steps
-    from bgrem.layers import SymmetricPadding
-    from bgrem.schedule import CosineSchedule
+    from bgrem.networks.diffusion import denoise_steps
+    from bgrem.networks.layers import SymmetricPadding
+    from bgrem.networks.schedule import CosineSchedule
 
     dense = network.get_layer("time")
     spread = tf.pad(dense.kernel.value[None, None], [[1, 1], [1, 1], [0, 0], [0, 0]])
@@ -90,7 +90,7 @@ def published_way(network: object, pixels: np.ndarray) -> np.ndarray:
 
 
 def our_way(model: object, pixels: np.ndarray) -> np.ndarray:
-    from bgrem.denoising import denoise
+    from bgrem.denoising.flow import denoise
 
     return denoise(pixels, model=model, steps=STEPS, clip=False).result.pixels[..., 0]
 
@@ -153,9 +153,11 @@ def plain_convolution(precision: str) -> float:
 def systems(side: int, repeat: int, names: dict[str, str]) -> list[dict[str, object]]:
     """Return time, megapixels per second and share of a plain convolution for each system."""
     from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
-    from bgrem.denoising import automatic_precision, denoise, load_for
-    from bgrem.enhancing import enhance
-    from bgrem.noise_mapping import noisemap
+    from bgrem.denoising.flow import denoise
+    from bgrem.enhancing.flow import enhance
+    from bgrem.inference.device import automatic_precision
+    from bgrem.inference.run import load_for
+    from bgrem.noise_mapping.flow import noisemap
 
     pixels = frame(side)
     counts = 400 + 20 * pixels
@@ -222,7 +224,8 @@ def main() -> None:
 def against_published(args: argparse.Namespace) -> dict[str, object]:
     """Measure and print our way beside the published one."""
     from bgrem.config import DenoiseConfig
-    from bgrem.denoising import automatic_precision, load_for
+    from bgrem.inference.device import automatic_precision
+    from bgrem.inference.run import load_for
     from bgrem.models import load_model
 
     pixels = frame(args.side)

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BackgroundConfig": "bgoptimizer.config",
     "BackgroundModel": "bgoptimizer.model",
-    "SplineSurface": "bgoptimizer.spline",
+    "SplineSurface": "bgoptimizer.original.spline",
     "correct_background": "bgoptimizer.correct",
     "fit_background": "bgoptimizer.fitting",
     "make_scene": "bgoptimizer.scenes",

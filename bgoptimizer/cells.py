@@ -2,66 +2,19 @@
 
 import numpy as np
 
-ROWS = 125  # cells along the short side: a cell then averages the noise, and stars are points in it
+from common.robust import difference_noise, neighbour_differences
+
+CELLS_PER_SHORT_SIDE = 125  # cells; a cell then averages the noise, and stars are points in it
 
 
 def automatic_factor(height: int, width: int) -> int:
-    """Return the side of a block in pixels that gives about `ROWS` cells on the short side."""
-    return max(1, round(min(height, width) / ROWS))
-
-
-def block_reduce(plane: np.ndarray, factor: int, statistic: str = "median") -> np.ndarray:
-    """Return the median or mean of every block of a plane, missing pixels left out.
-
-    Parameters
-    ----------
-    plane : array, shape (H, W)
-        NaN = missing.
-    factor : int
-        Side of a block, pixels. Blocks at the lower and right edge may be smaller; nothing is
-        padded into them.
-    statistic : {"median", "mean"}
-
-    Returns
-    -------
-    array, shape (ceil(H / factor), ceil(W / factor)), float64
-        NaN where less than a quarter of the block was measured.
-    """
-    height, width = plane.shape
-    rows, columns = -(-height // factor), -(-width // factor)
-    out = np.empty((rows, columns))
-    for row in range(rows):
-        strip = plane[row * factor : (row + 1) * factor]
-        padded = np.full((factor, columns * factor), np.nan, plane.dtype)
-        padded[: strip.shape[0], :width] = strip
-        blocks = padded.reshape(factor, columns, factor).swapaxes(0, 1).reshape(columns, -1)
-        inside = len(strip) * np.minimum(factor, width - factor * np.arange(columns))
-        out[row] = _row_statistic(blocks, statistic, np.maximum(1, inside // 4))
-    return out
-
-
-def _row_statistic(blocks: np.ndarray, statistic: str, needed: np.ndarray) -> np.ndarray:
-    """Statistic of the finite values along the last axis; NaN where fewer than `needed`."""
-    count = np.isfinite(blocks).sum(1)
-    enough = np.maximum(count, 1)
-    if statistic == "mean":
-        value = np.where(np.isfinite(blocks), blocks, 0).sum(1, dtype=np.float64) / enough
-    else:
-        ordered = np.sort(blocks, axis=1)  # NaN last
-        index = np.arange(len(blocks))
-        value = 0.5 * (
-            ordered[index, (enough - 1) // 2].astype(np.float64) + ordered[index, enough // 2]
-        )
-    return np.where(count >= needed, value, np.nan)
+    """Return the side of a block, px, with `CELLS_PER_SHORT_SIDE` blocks on the short side."""
+    return max(1, round(min(height, width) / CELLS_PER_SHORT_SIDE))
 
 
 def cell_noise(cells: np.ndarray) -> float:
     """Return the noise of a cell from the differences of neighbours (robust; no gradient in it)."""
-    step = np.diff(cells, axis=1)
-    step = step[np.isfinite(step)]
-    if step.size == 0:
-        return 0.0
-    return float(1.4826 * np.median(np.abs(step - np.median(step))) / np.sqrt(2))
+    return difference_noise(neighbour_differences(cells, np.isfinite(cells)))
 
 
 def median_bias(residual: np.ndarray) -> float:

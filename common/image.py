@@ -34,6 +34,16 @@ class AstroImage:
     ------
     ValueError
         If the shape is not an image's, C is not 1 or 3, or the dtype is not real.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common import AstroImage
+    >>> image = AstroImage(np.array([[1.0, np.nan], [-3.0, 4.0]], np.float32), name="night.fits")
+    >>> image.shape
+    (2, 2, 1)
+    >>> image.missing[..., 0].tolist()
+    [[False, True], [False, False]]
     """
 
     pixels: np.ndarray

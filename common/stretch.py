@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SAMPLES = 4_000_000  # per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
-BLOCK = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
-MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its MAD
+# pixels per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
+QUANTILE_SAMPLES = 4_000_000
+PIXELS_AT_ONCE = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
 
 
 def mtf(x: Any, midtones: Any, ratio: Any = 2.0) -> np.ndarray:
@@ -91,6 +91,19 @@ class MtfStretch:
         slope it has at 0 and at 1, so that nothing is lost and nothing meets the pole.
     zeros_missing : bool
         Count exact zeros as missing, as registered frames mark their border.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common import MtfStretch
+    >>> linear = np.linspace(1.0, 5.0, 101).reshape(1, 101, 1)
+    >>> stretch = MtfStretch.fit(linear)
+    >>> stretched = stretch.forward(linear)
+    >>> round(float(np.median(stretched)), 6)  # the median becomes the target
+    0.25
+    >>> lost = stretch.clipped(linear).high  # above the quantile
+    >>> bool(np.allclose(stretch.inverse(stretched)[~lost], linear[~lost]))
+    True
     """
 
     pedestal: tuple[float, ...]
@@ -144,7 +157,7 @@ class MtfStretch:
         for key, value in (("quantile", quantile), ("target", target)):
             if not 0 < value < 1:
                 raise ValueError(f"{key} must lie between 0 and 1. Received: {key}={value}")
-        pixels = _check_pixels(pixels, name)
+        pixels = check_pixels(pixels, name)
         if missing is not None:
             missing = np.asarray(missing, bool)
             if missing.ndim == 2:
@@ -162,7 +175,7 @@ class MtfStretch:
             lowest, samples = math.inf, []
             for c in group:
                 mask = None if missing is None else missing[..., c % missing.shape[-1]]
-                low, values = _valid_samples(pixels[..., c], mask, zeros_missing)
+                low, values = valid_samples(pixels[..., c], mask, zeros_missing)
                 lowest = min(lowest, low)
                 samples.append(values)
             rows += [_levels(lowest, np.concatenate(samples), quantile, where)] * len(group)
@@ -225,7 +238,7 @@ class MtfStretch:
         )
 
     def _check_channels(self, pixels: np.ndarray) -> np.ndarray:
-        pixels = _check_pixels(pixels, "image")
+        pixels = check_pixels(pixels, "image")
         if pixels.shape[-1] != len(self.scale):
             raise ValueError(
                 f"the stretch was fitted to {len(self.scale)} channels, the pixels have shape "
@@ -239,7 +252,7 @@ class MtfStretch:
         """Apply a float64 function to blocks of rows of each channel."""
         pixels = self._check_channels(pixels)
         out = np.empty_like(pixels)
-        step = max(1, BLOCK // pixels.shape[1])
+        step = max(1, PIXELS_AT_ONCE // pixels.shape[1])
         with np.errstate(invalid="ignore"):  # infinities, which become NaN
             for c in range(pixels.shape[-1]):
                 for row in range(0, pixels.shape[0], step):
@@ -248,7 +261,8 @@ class MtfStretch:
         return out
 
 
-def _check_pixels(pixels: np.ndarray, name: str) -> np.ndarray:
+def check_pixels(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Return pixels as an array of shape (H, W, C), or raise ValueError."""
     pixels = np.asarray(pixels)
     if pixels.ndim != 3 or 0 in pixels.shape:
         raise ValueError(
@@ -267,13 +281,13 @@ def _missing(values: np.ndarray, zeros_missing: bool) -> np.ndarray:
 
 def _stride(height: int, width: int) -> int:
     """Step through the flat pixels that keeps SAMPLES of them and visits every column."""
-    step = math.ceil(height * width / SAMPLES)
+    step = math.ceil(height * width / QUANTILE_SAMPLES)
     while math.gcd(step, width) > 1:
         step += 1
     return step
 
 
-def _valid_samples(
+def valid_samples(
     plane: np.ndarray, missing: np.ndarray | None, zeros_missing: bool
 ) -> tuple[float, np.ndarray]:
     """Return the minimum of the valid pixels of a plane (H, W) and a strided sample of them."""
@@ -303,97 +317,3 @@ def _levels(
             "mostly one value. Leave the channel out, mask that value, or raise the quantile."
         )
     return lowest, float(top - lowest), float((median - lowest) / (top - lowest))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stf:
-    """Screen stretch of PixInsight: numbers per channel, in units of `bounds` mapped to [0, 1]."""
-
-    shadows: tuple[float, ...]
-    midtones: tuple[float, ...]
-    highlights: tuple[float, ...]
-    bounds: tuple[float, float] = (0.0, 1.0)
-
-
-def auto_stf(
-    pixels: np.ndarray,
-    *,
-    linked: bool = False,
-    target: float = 0.25,
-    shadows_clipping: float = -2.8,
-) -> Stf:
-    """Return the screen stretch that PixInsight's AutoSTF computes.
-
-    shadows = median + k · 1.4826 · MAD; midtones bring the median to `target`. A group whose
-    medians are all above 0.5 (a negative) is treated from its highlights, as PixInsight does.
-    Taken on every k-th pixel where a channel has more than 4e6.
-
-    Parameters
-    ----------
-    pixels : array, shape (H, W, C)
-        Linear values in [0, 1]. Where some lie outside, minimum and maximum are taken for 0 and 1
-        and kept in `bounds`. NaN, infinities and zeros are left out.
-    linked : bool
-        One stretch for all channels, from the mean of their statistics.
-    target : float
-        Grey of the sky on the screen.
-    shadows_clipping : float
-        k, in units of 1.4826 · MAD; PixInsight's default is -2.8.
-
-    Raises
-    ------
-    ValueError
-        If a channel has no valid pixel.
-    """
-    pixels = _check_pixels(pixels, "image")
-    finite = np.isfinite(pixels)
-    low = float(np.min(pixels, where=finite, initial=math.inf))
-    high = float(np.max(pixels, where=finite, initial=-math.inf))
-    bounds = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
-    medians, sigmas = [], []
-    for c in range(pixels.shape[-1]):
-        _, samples = _valid_samples(pixels[..., c], None, zeros_missing=True)
-        if not samples.size:
-            raise ValueError(
-                f"image, channel {c}: no valid pixel (all are zero or NaN). Leave the channel out."
-            )
-        samples = (samples - bounds[0]) / ((bounds[1] - bounds[0]) or 1.0)
-        medians.append(float(np.median(samples)))
-        sigmas.append(MAD_TO_SIGMA * float(np.median(np.abs(samples - medians[-1]))))
-    groups = [list(range(len(medians)))] if linked else [[c] for c in range(len(medians))]
-    rows: list[tuple[float, float, float]] = []
-    for group in groups:
-        inverted = all(medians[c] > 0.5 for c in group)
-        sign = -1 if inverted else 1
-        ends = [
-            medians[c] + sign * shadows_clipping * sigmas[c] if sigmas[c] else float(inverted)
-            for c in group
-        ]
-        end = float(np.clip(np.mean(ends), 0, 1))
-        distance = abs(float(np.mean([medians[c] for c in group])) - end)
-        distance = min(max(distance, 1e-6), 1 - 1e-6)  # midtones must stay inside (0, 1)
-        bright = (0.0, float(mtf(target, distance)), end)
-        dark = (end, float(mtf(distance, target)), 1.0)
-        rows += [bright if inverted else dark] * len(group)
-    shadows, midtones, highlights = zip(*rows, strict=True)
-    return Stf(shadows=shadows, midtones=midtones, highlights=highlights, bounds=bounds)
-
-
-def apply_stf(pixels: np.ndarray, stf: Stf) -> np.ndarray:
-    """Return pixels (H, W, C) for display, float32 in [0, 1]; missing pixels become 0."""
-    pixels = _check_pixels(pixels, "image")
-    if pixels.shape[-1] != len(stf.shadows):
-        raise ValueError(
-            f"the screen stretch has {len(stf.shadows)} channels, the pixels have shape "
-            f"{pixels.shape}. Take auto_stf of an image with the same channels."
-        )
-    out = np.empty(pixels.shape, np.float32)
-    low, high = stf.bounds
-    extent = (high - low) or 1.0
-    levels = zip(stf.shadows, stf.midtones, stf.highlights, strict=True)
-    for c, (shadows, midtones, highlights) in enumerate(levels):
-        black = low + shadows * extent
-        white = low + highlights * extent
-        x = np.clip((pixels[..., c] - black) / ((white - black) or 1.0), 0, 1)
-        out[..., c] = np.nan_to_num(mtf(x, midtones))
-    return out

@@ -7,8 +7,8 @@ import lz4.block
 import numpy as np
 import zstandard
 
-from common.xisf_blocks import parse_header
-from common.xisf_io import read_xisf, write_xisf
+from common.xisf.blocks import parse_header
+from common.xisf.io import read_xisf, write_xisf
 
 NAMESPACE = 'xmlns="http://www.pixinsight.com/xisf" version="1.0"'
 CODECS = {

@@ -5,11 +5,12 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
-from bgoptimizer.cells import block_reduce, cell_noise, median_bias
-from bgoptimizer.mask import recognise_objects
-from bgoptimizer.smoothing import Grid
+from bgoptimizer.cells import cell_noise, median_bias
+from bgoptimizer.robust.mask import recognise_objects
+from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.surface import evaluate_spline
 from common import AstroImage
+from common.blocks import block_reduce
 
 SHAPE = (400, 600)
 SMALL = (60, 90)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from bgoptimizer import descent, objective
-from bgoptimizer.descent import fit_by_descent, starting_values
+from bgoptimizer.original import descent, objective
+from bgoptimizer.original.descent import fit_by_descent, starting_values
 from bgoptimizer.surface import grid_positions, place_random
 
 
@@ -42,7 +42,9 @@ def sky():
 
 def test_loss_terms_by_hand():
     residual, surface = np.array([[0.3, -0.1], [0.0, 0.2]]), np.array([[-0.2, 0.1], [0.1, 0.3]])
-    terms = {name: float(term(residual, surface)) for name, (term, _) in objective.TERMS.items()}
+    terms = {
+        name: float(term(residual, surface)) for name, (term, _) in objective.LOSS_TERMS.items()
+    }
     assert terms == {
         "error": pytest.approx(0.15),
         "colour_balance": pytest.approx((0.04 + 0.01) / 2),
@@ -137,7 +139,7 @@ def test_the_fit_stops_early_on_a_plateau(cells):
 def test_adam_equals_the_optimizer_of_keras(cells):
     import keras
 
-    from bgoptimizer.spline import SplineSurface
+    from bgoptimizer.original.spline import SplineSurface
 
     start = fit_by_descent(cells, epochs=1)  # the best of one epoch is the start
     result = fit_by_descent(cells, epochs=20)
@@ -190,7 +192,7 @@ def test_tensorflow_and_jax_agree(cells, tmp_path):
     here = fit_by_descent(cells, epochs=50)
     np.save(tmp_path / "cells.npy", cells)
     code = (
-        "import sys, numpy as np, keras; from bgoptimizer.descent import fit_by_descent;"
+        "import sys, numpy as np, keras; from bgoptimizer.original.descent import fit_by_descent;"
         "assert keras.backend.backend() == 'jax';"
         "r = fit_by_descent(np.load(sys.argv[1]), epochs=50);"
         "np.savez(sys.argv[2], losses=r.losses, points=r.control_points)"

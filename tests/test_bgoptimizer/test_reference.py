@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import reference
 
-from bgoptimizer.cells import block_reduce
-from bgoptimizer.smoothing import BIN, Grid
+from bgoptimizer.robust.smoothing import FIT_BIN_CELLS, Grid
+from common.blocks import block_reduce
 
 
 @pytest.mark.parametrize("statistic", ["median", "mean"])
@@ -32,9 +32,9 @@ def test_coarse_cells_are_weighted_means():
     means, mean_weights = grid.bin(cells, weights)
     for k, (row, column) in enumerate(np.ndindex(*grid.coarse_shape)):
         total = weight = 0.0
-        for y in range(row * BIN, min((row + 1) * BIN, 11)):
-            for x in range(column * BIN, min((column + 1) * BIN, 14)):
+        for y in range(row * FIT_BIN_CELLS, min((row + 1) * FIT_BIN_CELLS, 11)):
+            for x in range(column * FIT_BIN_CELLS, min((column + 1) * FIT_BIN_CELLS, 14)):
                 total += cells[y, x] * weights[y, x]
                 weight += weights[y, x]
-        assert mean_weights[k] == pytest.approx(weight / BIN**2, rel=1e-13)
+        assert mean_weights[k] == pytest.approx(weight / FIT_BIN_CELLS**2, rel=1e-13)
         assert means[k] == pytest.approx(total / max(weight, 1e-9), rel=1e-12, abs=1e-12)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from bgoptimizer.spline import SplineSurface
+from bgoptimizer.original.spline import SplineSurface
 from bgoptimizer.surface import (
     evaluate_spline,
     grid_positions,
@@ -96,7 +96,7 @@ def test_evaluation_in_chunks_equals_the_whole(monkeypatch):
     spline = (points, *solve_interpolation(points, points, 2, 0.1))
     positions = grid_positions((13, 17))
     whole = evaluate_spline(*spline, 2, positions)
-    monkeypatch.setattr("bgoptimizer.surface.CHUNK", 10)
+    monkeypatch.setattr("bgoptimizer.surface.POSITIONS_AT_ONCE", 10)
     np.testing.assert_allclose(evaluate_spline(*spline, 2, positions), whole, rtol=1e-12)
 
 
@@ -117,7 +117,7 @@ def test_grid_places_exactly_the_points_asked_for(count, shape):
 
 
 def test_gradient_flows_to_all_parameters_and_is_finite_on_a_control_point():
-    from bgoptimizer.descent import GRADIENTS
+    from bgoptimizer.original.descent import GRADIENTS
 
     for order in (1, 2, 3):
         points = place_random(6, 0).astype("float32")
@@ -174,7 +174,7 @@ def test_wrong_arguments_are_errors():
 
 def test_numerics_and_the_fit_import_without_keras():
     code = (
-        "import sys, bgoptimizer.surface, bgoptimizer.descent, common.stretch;"
+        "import sys, bgoptimizer.surface, bgoptimizer.original.descent, common.stretch;"
         "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
     )
     root = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ TINY = {"name": "attention_unet", "widths": [4, 6], "bottleneck": 8}
 def tiny_model(tmp_path_factory):
     """Folder of a model with random weights: it denoises nothing, but it runs."""
     from bgrem.models import named_weights, save_model
-    from bgrem.networks import attention_unet, initialise
+    from bgrem.networks.attention_unet import attention_unet, initialise
 
     network = attention_unet((4, 6), 8)
     initialise(network, 5)

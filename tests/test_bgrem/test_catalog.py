@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from sextractor import detect_with_sextractor
 
-from bgrem import CatalogConfig, Denoised, catalog, detect
-from bgrem.catalog_columns import COLUMNS
-from bgrem.cataloguing import ENGINES
-from bgrem.exposure import find_exposure
-from bgrem.light import BETA, Frame, SharedLight, number_anew
+from bgrem import CatalogConfig, Denoised, catalog
+from bgrem.cataloguing.blends import CORE_BETA, SharedLight
+from bgrem.cataloguing.columns import CATALOG_COLUMNS
+from bgrem.cataloguing.flow import ENGINES
+from bgrem.frame import detect, sextractor_run
+from bgrem.frame.exposure import find_exposure
+from bgrem.frame.sources import Frame, number_anew
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import magnitude_zero_point
 from common.image import AstroImage
 
 NEEDS_SEXTRACTOR = pytest.mark.skipif(
-    detect.find_sextractor() is None, reason=f"SExtractor: {detect.INSTALL_SEXTRACTOR}"
+    sextractor_run.find_sextractor() is None,
+    reason=f"SExtractor: {sextractor_run.INSTALL_SEXTRACTOR}",
 )
 SIGMA = 7.0  # ADU; of the MeerLICHT preset's sky
 
@@ -65,7 +69,7 @@ def stars_of(field, table, faintest):
 def moffat(shape, x, y, flux, fwhm):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     square = ((rows - y) ** 2 + (columns - x) ** 2) / (fwhm / 2) ** 2
-    profile = (1 + (2 ** (1 / BETA) - 1) * square) ** -BETA
+    profile = (1 + (2 ** (1 / CORE_BETA) - 1) * square) ** -CORE_BETA
     return flux * profile / profile.sum()
 
 
@@ -204,10 +208,10 @@ def test_the_photon_noise_of_the_source_counts_where_the_gain_is_known(field, pe
 
 
 def test_every_column_has_a_meaning_that_fits_into_a_card(found):
-    for name, (_, _, meaning) in COLUMNS.items():
+    for name, (_, _, meaning) in CATALOG_COLUMNS.items():
         assert len(f"TTYPE99 = '{name:<18}' / {meaning}") <= 80
     for column in found.table.columns.values():
-        assert column.description == COLUMNS[column.name][2]
+        assert column.description == CATALOG_COLUMNS[column.name][2]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -240,7 +244,7 @@ def test_both_engines_measure_the_same(field, perfect, found):
 
 
 def test_a_missing_sextractor_is_said_with_the_way_to_get_it(field, perfect, monkeypatch):
-    monkeypatch.setattr(detect, "find_sextractor", lambda: None)
+    monkeypatch.setattr(sextractor_run, "find_sextractor", lambda: None)
     with pytest.raises(FileNotFoundError, match="apt install"):
         catalog(field.observed, done=perfect, engine="sextractor")
 
@@ -288,8 +292,8 @@ def test_sextractor_giving_up_on_blends_is_said():
     rng = np.random.default_rng(0)
     crowd = 3 + 8 * ndimage.gaussian_filter(rng.normal(size=(640, 640)), 1.2)
     with pytest.warns(UserWarning, match="deblending overflows"):
-        detect.detect_with_sextractor(
-            crowd, 0.5, relative=False, background=False, **detect.DENOISED
+        detect_with_sextractor(
+            crowd, 0.5, relative=False, background=False, **detect.DENOISED_OPTIONS
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bgrem.demo import main
-from bgrem.training_pairs import read_pair
+from bgrem.training.pairs import read_pair
 from common.io import read_image
 
 SIDE = 384

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bgrem.diffusion import denoise_steps, mix, step_back
-from bgrem.schedule import CosineSchedule
+from bgrem.networks.diffusion import denoise_steps, mix, step_back
+from bgrem.networks.schedule import CosineSchedule
 
 
 def test_rates_run_from_the_highest_signal_to_the_lowest():

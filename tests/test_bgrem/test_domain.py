@@ -7,9 +7,9 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.domain import FrameProperties, check_domain, guard_domain, measure_frame
+from bgrem.frame.domain import FrameProperties, check_domain, guard_domain, measure_frame
+from bgrem.frame.stars import PointSpread, measure_point_spread
 from bgrem.models import read_description
-from bgrem.point_spread import PointSpread, measure_point_spread
 from bgrem.simulate.optical import simulate_field
 from common.image import AstroImage
 from common.io import read_image

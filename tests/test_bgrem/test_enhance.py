@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.enhancing import enhance
-from bgrem.exposure import electrons_of
+from bgrem.enhancing.flow import enhance
+from bgrem.frame.exposure import electrons_of
 from bgrem.models import Model
 from common.image import AstroImage
 from common.io import read_image
@@ -41,7 +41,7 @@ def electrons():
 @pytest.fixture(scope="module")
 def tiny_exposure_model(tmp_path_factory):
     from bgrem.models import named_weights, save_model
-    from bgrem.networks import exposure_unet, initialise
+    from bgrem.networks.attention_unet import exposure_unet, initialise
 
     network = exposure_unet((4, 6), 8)
     initialise(network, 5)
@@ -77,7 +77,7 @@ def test_the_network_is_told_the_ratio(electrons):
 
 
 def test_a_ratio_that_the_model_does_not_know_is_refused(electrons):
-    with pytest.raises(ValueError, match="knows ratios from 2 to 5"):
+    with pytest.raises(ValueError, match="was trained for ratios from 2 to 5"):
         enhance(electrons, model=model(), gain=1.0, ratio=8)
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from bgrem import Denoised, catalog, denoise, enhance, load_model, noisemap, simulate_field
-from bgrem.normalise import whole_image_statistics
+from bgrem.frame.background import whole_image_statistics
 from bgrem.simulate.hubble import long_exposure, short_exposure, simulate_hubble_field
 from bgrem.simulate.staring import draw_noise, simulate_staring_frame
 from common import AstroImage

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bgrem.normalise import paper_factor, whole_image_statistics
+from bgrem.frame.background import paper_factor, whole_image_statistics
 
 
 def gradient_field(strength, shape=(400, 500), seed=0, stars=150):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from nbclient.exceptions import CellExecutionError
 
-from bgrem.bundle import restore
+from bgrem.denoising.bundle import restore
 from bgrem.models import load_model
 from common import AstroImage, read_image, write_image
 

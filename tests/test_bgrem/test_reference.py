@@ -5,13 +5,14 @@ import pytest
 import reference
 from streaked import streaked
 
-from bgrem.checks.noise import autocorrelation
-from bgrem.detect import Detections
-from bgrem.hidden_light import AGREE, NEAR, look_along, scatter
-from bgrem.light import segment_moments
-from bgrem.metrics import IGNORED, LISTED, RADIUS, score
-from bgrem.streaks import Streaks, second_moments
-from bgrem.tiling import TilePlan, map_tiles
+from bgrem.frame.detect import Detections
+from bgrem.frame.sources import segment_moments
+from bgrem.inference.tiling import TilePlan, map_tiles
+from bgrem.noise_mapping.neighbours import NEIGHBOUR_DISTANCES_PX, STREAK_END_NOISE, light_along
+from bgrem.noise_mapping.residual_noise import scatter
+from bgrem.noise_mapping.streaks import Streaks, second_moments
+from bgrem.validation.checks.noise import autocorrelation
+from bgrem.validation.metrics import MATCH_RADIUS_FWHM, MIN_IGNORED_SNR, MIN_LISTED_SNR, score
 
 # ten equal ranges of brightness, then ever narrower ones of the brightest pixels
 SHARES = [*np.linspace(0, 0.9, 10), *(1 - np.logspace(-1.25, -4, 12))]
@@ -100,8 +101,10 @@ def test_light_along_streaks_is_that_of_the_neighbours(angle):
     frame, _ = streaked(angle, 30, number=120)
     part = frame[60:86, 70:100]
     never = 1e6  # nothing is hidden
-    fast = look_along(part, Streaks(angle, 30.0), never).light
-    slow = reference.light_along(part, angle, *NEAR, SHARES, FEWEST, AGREE)
+    fast = light_along(part, Streaks(angle, 30.0), never).light
+    slow = reference.light_along(
+        part, angle, *NEIGHBOUR_DISTANCES_PX, SHARES, FEWEST, STREAK_END_NOISE
+    )
     # splines in float32: a filter of 15 terms and 16 products for each value
     assert np.abs(fast - slow).max() < 5 * FLOAT32 * np.abs(part).max()
 
@@ -109,9 +112,11 @@ def test_light_along_streaks_is_that_of_the_neighbours(angle):
 def test_neighbours_of_short_streaks_end_where_these_do():
     frame, _ = streaked(0.4, 14, number=200)
     part = frame[60:86, 70:100]
-    fast = look_along(part, Streaks(0.4, 14.0), 1e6).light
+    fast = light_along(part, Streaks(0.4, 14.0), 1e6).light
     last = 14 // 2 - 2
-    slow = reference.light_along(part, 0.4, NEAR[0], last, SHARES, FEWEST, AGREE)
+    slow = reference.light_along(
+        part, 0.4, NEIGHBOUR_DISTANCES_PX[0], last, SHARES, FEWEST, STREAK_END_NOISE
+    )
     assert np.abs(fast - slow).max() < 5 * FLOAT32 * np.abs(part).max()
 
 
@@ -124,8 +129,10 @@ def test_detections_are_matched_nearest_first(seed):
     }  # fmt: skip
     x, y = rng.uniform(0, 60, (2, 70))
     fwhm = 3.5
-    radius = np.maximum(RADIUS * fwhm, truth["half_light_radius"] / 2)
-    partner, wrong = reference.match(list(zip(x, y, strict=True)), truth, IGNORED, LISTED, radius)
+    radius = np.maximum(MATCH_RADIUS_FWHM * fwhm, truth["half_light_radius"] / 2)
+    partner, wrong = reference.match(
+        list(zip(x, y, strict=True)), truth, MIN_IGNORED_SNR, MIN_LISTED_SNR, radius
+    )
     fast = score(Detections(x, y, np.ones(70)), truth, fwhm)
     assert fast.partner.tolist() == partner
     assert fast.wrong.tolist() == wrong

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from bgrem.stabilise import stabilise, unstabilise
+from bgrem.enhancing.anscombe import stabilise, unstabilise
 
 
 @pytest.mark.parametrize("light", [0, 30, 3000])

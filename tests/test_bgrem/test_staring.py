@@ -7,12 +7,8 @@ import pytest
 from scipy import ndimage, special, stats
 
 from bgrem.simulate import staring
-from bgrem.simulate.staring import (
-    add_satellites,
-    add_trail,
-    draw_noise,
-    simulate_staring_frame,
-)
+from bgrem.simulate.staring import draw_noise, simulate_staring_frame
+from bgrem.simulate.trails import add_satellites, add_trail
 
 SHAPE = (96, 128)
 SMALL = (24, 16)
@@ -31,7 +27,7 @@ def small_frames():
 
 @pytest.fixture
 def without_tracks(monkeypatch):
-    monkeypatch.setattr(staring, "TRACKS", 0.0)
+    monkeypatch.setattr(staring, "COSMIC_RAYS_PER_MPX", 0.0)
 
 
 def arrays(frame):

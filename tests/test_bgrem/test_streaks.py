@@ -1,11 +1,11 @@
-"""Streaks: direction and length are measured; trails and round stars are not taken for them."""
+"""Streaks: direction and length are measured; trails and round stars are not misclassified."""
 
 import numpy as np
 import pytest
 from streaked import SHAPE, streaked, trail
 
+from bgrem.noise_mapping.streaks import find_streaks
 from bgrem.simulate.trails import draw_trails
-from bgrem.streaks import find_streaks
 
 
 @pytest.mark.parametrize("degrees", [0, 33, 90, 158])

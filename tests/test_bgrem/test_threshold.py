@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bgrem import Denoised, catalog, denoise, detect
-from bgrem.light import Frame
+from bgrem import Denoised, catalog, denoise
+from bgrem.cataloguing.threshold import WHITE_NOISE_THRESHOLD, find_threshold
+from bgrem.frame import sextractor_run
+from bgrem.frame.sources import Frame
 from bgrem.models import load_model
 from bgrem.simulate.optical import simulate_field
-from bgrem.threshold import WHITE, find_threshold
 from common.image import AstroImage
 
 SIGMA = 7.0  # ADU
@@ -38,7 +39,7 @@ def perfectly_denoised(clean):
 @pytest.mark.parametrize("seed", [63_020, 63_021])
 def test_white_noise_keeps_the_threshold_of_one_sigma(seed):
     found = find_threshold(frame_of(white_noise(seed)))
-    assert found.sigma == WHITE
+    assert found.sigma == WHITE_NOISE_THRESHOLD
     assert found.origin == "independent noise, as measured"
 
 
@@ -65,20 +66,20 @@ def test_only_the_part_of_a_frame_with_correlated_noise_gets_a_higher_threshold(
     noise[:40] = np.nan
     found = find_threshold(frame_of(noise)).sigma
     assert found.shape == noise.shape
-    assert np.median(found[:, :256]) == WHITE
+    assert np.median(found[:, :256]) == WHITE_NOISE_THRESHOLD
     assert np.median(found[:, -256:]) > 1.35
 
 
 def test_a_frame_without_empty_sky_keeps_one_sigma_and_says_so():
     found = find_threshold(frame_of(convolved(white_noise(63_025), HALF_PIXEL), 5 * SIGMA))
-    assert found.sigma == WHITE
+    assert found.sigma == WHITE_NOISE_THRESHOLD
     assert "too little sky" in found.origin
 
 
 @pytest.mark.parametrize("engine", ["sep", "sextractor"])
 def test_the_catalogue_uses_the_threshold_and_says_it(engine):
-    if engine == "sextractor" and detect.find_sextractor() is None:
-        pytest.skip(f"SExtractor: {detect.INSTALL_SEXTRACTOR}")
+    if engine == "sextractor" and sextractor_run.find_sextractor() is None:
+        pytest.skip(f"SExtractor: {sextractor_run.INSTALL_SEXTRACTOR}")
     y, x = np.mgrid[:512, :512]
     star = np.exp(-((x % 64 - 32) ** 2 + (y % 64 - 32) ** 2) / 8.0)
     clean = 1.3 * SIGMA * star  # above one sigma, below the threshold of this noise

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bgrem.tiling import TilePlan, fade, map_tiles
+from bgrem.inference.tiling import TilePlan, fade, map_tiles
 
 
 @pytest.mark.parametrize(
@@ -51,18 +51,6 @@ def test_all_batches_have_one_shape():
 
     map_tiles(np.zeros((300, 300), np.float32), TilePlan((300, 300), 128, 32), look, batch_size=4)
     assert shapes == {(4, 128, 128, 1)}
-
-
-def test_a_frame_of_one_tile_is_computed_once():
-    sizes = []
-
-    def look(batch):
-        sizes.append(len(batch))
-        return batch
-
-    image = np.zeros((100, 100), np.float32)
-    map_tiles(image, TilePlan(image.shape, 128, 32), look, batch_size=8)
-    assert sizes == [1]
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(100, 10), (64, 56), (0, 0), (64, -1)])

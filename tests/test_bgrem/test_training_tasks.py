@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from bgrem.config import TrainConfig
-from bgrem.exposure_data import ExposureBatches, ExposureField, simulated_exposure_field
-from bgrem.frame_data import (
-    OWN_NOISE,
+from bgrem.models import load_model
+from bgrem.networks.schedule import LinearSchedule
+from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS
+from bgrem.training.enhance import ExposureBatches, ExposureField, simulated_exposure_field
+from bgrem.training.noisemap import (
     FrameBatches,
     FrameField,
     measured_frame_field,
     particle_tracks,
     simulated_frame_field,
 )
-from bgrem.models import load_model
-from bgrem.schedule import LinearSchedule
-from bgrem.training import train
+from bgrem.training.run import train
 
 COMMON = {"tile": 32, "batch_size": 8, "steps": 3, "seed": 1}
 
@@ -87,7 +87,7 @@ def test_a_frame_s_own_noise_is_part_of_the_diffusion_s():
 
 
 def test_rows_and_columns_are_levelled_before_the_network():
-    from bgrem.frame_data import frame_level
+    from bgrem.noise_mapping.units import frame_level
 
     rng = np.random.default_rng(5)
     offsets = rng.normal(0, 8, (128, 1)) + rng.normal(0, 5, (1, 160))
@@ -100,7 +100,7 @@ def test_rows_and_columns_are_levelled_before_the_network():
 
 def test_structures_are_scaled_so_that_the_noise_is_that_of_time_118():
     signal, noise = LinearSchedule().rates(118)
-    assert noise / signal == pytest.approx(OWN_NOISE, rel=0.01)
+    assert noise / signal == pytest.approx(FRAME_NOISE_IN_UNITS, rel=0.01)
 
 
 def test_own_frames_have_unit_variance_between_zscale_s_limits(tmp_path):

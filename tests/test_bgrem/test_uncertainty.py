@@ -7,19 +7,26 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.calibration import (
-    LEVELS,
+from bgrem.cli import main
+from bgrem.config import DenoiseConfig
+from bgrem.denoising.flow import denoise
+from bgrem.denoising.twin import other_noise
+from bgrem.denoising.uncertainty import (
+    INTERVAL_LEVELS,
+    Calibration,
+    denoised_uncertainty,
+    describe_surroundings,
+    design,
+)
+from bgrem.inference.run import load_for
+from bgrem.models import list_models
+from bgrem.training.calibration import (
     Sample,
     calibrate,
     coverage_table,
     fit_calibration,
     saturated_truth,
 )
-from bgrem.cli import main
-from bgrem.config import DenoiseConfig
-from bgrem.denoising import denoise, load_for, other_noise
-from bgrem.models import list_models
-from bgrem.uncertainty import Calibration, denoised_uncertainty, describe_surroundings, design
 
 QUICK = ["-s", "1", "--tile", "64", "--overlap", "16"]
 
@@ -43,8 +50,8 @@ def test_both_shares_hold_on_new_pixels_in_every_range(fitted):
     assert len(rows) == 12
     for row in rows:
         # three standard deviations of some 2000 independent pixels in a range
-        assert row["68"] == pytest.approx(LEVELS[0], abs=0.04)
-        assert row["95"] == pytest.approx(LEVELS[1], abs=0.02)
+        assert row["68"] == pytest.approx(INTERVAL_LEVELS[0], abs=0.04)
+        assert row["95"] == pytest.approx(INTERVAL_LEVELS[1], abs=0.02)
 
 
 def test_the_widths_follow_what_makes_the_errors_large(fitted):
@@ -167,8 +174,8 @@ def test_users_pairs_give_a_calibration_and_its_coverage(own_calibration, capsys
     overall = content["notes"]["coverage"][0]
     assert overall["signal"] == "all"
     # all pairs hold the same stars: two halves differ by their noise alone
-    assert overall["68"] == pytest.approx(LEVELS[0], abs=0.05)
-    assert overall["95"] == pytest.approx(LEVELS[1], abs=0.03)
+    assert overall["68"] == pytest.approx(INTERVAL_LEVELS[0], abs=0.05)
+    assert overall["95"] == pytest.approx(INTERVAL_LEVELS[1], abs=0.03)
 
 
 def test_the_command_writes_both_half_widths(own_calibration, starfield, tiny_model, tmp_path):
@@ -254,16 +261,16 @@ def test_truth_is_full_where_the_detector_is():
 
 def test_the_card_of_optical_has_coverage_within_three_points():
     table = list_models()["optical"]["uncertainty"]["notes"]["coverage"]
-    assert table[0]["68"] == pytest.approx(LEVELS[0], abs=0.03)
-    assert table[0]["95"] == pytest.approx(LEVELS[1], abs=0.03)
+    assert table[0]["68"] == pytest.approx(INTERVAL_LEVELS[0], abs=0.03)
+    assert table[0]["95"] == pytest.approx(INTERVAL_LEVELS[1], abs=0.03)
 
 
 def test_optical_holds_on_a_new_field():
     from bgrem.simulate.optical import simulate_field
 
     config = DenoiseConfig()
+    from bgrem.denoising.uncertainty import load_calibration
     from bgrem.models import read_description
-    from bgrem.uncertainty import load_calibration
 
     calibration = load_calibration(config, read_description("optical"))
     field = simulate_field(shape=(320, 320), seed=63_002, preset="meerlicht", stars=2000.0)
@@ -271,5 +278,5 @@ def test_optical_holds_on_a_new_field():
     widths = denoised_uncertainty(done, calibration)
     error = np.abs(saturated_truth(field)[..., None] - done.result.pixels)
     # a single field: its own background and crowding move the share by some points
-    assert (error <= widths[0]).mean() == pytest.approx(LEVELS[0], abs=0.12)
-    assert (error <= widths[1]).mean() == pytest.approx(LEVELS[1], abs=0.05)
+    assert (error <= widths[0]).mean() == pytest.approx(INTERVAL_LEVELS[0], abs=0.12)
+    assert (error <= widths[1]).mean() == pytest.approx(INTERVAL_LEVELS[1], abs=0.05)

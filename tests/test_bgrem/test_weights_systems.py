@@ -5,11 +5,12 @@ import pytest
 from scipy import ndimage
 
 from bgrem.config import EnhanceConfig, NoiseMapConfig
-from bgrem.denoising import load_for
-from bgrem.enhancing import enhance
-from bgrem.noise_mapping import noisemap
+from bgrem.enhancing.flow import enhance
+from bgrem.inference.run import load_for
+from bgrem.noise_mapping.flow import noisemap
 from bgrem.simulate.hubble import long_exposure, short_exposure, simulate_hubble_field
-from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_frame
+from bgrem.simulate.staring import draw_noise, simulate_staring_frame
+from bgrem.simulate.trails import add_satellites
 
 SEED = 61_800
 

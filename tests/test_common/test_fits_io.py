@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from common.fits_io import read_fits, write_fits
+from common.fits.io import read_fits, write_fits
 from common.image import AstroImage
 from common.provenance import datasum
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from common.fits_planes import append_plane, require_plain_fits
+from common.fits.planes import append_plane, require_plain_fits
 
 
 @pytest.fixture

@@ -1,0 +1,305 @@
+"""Which constants sensitivity.py varies, and how one is changed in every module that has it."""
+
+import ast
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from scipy import special
+
+PACKAGES = ("bgrem", "bgoptimizer", "common")
+FACTORS = (0.8, 1.25)
+
+# The one table with paths of modules: {group: {module: names}}; NAME[k] is one value of a tuple.
+# Left out are limits of memory (rows, chunks, pixels at most): they are not tuned.
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "noise map": {
+        "bgrem.noise_mapping.protection": (
+            "HIDING_ROUNDS",
+            "MAX_POINT_PIXELS",
+        ),
+        "bgrem.noise_mapping.hiding": (
+            "SEARCH_ROUNDS",
+            "POINT_SIGMA_PX",
+            "LOCAL_NOISE_SIDE_PX",
+            "MAX_LOCAL_NOISE",
+            "MIN_TRAIL_TO_STREAK_LENGTH",
+            "MAX_TRAIL_VARIANCE_RATIO",
+            "TRAIL_MARGIN_PX",
+            "PEAK_FOOT_SHARE",
+            "PEAK_MARGIN_PX",
+        ),
+        "bgrem.noise_mapping.neighbours": (
+            "NEIGHBOUR_DISTANCES_PX[0]",
+            "NEIGHBOUR_DISTANCES_PX[1]",
+            "SEARCH_DISTANCES_PX[0]",
+            "SEARCH_DISTANCES_PX[1]",
+            "MAX_FILL_DISTANCE_PX",
+            "FILL_NEIGHBOURS",
+            "STREAK_END_NOISE",
+            "MAX_HIDDEN_SHARE",
+            "STREAK_END_MARGIN_PX",
+            "MIN_NEIGHBOUR_SPAN_PX",
+        ),
+        "bgrem.noise_mapping.residual_noise": (
+            "RMS_BRIGHTNESS_SIDE_PX",
+            "MIN_PIXELS_FOR_RMS",
+            "MIN_PIXELS_FOR_SCATTER",
+            "TAIL_SHARE",
+        ),
+        "bgrem.noise_mapping.streaks": (
+            "STREAK_SMOOTHING_PX",
+            "MIN_STREAK_LIGHT",
+            "BRIGHT_STREAK_NOISE",
+            "MAX_SKY_NOISE",
+            "SKY_WIDTH_PX",
+            "MAX_SHIFT_PX",
+            "MIN_SHIFT_PX",
+            "COARSE_SHIFTS_PX[0]",
+            "COARSE_SHIFTS_PX[1]",
+            "MIN_CORRELATION_SCATTER",
+            "MIN_USABLE_LENGTH_PX",
+            "MIN_USABLE_LENGTH_WIDTHS",
+            "MAX_POWER_SHARE",
+            "MIN_STREAK_PIXELS",
+            "MIN_ELONGATION",
+            "MAX_STREAK_ANGLE",
+            "MIN_PARALLEL_OBJECTS",
+            "MIN_PARALLEL_SHARE",
+            "ROUNDNESS_SHIFT_PX",
+            "MIN_CORRELATION_RATIO",
+        ),
+    },
+    "smooth background": {
+        "bgrem.frame.background": (
+            "BACKGROUND_MESH_PX",
+            "MESH_FILTER_SIDE",
+            "MIN_BACKGROUND_MESH_PX",
+            "BACKGROUND_MASK_ROUNDS",
+            "BACKGROUND_MASK_SIGMA",
+            "BACKGROUND_MASK_SCALES_PX[0]",
+            "BACKGROUND_MASK_SCALES_PX[1]",
+            "MIN_MASK_LEVEL",
+            "MOST_MASKED",
+            "LEAST_NOISE",
+            "MESHES_PER_WAVE",
+            "CREST_HEIGHT",
+            "CREST_SHARE",
+            "MAX_SKY_SKEW",
+            "WAVE_TAIL",
+            "TREND_DEGREE",
+            "TREND_ROUNDS",
+            "BLOCKS_PER_SIDE",
+            "SMALLEST_BLOCK",
+            "MEASURED_SHARE",
+            "BLOCKS_PER_TERM",
+            "BLOCK_PERCENTILE",
+            "TREND_CLIP",
+            "DARK_RESIDUAL",
+        ),
+    },
+    "object map": {
+        "bgoptimizer.robust.mask": (
+            "TEXTURE_SEED_RATIO",
+            "TEXTURE_EDGE_RATIO",
+            "TEXTURE_SCALES_CELLS[0]",
+            "TEXTURE_SCALES_CELLS[1]",
+            "TEXTURE_SCALES_CELLS[2]",
+            "MAX_TEXTURE_RATIO",
+            "TEXTURE_STIFFNESS",
+            "TEXTURE_RATIO",
+            "TEXTURE_REACH",
+            "QUIET_SHARE",
+            "GUARD_RING_HEIGHTS",
+            "GROW_NOISE_SIGMA",
+            "GROW_MODEL_SIGMA",
+            "GROW_SCALES[0]",
+            "GROW_SCALES[1]",
+            "GROW_SCALES[2]",
+            "MAX_GROW_ROUNDS",
+            "CHOOSE_EVERY",
+            "SETTLED_CELLS",
+            "SETTLED_SHARE",
+            "LEAST_OUTSIDE",
+            "MAX_OBJECT_SHARE",
+            "COMPACT_SIGMA",
+            "COMPACT_SIDE",
+            "ROBUST_CLIP",
+            "BOUND_START",
+            "BOUND_RANGE",
+            "FLOOR_DEPTH_SIGMA",
+            "FLOOR_SIDE",
+            "FLOOR_OPENING",
+            "FLOOR_RIM",
+            "FLOOR_SHARE[0]",
+            "FLOOR_SHARE[1]",
+            "NEGATIVE_DEPTH",
+            "NEGATIVE_SHARE",
+            "LEAST_SKY",
+        ),
+        "bgoptimizer.robust.smoothing": (
+            "CHOICE_MARGIN",
+            "AVERAGE_MARGIN",
+        ),
+    },
+    "threshold": {
+        "bgrem.cataloguing.threshold": (
+            "WHITE_NOISE_THRESHOLD",
+            "INFLATION_OFFSET",
+            "INFLATION_FWHM_PX",
+            "MAX_EMPTY_SIGMA",
+            "EMPTY_MARGIN_PX",
+            "INFLATION_MESH_PX",
+            "MIN_EMPTY_SHARE",
+        ),
+    },
+}
+
+# Constants that follow from another one: {(module, name): (name of the follower, its value)}.
+FOLLOWERS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
+    ("bgrem.noise_mapping.residual_noise", "TAIL_SHARE"): (
+        "TAIL_SIGMA", lambda share: float(special.ndtri(1 - share / 2)),
+    ),
+    ("bgrem.frame.background", "TREND_DEGREE"): (
+        "TREND_POWERS",
+        lambda degree: [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)],
+    ),
+    ("bgoptimizer.robust.mask", "QUIET_SHARE"): (
+        "QUIET_CHI2", lambda share: float(special.chdtri(1, 1 - share)),
+    ),
+}  # fmt: skip
+
+# Functions whose results are kept while a frame is measured, as a change of one constant leaves
+# most of their arguments as they were: {group: {name: (module, number of arguments that matter,
+# modules of the group's constants that the function reads)}}.
+MAPPING = "bgrem.noise_mapping"
+REMEMBERED: dict[str, dict[str, tuple[str, int, tuple[str, ...]]]] = {
+    "noise map": {
+        "shift": ("scipy.ndimage", 2, ()),
+        "map_coordinates": ("scipy.ndimage", 2, ()),
+        "run_tiles": (f"{MAPPING}.runs", 1, ()),  # model, tiles and time are always the same
+        "find_units": (f"{MAPPING}.flow", 1, ()),
+        "find_streaks": (f"{MAPPING}.protection", 1, (f"{MAPPING}.streaks",)),
+        "_scatter_curve": (f"{MAPPING}.residual_noise", 2, (f"{MAPPING}.residual_noise",)),
+        "_neighbours": (f"{MAPPING}.neighbours", 4, (f"{MAPPING}.neighbours",)),
+    },
+    "object map": {
+        "Grid": ("bgoptimizer.robust.fit", 4, ()),
+        "Prior.fit": ("bgoptimizer.robust.smoothing", 4, ()),
+        "Prior.deviation": ("bgoptimizer.robust.smoothing", 4, ()),
+        "Prior.held_out": ("bgoptimizer.robust.smoothing", 4, ()),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One number of a module; `place` is its place in a tuple, or None."""
+
+    group: str
+    module: str
+    name: str
+    place: int | None = None
+
+    @property
+    def label(self) -> str:
+        """As the table writes it."""
+        return self.name if self.place is None else f"{self.name}[{self.place}]"
+
+    @property
+    def value(self) -> Any:
+        """What it is now."""
+        whole = getattr(importlib.import_module(self.module), self.name)
+        return whole if self.place is None else whole[self.place]
+
+
+def constants_of(group: str) -> list[Constant]:
+    """Return the constants of a group in the table's order."""
+    found = []
+    for module, names in GROUPS[group].items():
+        for label in names:
+            name, _, place = label.rstrip("]").partition("[")
+            found.append(Constant(group, module, name, int(place) if place else None))
+    return found
+
+
+def changed_value(value: Any, factor: float) -> Any:
+    """Return value * factor; an integer changes by one at least and stays above 0."""
+    if not isinstance(value, int):
+        return type(value)(value * factor)
+    new = round(value * factor)
+    if new == value:
+        new += 1 if factor > 1 else -1
+    return max(new, 1)
+
+
+@contextmanager
+def changed(constant: Constant, new: Any) -> Iterator[None]:
+    """Give a constant another value in its module and wherever it was imported by name.
+
+    Raises
+    ------
+    RuntimeError
+        If a module of the project is imported meanwhile: it would keep the value.
+    """
+    home = importlib.import_module(constant.module)
+    whole = getattr(home, constant.name)
+    if constant.place is not None:
+        new = (*whole[: constant.place], new, *whole[constant.place + 1 :])
+    values = {constant.name: new}
+    if (constant.module, constant.name) in FOLLOWERS:
+        follower, function = FOLLOWERS[constant.module, constant.name]
+        values[follower] = function(new)
+    before = [
+        (module, alias, getattr(module, alias), value)
+        for name, value in values.items()
+        for module, alias in bindings(home, name)
+    ]
+    loaded = {id(module) for module in _project_modules()}
+    try:
+        for module, alias, _, value in before:
+            setattr(module, alias, value)
+        yield
+    finally:
+        for module, alias, old, _ in before:
+            setattr(module, alias, old)
+    late = [one.__name__ for one in _project_modules() if id(one) not in loaded]
+    if late:
+        raise RuntimeError(f"{late} imported while {constant.label} was changed. Import it before.")
+
+
+def bindings(home: ModuleType, name: str) -> list[tuple[ModuleType, str]]:
+    """Return the modules, with the names in them, that have a constant of `home`."""
+    found = [(home, name)]
+    for module in _project_modules():
+        for source, original, alias in _imports(str(module.__file__)):
+            if (source, original) == (home.__name__, name):
+                found.append((module, alias))
+    return found
+
+
+@cache
+def _imports(file: str) -> list[tuple[str, str, str]]:
+    """Return (module, name, name here) of what a file imports at its top by `from ... import`."""
+    return [
+        (str(node.module), one.name, one.asname or one.name)
+        for node in ast.parse(Path(file).read_text("utf-8")).body
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    ]
+
+
+def _project_modules() -> list[ModuleType]:
+    """Return the loaded modules of the packages and of this folder."""
+    folder = str(Path(__file__).parent)
+    return [
+        module for name, module in sorted(sys.modules.items())
+        if (file := getattr(module, "__file__", None)) and file.endswith(".py")
+        and (name.split(".")[0] in PACKAGES or str(Path(file).parent) == folder)
+    ]  # fmt: skip

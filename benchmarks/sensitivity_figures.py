@@ -1,0 +1,225 @@
+"""What sensitivity.py measures: frames of each group, and the figures of one frame."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import background
+import detection
+import numpy as np
+from sensitivity_memory import digest
+from sensitivity_noisemap import (
+    Measured,
+    measure_staring,
+    prepare_staring,
+    staring_frames,
+    staring_per_frame,
+)
+
+from bgoptimizer import make_scene
+from bgrem.simulate.optical import simulate_field
+
+FIELD_SEED = 63_300
+FIELD_SHAPE = (768, 768)
+FIELD_KINDS = ("survey", "crowded", "galaxies", "moonlit", "wavy")
+
+SCENE_SEED = 2000  # of `make_scene`; development used 0 to 39, the benchmark 1000 up
+SCENE_SHAPE = (500, 750)
+SCENES = 8  # that are whole
+CUT_SCENES = 3  # scenes of which a dark part is cut off at zero
+CUT_SHARE = 0.25  # of the frame that is
+CUT_SLOPE = 20.0  # times the scene's gradients, so that the cut part lies far below zero
+FREE = 0.1  # of `OBJECT_LEVEL`; where objects have less light there is none
+
+THRESHOLD_SEED = 63_400
+THRESHOLD_SHAPE = (512, 512)
+THRESHOLD_KINDS = ("survey", "crowded", "galaxies", "sharp")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One headline figure.
+
+    Attributes
+    ----------
+    name, unit : str
+    limit : float
+        A change that a user would see.
+    scale : float
+        From what `per_frame` gives to the unit.
+    """
+
+    name: str
+    unit: str
+    limit: float
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Group:
+    """How a group is measured.
+
+    `frames(number)` gives names; `prepare(name)` makes a frame; `measure(frame)` runs the project
+    on it; `per_frame(rows)` makes {figure: one value for each row} of what was measured.
+    """
+
+    figures: tuple[Figure, ...]
+    frames: Callable[[int], list[str]]
+    prepare: Callable[[str], Any]
+    measure: Callable[[Any], Measured]
+    per_frame: Callable[[list[Measured]], dict[str, np.ndarray]]
+
+
+def field_frames(number: int) -> list[str]:
+    """Return names "kind seed", two of each kind."""
+    return [f"{kind} {FIELD_SEED + 10 * j + k}" for j, kind in enumerate(FIELD_KINDS)
+            for k in range(min(2, number))]  # fmt: skip
+
+
+def prepare_field(name: str) -> Any:
+    """Return a simulated field with its background."""
+    kind, seed = name.split()
+    return simulate_field(shape=FIELD_SHAPE, seed=int(seed), **detection.KINDS[kind])
+
+
+def measure_field(field: Any) -> Measured:
+    """Return error and scatter of the smooth background and the error of the noise."""
+    from bgrem.frame import background as smooth
+
+    found = smooth.whole_image_statistics(field.observed, mesh=smooth.MESH)
+    sigma = np.sqrt(detection.true_variance(field))
+    error = (found.background - field.background) / sigma
+    return {
+        "rms": float(error.std()), "level": float(error.mean()),
+        "noise": float(np.median(found.sigma / sigma)) - 1,
+        "digest": digest(found.background, found.sigma),
+    }  # fmt: skip
+
+
+def plain_per_frame(rows: list[Measured]) -> dict[str, np.ndarray]:
+    """Figures that are numbers of one frame."""
+    return {key: np.array([row[key] for row in rows], float) for key in rows[0] if key != "digest"}
+
+
+def scene_frames(number: int) -> list[str]:
+    """Return names "scene seed" and "cut seed"."""
+    names = [f"scene {SCENE_SEED + k}" for k in range(min(number, SCENES))]
+    return names + [f"cut {SCENE_SEED + 100 + k}" for k in range(min(number, CUT_SCENES))]
+
+
+def prepare_scene(name: str) -> background.TruthScene:
+    """Return a random scene; of a "cut" one the darkest part is cut off at zero."""
+    kind, seed = name.split()
+    scene = make_scene(int(seed), shape=SCENE_SHAPE)
+    observed, truth = scene.observed.astype(float), scene.background.astype(float)
+    if kind == "cut":
+        level = np.quantile(truth, CUT_SHARE)
+        truth = CUT_SLOPE * (truth - level)
+        noise = observed - scene.background
+        observed = np.maximum(truth, 0) + noise
+    return background.TruthScene(name, observed, truth, scene.objects, scene.valid)
+
+
+def measure_scene(scene: background.TruthScene) -> Measured:
+    """Return log errors of the background, and how well the object map fits the objects."""
+    from bgoptimizer import fit_background
+
+    model = fit_background(scene.observed)
+    surface = model.evaluate()
+    every, outside = background.score(surface, scene)
+    light = _on_cells(scene.objects[..., 0], model.cell_factor)
+    found = model.objects[..., 0]
+    objects, free = light > background.OBJECT_LEVEL, light < FREE * background.OBJECT_LEVEL
+    return {
+        "every": float(np.log(every)), "outside": float(np.log(outside)),
+        "recall": float(found[objects].mean()) if objects.any() else np.nan,
+        "false": float(found[free].mean()) if free.any() else np.nan,
+        "digest": digest(surface, found),
+    }  # fmt: skip
+
+
+def _on_cells(light: np.ndarray, factor: int) -> np.ndarray:
+    """Return objects' light on the cells of a fit."""
+    from common.blocks import block_reduce
+
+    return block_reduce(light, factor, "mean")
+
+
+def threshold_frames(number: int) -> list[str]:
+    """Return names "kind white|correlated seed"."""
+    return [f"{kind} {noise} {THRESHOLD_SEED + j}" for j, kind in enumerate(THRESHOLD_KINDS)
+            for noise in ("white", "correlated")][: 2 * number]  # fmt: skip
+
+
+def prepare_threshold(name: str) -> tuple[Any, Any]:
+    """Return a field and its denoised frame."""
+    from bgrem.config import DenoiseConfig
+    from bgrem.denoising import denoise
+    from bgrem.frame.sources import Frame
+    from bgrem.simulate.noise import correlate_noise
+
+    kind, noise, seed = name.split()
+    field = simulate_field(shape=THRESHOLD_SHAPE, seed=int(seed), **detection.KINDS[kind])
+    pixels = field.observed.astype(float)
+    if noise == "correlated":
+        rng = np.random.default_rng([int(seed), 19])
+        pixels = pixels - field.noise + correlate_noise(rng, field.noise)
+    done = denoise(pixels, DenoiseConfig(), model=_optical_model())
+    planes = pixels - done.background.pixels[..., 0], done.result.pixels[..., 0], done.sigma[..., 0]
+    return field, Frame.of(*planes, None)
+
+
+@functools.cache
+def _optical_model() -> Any:
+    from bgrem.config import DenoiseConfig
+    from bgrem.inference.run import load_for
+
+    return load_for(DenoiseConfig())
+
+
+def measure_threshold(frame: tuple[Any, Any]) -> Measured:
+    """Return false and true sources above the automatic threshold, as the engine sep has them."""
+    from bgrem.cataloguing.threshold import find_threshold
+    from bgrem.config import CatalogConfig
+    from bgrem.frame.detect import Detections, extract_with_sep
+    from bgrem.validation import metrics
+
+    field, planes = frame
+    threshold, config = find_threshold(planes), CatalogConfig()
+    found, _ = extract_with_sep(
+        planes.denoised / (planes.sigma * threshold.sigma), 1.0, kernel=None,
+        contrast=config.deblend_contrast, minimum_area=config.minimum_area,
+    )  # fmt: skip
+    outcome = metrics.score(
+        Detections(found["x"], found["y"], found["flux"]), field.catalogue, field.fwhm
+    )
+    return {
+        "false": outcome.false / field.observed.size * 1e6,
+        "true": outcome.true / metrics.listed_number(field.catalogue),
+        "digest": digest(np.asarray(threshold.sigma)),
+    }
+
+
+MEASURES: dict[str, Group] = {
+    "noise map": Group(
+        (Figure("kept on streaks", "%", 2, 100), Figure("kept off streaks", "%", 2, 100),
+         Figure("8 sigma found", "%", 4, 100), Figure("trails kept", "%", 2, 100),
+         Figure("map error", "noise", 0.02)),
+        staring_frames, prepare_staring, measure_staring, staring_per_frame,
+    ),
+    "smooth background": Group(
+        (Figure("rms", "noise", 0.01), Figure("level", "noise", 0.01),
+         Figure("noise", "%", 1, 100)),
+        field_frames, prepare_field, measure_field, plain_per_frame,
+    ),
+    "object map": Group(
+        (Figure("every", "%", 3, 100), Figure("outside", "%", 3, 100),
+         Figure("recall", "%", 2, 100), Figure("false", "%", 1, 100)),
+        scene_frames, prepare_scene, measure_scene, plain_per_frame,
+    ),
+    "threshold": Group(
+        (Figure("false", "per Mpx", 2), Figure("true", "%", 0.5, 100)),
+        threshold_frames, prepare_threshold, measure_threshold, plain_per_frame,
+    ),
+}  # fmt: skip

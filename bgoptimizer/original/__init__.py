@@ -1,0 +1,1 @@
+"""The published method: its loss, its descent, the spline as a Keras layer."""

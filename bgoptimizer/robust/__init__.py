@@ -1,0 +1,1 @@
+"""The objective that is solved: which blocks are objects, how stiff the surface is."""

@@ -1,0 +1,240 @@
+"""Which cells are sky: objects are recognised from the image alone, without knowing the truth.
+
+A background is smooth at every scale, an object is not: cells whose small-scale structure exceeds
+the noise seed the object map (textured nebulae, filaments, cores of galaxies, clusters). Then the
+map grows: a surface fitted without a guard ring around it predicts the ring, and cells that lie
+above the prediction by more than its own uncertainty belong to the object's faint outskirts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from bgoptimizer.robust.smoothing import Grid, Prior, Surface, choose_priors
+from common.robust import mad_sigma
+
+TEXTURE_SEED_RATIO = 6.0  # small-scale variance / that of the noise: where an object starts
+# small-scale variance / that of the noise: how far a connected object reaches
+TEXTURE_EDGE_RATIO = 3.0
+TEXTURE_SCALES_CELLS = (0.7, 1.4, 2.5)  # cells
+MAX_TEXTURE_RATIO = 12.0  # small-scale variance / that of the noise; bright stars must not spread
+GUARD_RING_HEIGHTS = 0.06  # heights of the frame; ring around objects
+GROW_NOISE_SIGMA = 2.0  # sigma of the smoothed cells
+GROW_MODEL_SIGMA = 3.0  # sigma of the prediction
+MAX_GROW_ROUNDS = 25  # of growing the objects
+COMPACT_SIGMA = 4.0  # sigma above the surrounding 7x7 cells: a star
+FLOOR_DEPTH_SIGMA = -8.0  # sigma of a cell: what was cut off must lie clearly below
+MAX_OBJECT_SHARE = 0.85  # of the frame; a map that covers more has lost the sky
+TEXTURE_STIFFNESS = 1e-12  # of the surface under the texture: it follows all that a spline can
+TEXTURE_RATIO = 2.5  # between the two Gaussians whose difference is a scale's structure
+TEXTURE_REACH = 2.0  # times the scale; over so much and a cell the structure is averaged
+QUIET_SHARE = 0.4  # of the cells, the calmest: they have the noise alone
+QUIET_CHI2 = 0.275  # quantile QUIET_SHARE of χ² with one degree of freedom
+ROBUST_CLIP = 2.5  # σ; from there on a cell loses weight
+BOUND_START = 0.5  # σ by which a surface may exceed a bounding cell without a penalty
+BOUND_RANGE = 2.0  # σ beyond it in which the cell gains its whole weight
+FLOOR_SIDE = 5  # cells; median filter that a plateau is looked for in
+FLOOR_OPENING = 2  # cells; thinner plateaus are noise
+FLOOR_RIM = 3  # cells around a plateau that the median filter and the opening have lost
+FLOOR_SHARE = (0.005, 0.5)  # of the frame; less is chance, more is an image around zero
+NEGATIVE_DEPTH = -5.0  # σ of a cell; a cut-off image has nothing that deep
+NEGATIVE_SHARE = 1e-3  # of the cells may be that deep: artefacts
+COMPACT_SIDE = 7  # cells; the surroundings of a star
+LEAST_SKY = 0.3  # of the frame; from less a plateau's background is not extrapolated
+CHOOSE_EVERY = 5  # rounds of growth for which a choice of prior stands
+LEAST_OUTSIDE = 0.05  # of the frame beyond the guard ring; from less nothing is predicted
+GROW_SCALES = (1.0, 2.0, 4.0)  # cells; Gaussians under which outskirts are looked for
+SETTLED_CELLS = 3  # growth by as few ends it
+SETTLED_SHARE = 0.002  # of the map; growth by less ends it
+
+
+@dataclass(frozen=True)
+class ObjectMap:
+    """What a fit may use of one channel.
+
+    Attributes
+    ----------
+    sky : float array, shape (h, w)
+        Weight of each cell before objects are taken out: 0 for stars and missing cells.
+    objects : bool array, shape (h, w)
+        Extended objects.
+    floor : bool array, shape (h, w)
+        Cells cut off at zero: the background is at most there.
+    rounds : list of (objects, surface)
+        The map and the surface after each round of growth, for pictures.
+    """
+
+    sky: np.ndarray
+    objects: np.ndarray
+    floor: np.ndarray
+    rounds: list
+
+
+def _smooth(values: np.ndarray, use: np.ndarray, scale: float) -> np.ndarray:
+    """Gaussian mean over the used cells only."""
+    total = ndimage.gaussian_filter(use.astype(float), scale, mode="constant")
+    mean = ndimage.gaussian_filter(np.where(use, values, 0), scale, mode="constant")
+    return mean / np.maximum(total, 1e-3)
+
+
+def _connected(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
+    """Parts of `weak` that hold a cell of `strong`."""
+    labels, _ = ndimage.label(weak)
+    kept = np.unique(labels[strong & weak])
+    return np.isin(labels, kept[kept > 0])
+
+
+def _texture(cells: np.ndarray, prior: Prior, sky: np.ndarray) -> np.ndarray:
+    """Variance of the small-scale structure around each cell, in units of the noise's."""
+    use = sky > 0
+    residual = cells - prior.fit(cells, sky, TEXTURE_STIFFNESS).values
+    strongest = np.zeros_like(cells)
+    for scale in TEXTURE_SCALES_CELLS:
+        wider = _smooth(residual, use, TEXTURE_RATIO * scale)
+        detail = (_smooth(residual, use, scale) - wider) ** 2
+        usual = np.quantile(detail[use], QUIET_SHARE) / QUIET_CHI2
+        clipped = np.minimum(detail / max(usual, 1e-300), MAX_TEXTURE_RATIO)
+        strongest = np.maximum(strongest, _smooth(clipped, use, TEXTURE_REACH * scale + 1))
+    return strongest
+
+
+def robust_weights(
+    residual: np.ndarray, weights: np.ndarray, noise: float, bound: np.ndarray | None = None
+) -> np.ndarray:
+    """Reweight cells by their residual: high ones lose weight fast, low ones slowly.
+
+    `bound` marks cells that only bound the surface from above (objects add light): they count
+    where the surface exceeds them.
+    """
+    used = residual[weights > 0.5]
+    scale = max(noise, float(mad_sigma(used, 0.0))) if used.size else noise
+    z = residual / scale
+    far = np.maximum(1, np.abs(z) / ROBUST_CLIP)
+    new = weights * np.where(z > 0, 1 / far**2, 1 / far)
+    if bound is not None:
+        above = np.clip((-z - BOUND_START) / BOUND_RANGE, 0, 1) / np.maximum(1, -z / ROBUST_CLIP)
+        new = new + np.where(bound, above, 0)
+    return new
+
+
+def robust_fit(
+    prior: Prior,
+    cells: np.ndarray,
+    weights: np.ndarray,
+    stiffness: float,
+    noise: float,
+    *,
+    rounds: int = 4,
+    bound: np.ndarray | None = None,
+) -> tuple[Surface, np.ndarray]:
+    """Return the surface and the weights (h, w) of an iteratively reweighted fit."""
+    current = weights
+    for _ in range(rounds):
+        surface = prior.fit(cells, current, stiffness)
+        current = robust_weights(cells - surface.values, weights, noise, bound)
+    return surface, current
+
+
+def _floor(cells: np.ndarray, use: np.ndarray, noise: float) -> np.ndarray:
+    """Cells of a plateau at zero under an otherwise positive image: values cut off there."""
+    level = ndimage.median_filter(cells, FLOOR_SIDE)
+    plateau = use & (np.abs(level) < noise)
+    plateau = ndimage.binary_opening(plateau, iterations=FLOOR_OPENING)
+    plateau = ndimage.binary_dilation(plateau, iterations=FLOOR_RIM)
+    share = plateau.mean()
+    negative = (cells[use] < NEGATIVE_DEPTH * noise).mean() if use.any() else 1.0
+    least, most = FLOOR_SHARE
+    if not least < share < most or negative > NEGATIVE_SHARE:  # a subtracted sky is around zero
+        return np.zeros_like(use)
+    return plateau
+
+
+def recognise_objects(
+    cells: np.ndarray, grid: Grid, noise: float, allowed: np.ndarray | None = None
+) -> ObjectMap:
+    """Return the object map of one channel.
+
+    Parameters
+    ----------
+    cells : float array, shape (h, w)
+        Sky values of the blocks, linear; NaN = missing.
+    grid : Grid
+        The surfaces of this frame.
+    noise : float
+        Standard deviation of a cell.
+    allowed : float array, shape (h, w), optional
+        The user's mask: 1 = use, 0 = never.
+    """
+    present = np.isfinite(cells)
+    filled = np.where(present, cells, np.median(cells[present]))
+    compact = present & (
+        filled - ndimage.median_filter(filled, COMPACT_SIDE) > COMPACT_SIGMA * noise
+    )
+    sky = (present & ~ndimage.binary_dilation(compact)).astype(float)
+    if allowed is not None:
+        sky = sky * allowed
+    floor = _floor(filled, sky > 0, noise)
+    if floor.any():
+        found = _recognise(filled, grid, noise, present, np.where(floor, 0.0, sky), floor)
+        if _goes_on_below(filled, grid, found, noise):
+            return found
+    return _recognise(filled, grid, noise, present, sky, np.zeros_like(floor))
+
+
+def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
+    """Tell whether the sky beside a plateau at zero predicts values clearly below it there."""
+    weights = found.sky * ~found.objects
+    if weights.mean() < LEAST_SKY:  # too little sky to extrapolate from
+        return False
+    name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
+    surface, _ = robust_fit(grid.priors[name], cells, weights, stiffness, noise)
+    return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH_SIGMA * noise)
+
+
+def _recognise(filled, grid, noise, present, sky, floor) -> ObjectMap:
+    """Seeds and their growth, over the sky that is not cut off."""
+    strength = _texture(filled, grid.priors["spline"], sky)
+    seeds = (
+        _connected(strength > TEXTURE_SEED_RATIO, strength > TEXTURE_EDGE_RATIO) & present & ~floor
+    )
+    seeds = ndimage.binary_fill_holes(ndimage.binary_closing(seeds) | seeds)
+    if seeds.mean() > MAX_OBJECT_SHARE:
+        seeds = np.zeros_like(seeds)
+    objects, rounds = _grow(filled, grid, sky, seeds, noise)
+    return ObjectMap(sky, objects & present, floor, rounds)
+
+
+def _grow(cells, grid, sky, objects, noise):
+    """Extend the map over the outskirts that a prediction from further out does not explain."""
+    ring = max(2, round(GUARD_RING_HEIGHTS * grid.rows))
+    rounds = []
+    for number in range(MAX_GROW_ROUNDS):
+        weights = sky * ~objects
+        if weights.mean() < 1 - MAX_OBJECT_SHARE or not objects.any():
+            break
+        if number % CHOOSE_EVERY == 0:
+            name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
+            prior = grid.priors[name]
+        guard = ndimage.distance_transform_edt(~objects) <= ring
+        if (weights * ~guard).mean() < LEAST_OUTSIDE:
+            break
+        surface, used = robust_fit(prior, cells, weights * ~guard, stiffness, noise, rounds=3)
+        unsure = prior.deviation(used, stiffness, noise)
+        residual = cells - surface.values
+        rounds.append((objects, surface.values))
+        excess = np.zeros_like(objects)
+        for scale in GROW_SCALES:
+            level = _smooth(residual, sky > 0, scale)
+            outside = level[(weights > 0) & ~guard]
+            spread = max(float(mad_sigma(outside, 0.0)), noise / (2 * np.sqrt(np.pi) * scale))
+            excess |= level > GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
+        grown = _connected(objects, (excess & guard) | objects)
+        grown = ndimage.binary_fill_holes(ndimage.binary_opening(grown) | objects)
+        added = int((grown & ~objects).sum())
+        if grown.mean() > MAX_OBJECT_SHARE:
+            break
+        objects = grown
+        if added <= max(SETTLED_CELLS, SETTLED_SHARE * objects.sum()):
+            break
+    return objects, rounds

@@ -1,0 +1,227 @@
+"""Smooth surfaces on fixed control points, and how stiff they must be: the fit behind `robust`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import RectBivariateSpline
+from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
+
+from bgoptimizer.surface import radial_basis, squared_distances
+from common.blocks import cut_blocks
+
+STIFFNESSES = 10.0 ** np.arange(-13, 1.1)  # scanned, then refined by half a decade
+VALIDATION_FOLDS = 5  # of the cross-validation that chooses stiffness and prior
+FIT_BIN_CELLS = 2  # cells; the fit sees 2x2 cells as one: the narrowest glow is still many of them
+# Priors on the surface. Light pollution, vignettes and moonlight differ in scale from frame to
+# frame: "spline" is the bending energy of the spline, a number is the length (in heights of the
+# frame) of a rational quadratic covariance. Held-out blocks choose; near ties are averaged.
+PRIORS: dict[str, float | None] = {
+    "spline": None, "rq 0.3": 0.3, "rq 0.5": 0.5, "rq 0.8": 0.8,
+}  # fmt: skip
+CHOICE_MARGIN = 0.02  # relative; a later prior must be better by this much to be preferred
+# relative; priors this close to the best are averaged: less error under the mask
+AVERAGE_MARGIN = 0.10
+
+
+def control_grid(rows: int, columns: int, count: int) -> np.ndarray:
+    """Return about `count` control points (N, 2), as (y, x) in heights, 5 % beyond the edges."""
+    aspect = columns / rows
+    down = max(2, round(np.sqrt(count / aspect)))
+    across = max(2, round(count / down))
+    y = np.linspace(-0.05, 1.05, down)
+    x = np.linspace(-0.05, 1.05, across) * aspect
+    return np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
+
+
+def spline_basis(positions: np.ndarray, control_points: np.ndarray, order: int) -> np.ndarray:
+    """Return φ(|p - c|) and the affine part, shape (P, N + 3)."""
+    radial = radial_basis(squared_distances(positions, control_points), order)
+    return np.hstack([radial, positions, np.ones((len(positions), 1))])
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A fitted surface: its values on the cells and its coefficients in a prior's basis."""
+
+    values: np.ndarray
+    coefficients: np.ndarray
+
+
+class Grid:
+    """Cells of one frame and the cubic spline through its control points.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Shape of the cells. Positions are cell centres in units of the number of rows.
+    control_points : int
+        About so many, on a regular grid.
+    order : {2, 3}
+        Of the spline between them.
+    """
+
+    def __init__(self, rows: int, columns: int, control_points: int, order: int = 3) -> None:
+        self.order = order
+        self.rows, self.columns = rows, columns
+        self.coarse_shape = (-(-rows // FIT_BIN_CELLS), -(-columns // FIT_BIN_CELLS))
+        y, x = np.indices(self.coarse_shape)
+        centres = (
+            np.stack([(y + 0.5) * FIT_BIN_CELLS, (x + 0.5) * FIT_BIN_CELLS], -1).reshape(-1, 2)
+            / rows
+        )
+        self.control_points = control_grid(rows, columns, control_points)
+        points = self.control_points
+        count = len(points)
+        affine = np.hstack([points, np.ones((count, 1))])
+        system = np.zeros((count + 3, count + 3))
+        system[:count] = spline_basis(points, points, order)
+        system[count:, :count] = affine.T
+        # values at the control points -> spline weights and affine part
+        self.to_spline = np.linalg.solve(system, np.eye(count + 3)[:, :count])
+        self.cardinal = spline_basis(centres, points, order) @ self.to_spline
+        self.priors = {name: Prior(self, scale) for name, scale in PRIORS.items()}
+
+    def bin(self, cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return weighted means and mean weights of the coarse cells, both flat."""
+
+        def total(values: np.ndarray) -> np.ndarray:
+            return cut_blocks(values, FIT_BIN_CELLS, 0.0).sum((1, 3)).ravel()
+
+        weight = total(weights)
+        return total(cells * weights) / np.maximum(weight, 1e-9), weight / FIT_BIN_CELLS**2
+
+    def refine(self, coarse: np.ndarray) -> np.ndarray:
+        """Return values on the cells from values on the coarse cells (cubic)."""
+        rows, columns = self.coarse_shape
+        degree = min(3, rows - 1), min(3, columns - 1)
+        spline = RectBivariateSpline(
+            np.arange(rows) * FIT_BIN_CELLS + (FIT_BIN_CELLS - 1) / 2,
+            np.arange(columns) * FIT_BIN_CELLS + (FIT_BIN_CELLS - 1) / 2,
+            coarse.reshape(rows, columns),
+            kx=degree[0],
+            ky=degree[1],
+        )
+        return spline(np.arange(self.rows), np.arange(self.columns))
+
+
+class Prior:
+    """One assumption of smoothness: a basis in which its energy is a sum of squares."""
+
+    def __init__(self, grid: Grid, scale: float | None) -> None:
+        self.grid = grid
+        points = grid.control_points
+        count = len(points)
+        square = squared_distances(points, points)
+        if scale is None:
+            gram = grid.cardinal.T @ grid.cardinal / len(grid.cardinal)
+            energy = radial_basis(square, grid.order) @ grid.to_spline[:count]
+            energy = grid.to_spline[:count].T @ energy
+            energy = (energy + energy.T) / 2
+            ridge = 1e-12 * np.trace(gram) / count
+            values, vectors = eigh(energy, gram + ridge * np.eye(count))
+            self.energy = np.maximum(values, 0)
+        else:
+            plane = np.hstack([points - points.mean(0), np.ones((count, 1))])
+            covariance = 1 / (1 + square / (2 * scale**2)) + 1e3 * plane @ plane.T  # free plane
+            values, vectors = eigh(covariance)
+            keep = values > 1e-9
+            vectors = vectors[:, keep] * np.sqrt(values[keep])
+            self.energy = np.ones(keep.sum())
+        self.to_points = vectors
+        self.basis = grid.cardinal @ vectors
+
+    def normal(
+        self, means: np.ndarray, weights: np.ndarray, chosen: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the weighted normal matrix, right-hand side and total weight."""
+        use = weights > 0 if chosen is None else (weights > 0) & chosen
+        basis = self.basis[use]
+        weighted = basis * weights[use, None]
+        return weighted.T @ basis, weighted.T @ means[use], float(weights[use].sum())
+
+    def factor(self, matrix: np.ndarray, total: float, stiffness: float) -> tuple:
+        """Cholesky factor of the penalised normal matrix."""
+        penalised = matrix / total
+        penalised[np.diag_indices_from(penalised)] += stiffness * self.energy + 1e-13
+        return cho_factor(penalised)
+
+    def fit(self, cells: np.ndarray, weights: np.ndarray, stiffness: float) -> Surface:
+        """Return the penalised weighted least-squares surface through the cells."""
+        matrix, right, total = self.normal(*self.grid.bin(cells, weights))
+        coefficients = cho_solve(self.factor(matrix, total, stiffness), right / total)
+        return Surface(self.grid.refine(self.basis @ coefficients), coefficients)
+
+    def deviation(self, weights: np.ndarray, stiffness: float, noise: float) -> np.ndarray:
+        """Return the posterior standard deviation of the surface on the cells.
+
+        `noise` is the standard deviation of one cell; the prior's amplitude is what the stiffness
+        says of it.
+        """
+        matrix, _, total = self.normal(*self.grid.bin(np.zeros_like(weights), weights))
+        upper, lower = self.factor(matrix, total, stiffness)
+        half = solve_triangular(upper, self.basis.T, lower=lower, trans=0 if lower else 1)
+        return self.grid.refine(np.sqrt((half**2).sum(0) / total)) * noise / FIT_BIN_CELLS
+
+    def held_out(
+        self, cells: np.ndarray, weights: np.ndarray, noise: float, *, refine: bool = True
+    ) -> tuple[float, float]:
+        """Return the stiffness that predicts held-out blocks best, and its mean error in noise.
+
+        Blocks are an eighth of the frame's height: the surface has to bridge holes, not pixels.
+        Errors are clipped at 5 σ: stars must not decide.
+        """
+        means, weight = self.grid.bin(cells, weights)
+        side = max(2, self.grid.rows // 8 // FIT_BIN_CELLS)
+        rows, columns = self.grid.coarse_shape
+        down, across = -(-rows // side), -(-columns // side)
+        fold = np.random.default_rng(0).permutation(down * across) % VALIDATION_FOLDS
+        fold = np.kron(fold.reshape(down, across), np.ones((side, side), int))
+        fold = fold[:rows, :columns].ravel()
+        parts = [self.normal(means, weight, fold == k) for k in range(VALIDATION_FOLDS)]
+        tests = []
+        for k in range(VALIDATION_FOLDS):
+            rest = [part for j, part in enumerate(parts) if j != k]
+            total = sum(p[2] for p in rest)
+            test = (fold == k) & (weight > 0.5)
+            if total > 0 and test.any():
+                matrix, right = sum(p[0] for p in rest), sum(p[1] for p in rest)
+                unit = FIT_BIN_CELLS * np.sqrt(weight[test]) / noise
+                tests.append((matrix, right, total, means[test], self.basis[test], unit))
+        errors: dict[float, float] = {}
+
+        def try_all(candidates: np.ndarray) -> float:
+            for stiffness in candidates:
+                clipped = [np.minimum(np.abs(self._misses(test, stiffness)), 5.0) for test in tests]
+                errors[float(stiffness)] = float(np.mean(np.concatenate(clipped)))
+            limit = min(errors.values()) * 1.005
+            return max(s for s, error in errors.items() if error <= limit)  # the stiffest of equals
+
+        best = try_all(STIFFNESSES)
+        if refine:
+            best = try_all(best * 10.0 ** np.array([-0.5, 0.5]))
+        return best, min(errors.values())
+
+    def _misses(self, test: tuple, stiffness: float) -> np.ndarray:
+        """By how many σ a fit to the other folds misses the held-out cells."""
+        matrix, right, total, means, basis, unit = test
+        coefficients = cho_solve(self.factor(matrix, total, stiffness), right / total)
+        return (means - basis @ coefficients) * unit
+
+
+def choose_priors(
+    grid: Grid, cells: np.ndarray, weights: np.ndarray, noise: float, *, thorough: bool = True
+) -> list[tuple[str, float, float]]:
+    """Return (prior, stiffness, held-out error) of the best prior and of its near ties.
+
+    Best first; with `thorough` False one prior is returned, on a coarser scan.
+    """
+    rows = [(name, *prior.held_out(cells, weights, noise, refine=thorough))
+            for name, prior in grid.priors.items()]  # fmt: skip
+    best = rows[0]
+    for row in rows[1:]:
+        if row[2] < best[2] * (1 - CHOICE_MARGIN):
+            best = row
+    if not thorough:
+        return [best]
+    limit = min(row[2] for row in rows) * (1 + AVERAGE_MARGIN)
+    return [best] + [row for row in rows if row is not best and row[2] <= limit]

@@ -1,0 +1,218 @@
+"""The two-step catalogue, on one screen: detect on the denoised image, measure on the original."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bgrem.cataloguing.columns import make_table
+from bgrem.cataloguing.measure import FLAG_SATURATED, Columns, cut_vignets, measure_sources
+from bgrem.cataloguing.sextractor import measure_with_sextractor
+from bgrem.cataloguing.threshold import Threshold, find_threshold
+from bgrem.config import CatalogConfig, DenoiseConfig
+from bgrem.denoising.flow import Denoised, denoise
+from bgrem.frame.detect import extract_with_sep
+from bgrem.frame.exposure import Exposure, find_exposure
+from bgrem.frame.sources import Frame, number_anew
+from bgrem.models import Model
+from common.header import celestial_wcs, header_of
+from common.image import AstroImage
+
+FLAG_BLENDED = 2  # bit of FLAGS, as SExtractor has it
+DENOISED_FLAG_DISAGREES = 1  # bit of DENOISED_FLAG: fluxes of denoised and original image differ
+DENOISED_FLAG_NO_FLUX = 2  # bit of DENOISED_FLAG: the original has no positive flux there
+DENOISED_FLAG_SHAPE_LOST = 4  # bit of DENOISED_FLAG: position and shape are the denoised ones
+NO_MAGNITUDE = 99.0  # mag; SExtractor's value where there is none
+# mag; 2.5 / ln 10, error propagation of a magnitude
+MAGNITUDE_PER_RELATIVE_ERROR = 2.5 / np.log(10)
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """What `catalog` gives.
+
+    Attributes
+    ----------
+    table : astropy.table.Table
+        One row per source; columns and their meaning are in
+        `bgrem.cataloguing.columns.CATALOG_COLUMNS`. ``table.meta`` has the settings, and as
+        ``notes`` what was missing.
+    segmentation : int32 array, shape (H, W)
+        0: no source; k: the pixels of the source with NUMBER k.
+    done : Denoised
+        What was detected on.
+    """
+
+    table: Any
+    segmentation: np.ndarray
+    done: Denoised
+
+
+def catalog(
+    image: AstroImage | np.ndarray,
+    config: CatalogConfig | None = None,
+    *,
+    denoising: DenoiseConfig | None = None,
+    done: Denoised | None = None,
+    model: Model | None = None,
+    **settings: Any,
+) -> Catalog:
+    """Return the sources of an image: found on the denoised, measured on the original pixels.
+
+    Parameters
+    ----------
+    image : AstroImage or array, shape (H, W) or (H, W, 1)
+        Linear pixels; NaN is missing. From a file: gain, saturation, zero point, WCS of its header.
+    config : CatalogConfig, optional
+        `settings` change its fields: ``catalog(image, threshold=1.5)``.
+    denoising : DenoiseConfig, optional
+        How the image is denoised.
+    done : Denoised, optional
+        The denoised image, if there is one; then no network runs.
+    model : Model, optional
+        As in `denoise`.
+
+    Raises
+    ------
+    ValueError
+        If the image has several channels, or as `denoise`.
+    FileNotFoundError
+        If the engine is "sextractor" and SExtractor is not installed.
+    """
+    config = replace(config or CatalogConfig(), **settings)
+    image = image if isinstance(image, AstroImage) else AstroImage(np.asarray(image))
+    require_one_channel(image)
+    if denoising is not None and denoising.strength != 1:
+        raise ValueError(f"strength must be 1 for a catalogue. Received: {denoising.strength}")
+    done = done or denoise(image, denoising, model=model)
+    header = header_of(image)
+    exposure = find_exposure(header, config)
+
+    original, background = image.pixels[..., 0], done.background.pixels[..., 0]
+    denoised, sigma = done.result.pixels[..., 0], done.sigma[..., 0]
+    frame = Frame.of(original.astype(np.float64) - background, denoised, sigma, exposure.gain)
+    threshold = find_threshold(frame, config.threshold)
+    columns, segmentation = ENGINES[config.engine](frame, config, exposure.gain, threshold.sigma)
+    if columns:
+        columns |= _flags(columns, original, segmentation, exposure, config)
+        columns |= _magnitudes(columns, exposure.zero_point or 0.0)
+        if config.vignet:
+            columns["VIGNET"] = cut_vignets(frame, segmentation, columns, config.vignet)
+        columns |= _places(columns, header, background)
+    table = make_table(columns, exposure.unit, len(config.apertures), config.vignet)
+    table.meta |= _meta(table, exposure, config, sigma) | _threshold_meta(threshold)
+    table.meta["origin"]["threshold"] = threshold.origin
+    return Catalog(table, segmentation, done)
+
+
+def require_one_channel(image: AstroImage) -> None:
+    """Raise ValueError where an image has several channels."""
+    if image.shape[-1] != 1:
+        raise ValueError(
+            f"{image.name}: a catalogue is of one channel, this image has {image.shape[-1]}. "
+            "Choose one with --channels 0, 1 or 2."
+        )
+
+
+def _measure_with_sep(
+    frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float
+) -> tuple[Columns, np.ndarray]:
+    """Return the columns and the segmentation map of the `sep` library's sources."""
+    import sep
+
+    found, segmentation = extract_with_sep(
+        frame.denoised / (frame.sigma * threshold), 1.0, kernel=None,
+        contrast=config.deblend_contrast, minimum_area=config.minimum_area,
+    )  # fmt: skip
+    kept, segmentation = number_anew(segmentation, len(found))
+    columns = measure_sources(frame, segmentation, config)
+    if columns:
+        blended = found["flag"][kept] & sep.OBJ_MERGED > 0
+        columns["FLAGS"] = columns["FLAGS"] | FLAG_BLENDED * blended
+    return columns, segmentation
+
+
+def _flags(
+    columns: Columns, original: np.ndarray, segmentation: np.ndarray, exposure: Exposure,
+    config: CatalogConfig,
+) -> Columns:  # fmt: skip
+    """Return FLAGS with saturation, what the denoised image says of each flux, and SNR."""
+    flux, error = columns["FLUX_AUTO"], columns["FLUXERR_AUTO"]
+    flags = columns["FLAGS"]
+    if exposure.saturate is not None:
+        full = np.bincount(segmentation[original >= exposure.saturate], minlength=len(flux) + 1)
+        flags = flags | FLAG_SATURATED * (full[1:] > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(flux > 0, columns["FLUX_DENOISED"] / flux, np.nan)
+        snr = flux / error
+    disagrees = abs(columns["FLUX_DENOISED"] - flux) > config.disagreement * error
+    denoised = (
+        DENOISED_FLAG_DISAGREES * disagrees
+        + DENOISED_FLAG_NO_FLUX * ~(flux > 0)
+        + DENOISED_FLAG_SHAPE_LOST * columns["SHAPE_LOST"]
+    )
+    return {"FLAGS": flags, "SNR": snr, "DENOISED_RATIO": ratio, "DENOISED_FLAG": denoised}
+
+
+def _magnitudes(columns: Columns, zero_point: float) -> Columns:
+    found = {}
+    for kind in ("AUTO", "APER"):
+        flux, error = columns[f"FLUX_{kind}"], columns[f"FLUXERR_{kind}"]
+        usable = flux > 0
+        some = np.where(usable, flux, 1)
+        magnitude = zero_point - 2.5 * np.log10(some)
+        found[f"MAG_{kind}"] = np.where(usable, magnitude, NO_MAGNITUDE)
+        found[f"MAGERR_{kind}"] = np.where(
+            usable, MAGNITUDE_PER_RELATIVE_ERROR * error / some, NO_MAGNITUDE
+        )
+    return found
+
+
+def _places(columns: Columns, header: Any, background: np.ndarray) -> Columns:
+    """Return positions as FITS counts pixels, angles in degrees, sky positions, background."""
+    x, y = columns["X_IMAGE"], columns["Y_IMAGE"]
+    row, column = (
+        np.clip(np.round(axis).astype(int), 0, most - 1)
+        for axis, most in zip((y, x), background.shape, strict=True)
+    )
+    found = {"BACKGROUND": background[row, column]} | sky_positions(header, x, y)
+    for name in ("IMAGE", "DENOISED"):
+        found[f"THETA_{name}"] = np.degrees(columns[f"THETA_{name}"])
+    found["ERRTHETAWIN_IMAGE"] = np.degrees(columns["ERRTHETAWIN_IMAGE"])
+    for name in ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "X_DENOISED", "Y_DENOISED"):
+        found[name] = columns[name] + 1
+    return found
+
+
+def sky_positions(header: Any, x: np.ndarray, y: np.ndarray) -> Columns:
+    """Return ALPHA_J2000 and DELTA_J2000 of 0-based pixels, or nothing without a WCS."""
+    wcs = celestial_wcs(header)
+    if wcs is None:
+        return {}
+    sky = wcs.pixel_to_world(x, y).icrs
+    return {"ALPHA_J2000": sky.ra.deg, "DELTA_J2000": sky.dec.deg}
+
+
+def _meta(
+    table: Any, exposure: Exposure, config: CatalogConfig, sigma: np.ndarray
+) -> dict[str, Any]:
+    known = {
+        "GAIN": exposure.gain, "RDNOISE": exposure.read_noise, "SATURATE": exposure.saturate,
+        "ZEROPNT": exposure.zero_point or 0.0,
+    }  # fmt: skip
+    values: dict[str, Any] = {"ENGINE": config.engine}
+    values |= {name: value for name, value in known.items() if value is not None}
+    values |= {"BACKSIG": float(np.median(sigma)), "NSOURCE": len(table)}
+    values |= {f"APER{k}": size for k, size in enumerate(config.apertures, 1)}
+    return values | {"notes": list(exposure.notes), "origin": dict(exposure.origin)}
+
+
+def _threshold_meta(threshold: Threshold) -> dict[str, float]:
+    values = {"THRESH": threshold.median}
+    if isinstance(threshold.sigma, np.ndarray):
+        values |= {"THRESHLO": threshold.sigma.min(), "THRESHHI": threshold.sigma.max()}
+    return {name: round(float(value), 4) for name, value in values.items()}
+
+
+# name -> function that measures
+ENGINES = {"sep": _measure_with_sep, "sextractor": measure_with_sextractor}

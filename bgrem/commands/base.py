@@ -1,0 +1,152 @@
+"""What the subcommands share: read a frame, guard the model's domain, run a network over files."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bgrem.config import DenoiseConfig, EnhanceConfig, InputConfig, NoiseMapConfig
+from bgrem.frame.domain import domain_card, guard_domain
+from bgrem.inference.device import describe_device, describe_engine
+from bgrem.inference.run import load_for
+from bgrem.models import Model, read_description, require_task
+from common import cli
+from common.batch import Files, name_products, run_over_files
+from common.command import Call, RunRecord
+from common.image import AstroImage, Card, is_bayer
+from common.io import read_image, write_image
+
+# what a system gives: option of its file -> image, and further keywords for all files
+Products = tuple[Mapping[str, AstroImage], list[Card]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """One input of a command with a network.
+
+    Attributes
+    ----------
+    path : path
+    image : AstroImage
+        With the keyword of the domain guard.
+    outside : list of str
+        What lies outside of the model's domain.
+    model : Model
+    files : dict of path
+        Option -> output.
+    """
+
+    path: Path
+    image: AstroImage
+    outside: list[str]
+    model: Model
+    files: Files
+
+
+def read_input(path: Path, settings: InputConfig) -> AstroImage:
+    """Return the image of a file, its bad pixels marked as missing."""
+    image = read_image(
+        path, hdu=settings.hdu, channels=settings.channels, zeros=settings.zeros,
+        verify=settings.verify,
+    )  # fmt: skip
+    if is_bayer(image):
+        raise ValueError(
+            f"{path}: a Bayer mosaic. Debayer it, or split it into its four planes, first."
+        )
+    return image if settings.dq is None else _without_bad_pixels(image, path, settings.dq)
+
+
+def _without_bad_pixels(image: AstroImage, path: Path, dq: str) -> AstroImage:
+    """Return the image with the pixels that a data quality plane marks as missing."""
+    try:
+        quality = read_image(path, hdu=int(dq) if dq.isdigit() else dq, zeros="data").pixels
+    except ValueError as error:
+        raise ValueError(str(error).replace("--hdu", "--dq")) from None
+    if quality.shape[:2] != image.shape[:2]:
+        raise ValueError(f"{path}[{dq}]: shape {quality.shape[:2]}, the image {image.shape[:2]}.")
+    return image.with_pixels(np.where(quality != 0, np.nan, image.pixels))
+
+
+def guard_image(call: Call, image: AstroImage, model: str) -> tuple[AstroImage, list[str]]:
+    """Return the image with the keyword BGDOMAIN, and what lies outside the model's domain.
+
+    A frame outside is a line on stderr each, or refused with `--strict`.
+    """
+    lines = guard_domain(image, read_description(model), strict=call.args.strict)
+    if lines is None:
+        return image, []
+    if not call.args.quiet:
+        for line in lines:
+            print(f"{call.command.program}: warning: {image.name}: {line}", file=sys.stderr)
+    return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
+
+
+def run_network(
+    call: Call,
+    config: DenoiseConfig | EnhanceConfig | NoiseMapConfig,
+    make: Callable[[AstroImage, Model], Any],
+    write: Callable[[Source, Any], None],
+    *,
+    name: Callable[[Call, Path], Files] = name_products,
+) -> int:
+    """Run a command with a network: it is loaded once, then one file after the other.
+
+    Parameters
+    ----------
+    call : Call
+    config : dataclass
+        With the model.
+    make : callable
+        Takes image and model, returns what `write` writes.
+    write : callable
+        Takes a `Source` and what was made.
+    name : callable
+        As `run_over_files` takes it.
+    """
+    loaded: list[Model] = []
+
+    def read(path: Path) -> tuple[AstroImage, list[str]]:
+        image = read_input(path, call.settings[InputConfig])
+        return guard_image(call, image, config.model)
+
+    def work(path: Path, found: tuple[AstroImage, list[str]], files: Files) -> dict[str, Any]:
+        image, outside = found
+        with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+            if not loaded:
+                loaded.append(load_for(config, call.command.word))
+            made = make(image, loaded[0])
+        source = Source(path=path, image=image, outside=outside, model=loaded[0], files=files)
+        write(source, made)
+        return {"model": loaded[0].name, "outside_domain": outside, "sha256": loaded[0].sha256}
+
+    return run_over_files(call, read, work, name=name)
+
+
+def run_system(
+    call: Call,
+    config: EnhanceConfig | NoiseMapConfig,
+    make: Callable[[AstroImage, Model], Products],
+) -> int:
+    """Run a command whose products are images: `make` gives them and further keywords."""
+    require_task(config.model, call.command.word)
+
+    def write(source: Source, made: Products) -> None:
+        products, cards = made
+        record = source_record(call, source, config.seed, cards)
+        for option, image in products.items():
+            carried = record.carried(option, image)
+            write_image(source.files[option], carried, overwrite=record.overwrite)
+        record.write_parameters(source.files["parameters"])
+
+    return run_network(call, config, make, write)
+
+
+def source_record(call: Call, source: Source, seed: int, cards: list[Card]) -> RunRecord:
+    """Return what the files of an input say; `cards` are further keywords."""
+    return call.record(
+        source.path, source.image.pixels, cards=cards, model_sha256=source.model.sha256,
+        seed=seed, device=describe_device(source.model), engine=describe_engine(),
+    )  # fmt: skip

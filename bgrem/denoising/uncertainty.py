@@ -1,0 +1,238 @@
+"""How far a denoised pixel may be from the truth: half-widths that hold 68 and 95 % of the errors.
+
+The logarithm of each quantile is a sum of squares of what is seen around a pixel; a shift for each
+range of brightness then makes the shares right on fields that the function was not fitted to
+(conformalised quantile regression: Romano, Patterson and Candès 2019; the ranges are Mondrian
+groups: Vovk, Gammerman and Shafer 2005). `bgrem.training.calibration` fits both.
+"""
+
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from bgrem.config import DenoiseConfig
+from bgrem.denoising.flow import Denoised
+from common.atomic import atomic_write
+from common.fits.planes import append_plane, is_plain_fits
+from common.image import AstroImage
+from common.io import write_image
+
+INTERVAL_LEVELS = (0.6827, 0.9545)  # share of the errors within one and two standard deviations
+INTERVAL_HDUS = ("SIGMA68", "SIGMA95")  # HDU names of the two planes
+SIGNAL_EDGES = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)  # sigma; of the ranges of the signal
+SIGNAL_SQUARE_PX = 5  # px; the signal of a pixel is the brightest one in this square
+FEATURE_COUNT = 10  # of `describe_surroundings`
+MIN_SIGNAL = 0.02  # sigma; what is fainter is no light, its logarithm would be noise
+ROWS_AT_ONCE = 256  # rows: all terms of a large frame would fill the memory
+CALIBRATED_SETTINGS = ("steps", "clip")  # of `DenoiseConfig`: what a calibration holds for
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What turns features into half-widths; `F` features give `T` = 1 + 2 F terms.
+
+    Attributes
+    ----------
+    settings : dict
+        `CALIBRATED_SETTINGS` with which the fields were denoised.
+    middle, spread : array, shape (F,)
+        Mean and standard deviation of the features.
+    weights : array, shape (2, T)
+        Of the terms, for each of `INTERVAL_LEVELS`.
+    centres : array, shape (R,)
+        Logarithm of the median signal of each range.
+    shifts : array, shape (2, R)
+        Added at the centres; in between they are interpolated.
+    notes : dict
+        Fields and coverage, for the card.
+    """
+
+    settings: dict[str, Any]
+    middle: np.ndarray
+    spread: np.ndarray
+    weights: np.ndarray
+    centres: np.ndarray
+    shifts: np.ndarray
+    notes: dict[str, Any]
+
+    def half_widths(self, features: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        """Return both half-widths in units of the noise, shape (2, N).
+
+        Parameters
+        ----------
+        features : array, shape (F, N)
+        signal : array, shape (N,)
+        """
+        terms = design((features - self.middle[:, None]) / self.spread[:, None])
+        place = np.log(np.maximum(signal, 1e-9))
+        widths = [
+            np.exp(weights @ terms + np.interp(place, self.centres, shifts))
+            for weights, shifts in zip(self.weights, self.shifts, strict=True)
+        ]
+        return np.stack([widths[0], np.maximum(*widths)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` takes, rounded to six digits."""
+        arrays = {
+            name: np.vectorize(lambda x: float(f"{x:.6g}"))(getattr(self, name)).tolist()
+            for name in ("middle", "spread", "weights", "centres", "shifts")
+        }
+        return {"settings": self.settings, "notes": self.notes, **arrays}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], where: str) -> "Calibration":
+        """Return a calibration; ValueError where the entries are not those of one."""
+        try:
+            arrays = {n: np.array(values[n], float)
+                      for n in ("middle", "spread", "weights", "centres", "shifts")}  # fmt: skip
+            found = cls(settings=values["settings"], notes=values.get("notes", {}), **arrays)
+            terms = design(np.zeros((len(found.middle), 1)))
+            fits = (
+                found.weights.shape == (2, len(terms))
+                and found.spread.shape == found.middle.shape
+                and found.shifts.shape == (2, len(found.centres)) != (2, 0)
+                and isinstance(found.notes, dict)
+            )
+        except (KeyError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(f"{where}: is not a calibration. Make one with `bgrem calibrate`.")
+        return found
+
+
+def load_calibration(
+    config: DenoiseConfig, description: dict[str, Any], path: str | os.PathLike[str] | None = None
+) -> Calibration:
+    """Return the calibration of a file, else of the model's card, for these settings.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it holds for other weights or settings.
+    """
+    where = str(path) if path else f"the card of {config.model}"
+    values = description.get("uncertainty")
+    if path:
+        try:
+            values = json.loads(Path(path).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: is not a readable calibration ({error}).") from None
+    if values is None:
+        raise ValueError(f"{where}: has no calibration. Make one with `bgrem calibrate`.")
+    found = Calibration.from_json(values, where)
+    if len(found.middle) != FEATURE_COUNT:
+        raise ValueError(f"{where}: the calibration is of another version. Make it anew with "
+                         "`bgrem calibrate`.")  # fmt: skip
+    if found.notes.get("sha256") != description.get("sha256"):
+        raise ValueError(f"{where}: the calibration is for other weights than {config.model}.")
+    for name in ("normalisation", "minimum"):
+        if getattr(config, name) is not None:
+            raise ValueError(f"{where}: no calibration holds with --{name}. Leave it out.")
+    wanted = {name: getattr(config, name) for name in CALIBRATED_SETTINGS}
+    if found.settings != wanted:
+        raise ValueError(
+            f"{where}: the calibration is for {found.settings}, not for {wanted}. "
+            "Make one with `bgrem calibrate` and these settings."
+        )
+    return found
+
+
+def denoised_uncertainty(done: Denoised, calibration: Calibration) -> np.ndarray:
+    """Return half-widths around the result, shape (2, H, W, C), float32, in the image's units.
+
+    Parameters
+    ----------
+    done : Denoised
+        Of ``denoise(image, twin=True)`` with the whole strength.
+    calibration : Calibration
+
+    Returns
+    -------
+    array
+        `INTERVAL_LEVELS` of the errors lie within; NaN where the input is missing. Where
+        `max_sigma` has left the input at least its noise and twice that.
+    """
+    height, width, channels = done.sigma.shape
+    found = np.empty((2, height, width, channels), np.float32)
+    for channel in range(channels):
+        features, signal = describe_surroundings(done, channel)
+        for top in range(0, height, ROWS_AT_ONCE):
+            rows = slice(top, top + ROWS_AT_ONCE)
+            block = features[:, rows].reshape(len(features), -1).astype(float)
+            widths = calibration.half_widths(block, signal[rows].ravel())
+            found[:, rows, :, channel] = widths.reshape(2, -1, width)
+    found *= done.sigma
+    if done.capped is not None:
+        noise = np.stack([done.sigma, 2 * done.sigma])
+        found = np.where(done.capped, np.maximum(found, noise), found)
+    return np.where(done.result.missing, np.nan, found).astype(np.float32)
+
+
+def write_uncertainty(
+    path: Path, narrow: AstroImage, wide: np.ndarray, header: Any, *, overwrite: bool = False
+) -> None:
+    """Write both half-widths as SIGMA68 and SIGMA95, or SIGMA68 alone.
+
+    Parameters
+    ----------
+    path : path
+        A plain FITS file gets both; .fits.fz, .fits.gz and .xisf hold one image, SIGMA68.
+    narrow : AstroImage
+        SIGMA68 with the cards that its file is to have.
+    wide : array, shape (H, W, C)
+        SIGMA95.
+    header : astropy.io.fits.Header
+        WCS and other keywords of the input, for SIGMA95.
+    """
+    first = ("EXTNAME", INTERVAL_HDUS[0], "half-width that holds 68.27 % of the errors")
+    narrow = narrow.with_pixels(narrow.pixels, cards=[first])
+    if not is_plain_fits(path):
+        write_image(path, narrow, overwrite=overwrite)
+        return
+    second = ("COMMENT", "half-width that holds 95.45 % of the errors", "")
+    with atomic_write(path, overwrite) as temporary:
+        write_image(temporary, narrow, overwrite=True)
+        append_plane(temporary, INTERVAL_HDUS[1], wide, header, [second])
+
+
+def describe_surroundings(done: Denoised, channel: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return features, shape (F, H, W), and signal, shape (H, W), both float32, of one channel.
+
+    Light on scales from one pixel to sixteen says what is there; what was taken off, smoothed,
+    says what may be hidden in it; the twin, what other noise makes of the same sources.
+    """
+    if done.twin is None:
+        raise ValueError("the uncertainty needs denoise(..., twin=True).")
+    sigma = done.sigma[..., channel]
+
+    def scaled(pixels: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(pixels[..., channel] / sigma).astype(np.float32)
+
+    light, removed = scaled(done.result.pixels), scaled(done.residual.pixels)
+    change = np.abs(light - scaled(done.twin))
+    change[done.result.missing[..., channel]] = 0  # there is no light there, and a twin is
+    smooth = ndimage.gaussian_filter
+    left = np.abs(smooth(removed, 1.5))
+    features = np.empty((FEATURE_COUNT, *light.shape), np.float32)
+    planes = itertools.chain(
+        [light], (smooth(light, scale) for scale in (1, 2.5, 6, 16)),
+        [left, smooth(left, 16)], (smooth(change, scale) for scale in (1, 2.5, 8)),
+    )  # fmt: skip
+    for feature, plane in zip(features, planes, strict=True):
+        np.log(np.maximum(plane, 0) + np.float32(MIN_SIGNAL), out=feature)
+    signal = ndimage.maximum_filter(light, SIGNAL_SQUARE_PX)
+    return features, signal
+
+
+def design(features: np.ndarray) -> np.ndarray:
+    """Return 1, the features and their squares, shape (T, N).
+
+    Products of different features fit the fields of the calibration better, and others worse.
+    """
+    return np.concatenate([np.ones_like(features[:1]), features, features**2])

@@ -1,0 +1,1 @@
+"""What a frame shows before any network runs: background, noise, sources, stars, header, domain."""

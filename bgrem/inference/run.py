@@ -1,0 +1,76 @@
+"""Run a network over an image: load it, fill holes, tile by tile, smaller tiles without memory."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
+from bgrem.inference.device import automatic_precision
+from bgrem.inference.tiling import TILE_MULTIPLE, TilePlan, map_tiles
+from bgrem.models import Model, load_model, require_task
+from common.cli import is_out_of_memory
+
+Progress = Callable[[int], None]
+MIN_TILE_PX = 128  # px; side of a tile that is still tried when memory runs out
+TileSettings = DenoiseConfig | EnhanceConfig | NoiseMapConfig  # model, tiles, precision
+
+
+def run_tiles(
+    scaled: np.ndarray,
+    config: TileSettings,
+    function: Callable[[np.ndarray], np.ndarray],
+    progress: Progress | None,
+) -> np.ndarray:
+    """Run the tiles; where memory runs out, one at a time, then smaller ones."""
+    tile, batch_size = config.tile, config.batch_size
+    while True:
+        plan = TilePlan(scaled.shape, tile, min(config.overlap, tile - TILE_MULTIPLE))
+        try:
+            return map_tiles(scaled, plan, function, batch_size=batch_size, progress=progress)
+        except Exception as error:
+            if not is_out_of_memory(error) or (tile <= MIN_TILE_PX and batch_size == 1):
+                raise
+            tile, batch_size = (
+                (tile, 1) if batch_size > 1 else (max(MIN_TILE_PX, tile // 32 * 16), 1)
+            )
+
+
+def fill_missing(scaled: np.ndarray, missing: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return the scaled image with its holes filled: light of the neighbours, noise of its own.
+
+    A hole without noise would be a structure that the network has never seen.
+    """
+    if not missing.any():
+        return scaled
+    known = np.where(missing, 0, scaled)
+    weight = ndimage.gaussian_filter((~missing).astype(np.float32), 1.5)
+    light = ndimage.gaussian_filter(known, 1.5) / np.maximum(weight, 1e-3)
+    light *= np.minimum(weight / 0.05, 1)  # deep inside a hole nothing is known: background
+    noise = np.random.default_rng(seed).standard_normal(scaled.shape, np.float32)
+    return np.where(missing, light + noise, scaled).astype(np.float32)
+
+
+def load_for(config: TileSettings, task: str = "denoise") -> Model:
+    """Load the config's model in the precision that this machine is quick in.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or it was trained for another task.
+    """
+    require_task(config.model, task)
+
+    precision = automatic_precision() if config.precision == "auto" else config.precision
+    return load_model(
+        config.model, dtype="mixed_bfloat16" if precision == "bfloat16" else "float32"
+    )
+
+
+def predictor(model: Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the network as a function of arrays, compiled once per shape."""
+
+    def predict(noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        return np.asarray(model.network.predict_on_batch((noisy, variance)), np.float32)
+
+    return predict

@@ -1,0 +1,1 @@
+"""Keras layers and networks, and the equations of diffusion."""

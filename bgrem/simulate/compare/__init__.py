@@ -1,0 +1,1 @@
+"""Compare the noise of a simulated field with that of a real frame."""

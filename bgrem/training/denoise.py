@@ -1,0 +1,241 @@
+"""From fields with truth to batches: cut, vary, draw noise anew, mix for the diffusion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bgrem.config import SimulateConfig, TrainConfig
+from bgrem.frame.background import whole_image_statistics
+from bgrem.frame.normalisers import NORMALISERS
+from bgrem.networks.diffusion import mix
+from bgrem.networks.schedule import CosineSchedule
+from bgrem.simulate.conditions import random_conditions
+from bgrem.simulate.detector import cosmic_rays, hot_pixels
+from bgrem.simulate.noise import correlate_noise, smooth_leftover
+from bgrem.simulate.optical import simulate_field
+from bgrem.training.batches import Batches, Task
+from bgrem.training.pairs import read_pair
+
+MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingField:
+    """One field in units of its noise.
+
+    Attributes
+    ----------
+    clean : array, shape (H, W), float32
+        Sources alone.
+    background : array, shape (H, W), float32
+        All that is to be predicted; for a simulated field, whose noise is drawn anew for each
+        tile, only what the smooth background of the whole image left over.
+    electrons : float or None
+        Electrons in one unit of a simulated field's noise; None: `background` has its noise.
+    photons : float
+        Electrons per pixel from sky and dark current (simulated fields).
+    """
+
+    clean: np.ndarray
+    background: np.ndarray
+    electrons: float | None = None
+    photons: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write the field as .npz."""
+        np.savez(
+            path, clean=self.clean, background=self.background, photons=self.photons,
+            electrons=self.electrons or 0.0,
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingField":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(
+                file["clean"], file["background"],
+                float(file["electrons"]) or None, float(file["photons"]),
+            )  # fmt: skip
+
+
+def simulated_training_field(config: SimulateConfig) -> TrainingField:
+    """Return a simulated field (`SimulateConfig`), noise to be drawn anew."""
+    simulated = simulate_field(config)
+    found = whole_image_statistics(simulated.observed)
+    instrument = simulated.instrument
+    photons = float(np.median(simulated.background) - instrument.bias) * instrument.gain
+    electrons = float(np.sqrt(photons + instrument.read_noise**2))
+    scale = instrument.gain / electrons
+    left = (simulated.background - found.background) * scale
+    return TrainingField(simulated.sources * scale, left.astype(np.float32), electrons, photons)
+
+
+def measured_training_field(observed: np.ndarray, clean: np.ndarray, *, how: str) -> TrainingField:
+    """Return a field of the user's own: observed pixels with their clean ones, shape (H, W).
+
+    Parameters
+    ----------
+    how : str
+        Row of `NORMALISERS`.
+    """
+    normaliser = NORMALISERS[how]
+    if not normaliser.is_counts:  # counts stay float32, as in the training of their model
+        observed = observed.astype(np.float64)
+    noisy, truth = normaliser.training_pair(observed, clean)
+    return TrainingField(truth.astype(np.float32), (noisy - truth).astype(np.float32))
+
+
+class TileBatches(Batches):
+    """Batches ((noisy, noise_variance), background) for the denoiser.
+
+    Parameters
+    ----------
+    fields : list of TrainingField
+        With `vary`, simulated ones get other fluxes, blends, correlated noise, artefacts and
+        left-over background.
+    schedule : CosineSchedule
+    tile_median : bool
+        Take each tile's median off (the published recipe).
+    smallest_peak : float
+        Tiles whose brightest source pixel is below (in units of the noise) are left out.
+    **common
+        Of `Batches`.
+    """
+
+    def __init__(
+        self,
+        fields: list[TrainingField],
+        *,
+        schedule: CosineSchedule,
+        tile_median: bool = False,
+        smallest_peak: float = 0.0,
+        **common: Any,
+    ) -> None:
+        super().__init__(fields, **common)
+        smallest = min(min(one.clean.shape) for one in fields)
+        if smallest < self.tile:
+            raise ValueError(f"a training field has a side of {smallest} px, tile is {self.tile}.")
+        self.schedule, self.tile_median = schedule, tile_median
+        self.smallest_peak = smallest_peak
+
+    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), float32."""
+        rng = self.generator(index)
+        pairs = [self._tile(rng) for _ in range(self.batch_size)]
+        clean, background = (np.stack(part)[..., None] for part in zip(*pairs, strict=True))
+        if self.tile_median:
+            background -= np.median(clean + background, axis=(1, 2, 3), keepdims=True)
+        _, rates = self.schedule.rates(rng.uniform(size=(self.batch_size, 1, 1, 1)))
+        return (mix(clean, background, rates), rates**2), background
+
+    def _tile(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return one tile's clean pixels and its background."""
+        field = self.fields[rng.integers(len(self.fields))]
+        for _ in range(20):
+            clean, left = self.cut(rng, field.clean, field.background)
+            if clean.max() >= self.smallest_peak:
+                break
+        if field.electrons is None:
+            return clean, left
+        if self.vary:
+            clean = clean * np.float32(10 ** rng.uniform(-0.5, 0.5))
+            if rng.uniform() < 0.25:  # denser than any field, with the same profile
+                other = self.cut(rng, field.clean, field.background)[0]
+                clean = clean + other * np.float32(10 ** rng.uniform(-0.7, 0.3))
+        return draw_background(rng, clean, left, field, vary=self.vary)
+
+
+def draw_background(
+    rng: np.random.Generator,
+    clean: np.ndarray,
+    left: np.ndarray,
+    field: TrainingField,
+    *,
+    vary: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (clean, background) of a simulated tile, its noise drawn anew, float32."""
+    electrons = field.electrons or 1.0
+    light = np.maximum(clean, 0)
+    correlated = vary and rng.uniform() < 0.3
+    if field.photons < MAX_POISSON_SKY and not correlated:
+        expected = light * electrons + field.photons
+        noise = rng.poisson(expected) - expected
+        noise += rng.normal(0, np.sqrt(max(electrons**2 - field.photons, 0)), clean.shape)
+        noise /= electrons
+    else:
+        white = rng.standard_normal(clean.shape, np.float32)
+        if correlated:
+            white = correlate_noise(rng, white)
+        noise = white * np.sqrt(1 + light / electrons)
+    if vary:
+        noise *= rng.uniform(0.9, 1.1)
+        left = left * rng.uniform(0.5, 1.5) + smooth_leftover(rng, clean.shape)
+        if rng.uniform() < 0.15:
+            hits = rng.uniform(0, 4e-4) * clean.size
+            noise += cosmic_rays(rng, clean.shape, hits) / electrons
+            noise += hot_pixels(rng, clean.shape, rng.uniform(0, 3e-4)) / electrons
+        if rng.uniform() < 0.15:  # saturated cores are flat, with and without noise
+            limit = 10 ** rng.uniform(2.5, 4)
+            noise = np.minimum(clean + noise, limit) - np.minimum(clean, limit)
+            clean = np.minimum(clean, limit)
+    return clean.astype(np.float32), (noise + left).astype(np.float32)
+
+
+def _measure(config: TrainConfig, path: Path) -> TrainingField:
+    """Return a field of the user as the config's model wants it."""
+    return measured_training_field(*read_pair(path), how=normaliser_name(config))
+
+
+def _simulate(config: TrainConfig, seed: int, shape: tuple[int, int]) -> TrainingField:
+    """Return a simulated field as the config's model wants it."""
+    if config.simulation == "gamma":
+        return simulated_counts_field(seed, shape)
+    if config.simulation == "any":
+        return simulated_training_field(random_conditions(seed, shape))
+    conditions = SimulateConfig(preset=config.simulation, shape=shape, seed=seed, waves=0.02)
+    if config.tile_median:
+        field = simulate_field(conditions)
+        how = normaliser_name(config)
+        return measured_training_field(field.observed, field.sources, how=how)
+    return simulated_training_field(conditions)
+
+
+def _describe(config: TrainConfig) -> dict[str, Any]:
+    """Return what inference must know: the schedule, and how the background is taken off."""
+    schedule = {"min_signal": config.inference_min_signal, "max_signal": config.max_signal}
+    return {"schedule": schedule, "background": normaliser_name(config)}
+
+
+def normaliser_name(config: TrainConfig) -> str:
+    """Return the row of `NORMALISERS` that a config trains for."""
+    if config.simulation == "gamma":
+        return "poisson"
+    return "tile-median" if config.tile_median else "smooth"
+
+
+def simulated_counts_field(seed: int, shape: tuple[int, ...]) -> TrainingField:
+    """Return a simulated γ-ray field of the training's domain.
+
+    Two in five lie within 15 degrees of the Galactic plane, the others all over the sky; two in
+    five have the photons of 1 to 100 % of ten years, as sparse maps of higher energies do.
+    """
+    from bgrem.simulate.gamma import simulate_patch
+
+    rng = np.random.default_rng([seed, 17])
+    latitude = float(rng.uniform(-15, 15)) if rng.uniform() < 0.4 else None
+    exposure = float(10 ** rng.uniform(-2, 0)) if rng.uniform() < 0.4 else None
+    patch = simulate_patch(seed, (shape[0], shape[1]), latitude=latitude, exposure=exposure)
+    return measured_training_field(patch.observed, patch.sources, how="poisson")
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "schedule": CosineSchedule(config.min_signal, config.max_signal),
+        "tile_median": config.tile_median,
+        "smallest_peak": config.smallest_peak,
+    }
+
+
+TASK = Task(TrainingField, _simulate, _measure, TileBatches, _options, _describe)

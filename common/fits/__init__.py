@@ -1,0 +1,1 @@
+"""FITS files: header cards, HDUs, images, further planes."""

@@ -1,0 +1,291 @@
+"""The HDUs of a FITS file as bytes: where they lie, whether they are whole, what they store.
+
+`fits_io` reads and writes images with it.
+"""
+
+import gzip
+import shutil
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.fits import cards as fits_cards
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+_COPY_CHUNK_BYTES = 1 << 22  # bytes copied at once; a multiple of 4, as the checksum needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdu:
+    """Where an HDU lies in the uncompressed file, and its raw cards."""
+
+    index: int
+    name: str
+    version: int
+    cards: list[bytes]
+    start: int
+    data: int
+    size: int
+    end: int
+    tiled: bool
+    shape: tuple[int, ...]  # empty if the HDU has no image
+    kind: str
+
+    @property
+    def core(self) -> tuple[int, ...]:
+        """The shape without leading axes of length 1."""
+        lead = 0
+        while len(self.shape) - lead > 2 and self.shape[lead] == 1:
+            lead += 1
+        return self.shape[lead:]
+
+
+@contextmanager
+def plain_file(path: Path, name: str = "") -> Iterator[Path]:
+    """Give the path of the file without its whole-file gzip (a temporary copy if it has one).
+
+    `name` is what messages call the file, if not by its path.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(2)
+    if magic != b"\x1f\x8b":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="fits-") as folder:
+        plain = Path(folder) / path.with_suffix("").name
+        try:
+            with gzip.open(path, "rb") as packed, open(plain, "wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked, _COPY_CHUNK_BYTES)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(
+                f"{name or path}: the gzip data are truncated or damaged ({error}). "
+                "Get the file again."
+            ) from error
+        yield plain
+
+
+def scan(plain: Path, name: str) -> list[Hdu]:
+    """Return all HDUs in order; ValueError if the file is not FITS or ends too early."""
+    from astropy.io import fits
+
+    with open(plain, "rb") as file:
+        if file.read(9) != b"SIMPLE  =":
+            raise ValueError(f"{name}: is not a FITS file (no SIMPLE card). Check the file.")
+    length = plain.stat().st_size
+    found = []
+    with open(plain, "rb") as file, _open(plain, name, disable_image_compression=True) as hdulist:
+        for index in range(len(hdulist)):
+            one = hdulist[index]
+            place = one.fileinfo()
+            file.seek(place["hdrLoc"])
+            raw = file.read(place["datLoc"] - place["hdrLoc"])
+            if place["datLoc"] + one.size > length:
+                raise ValueError(
+                    f"{name}: HDU {index} ({one.name}) is truncated: the header promises "
+                    f"{place['datLoc'] + one.size} bytes, the file has {length}. "
+                    "Get the file again."
+                )
+            tiled = bool(one.header.get("ZIMAGE", False))
+            is_image = tiled or isinstance(one, (fits.PrimaryHDU, fits.ImageHDU))
+            prefix = "Z" if tiled else ""
+            axes = one.header.get(f"{prefix}NAXIS", 0) if is_image else 0
+            shape = tuple(one.header[f"{prefix}NAXIS{i}"] for i in range(axes, 0, -1))
+            found.append(
+                Hdu(
+                    index=index,
+                    name=one.name,
+                    version=one.ver,
+                    cards=fits_cards.split_cards(raw),
+                    start=place["hdrLoc"],
+                    data=place["datLoc"],
+                    size=one.size,
+                    end=min(place["datLoc"] + place["datSpan"], length),
+                    tiled=tiled,
+                    shape=() if 0 in shape else shape,
+                    kind="image" if is_image else "table or other",
+                )
+            )
+        file.seek(found[-1].end if found else 0)
+        if file.read(8) in (b"XTENSION", b"SIMPLE  "):
+            raise ValueError(
+                f"{name}: the header of HDU {len(found)} is truncated or damaged. "
+                "Get the file again."
+            )
+    return found
+
+
+@contextmanager
+def _open(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList"]:
+    """Open with astropy, which shall not warn of odd cards: they are kept as they are."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            hdulist = fits.open(plain, memmap=True, do_not_scale_image_data=True, **options)
+        except OSError as error:
+            raise ValueError(
+                f"{name or plain}: the first header is truncated or damaged ({error}). "
+                "Get the file again."
+            ) from error
+        with hdulist:
+            yield hdulist
+
+
+def verify_sums(plain: Path, one: Hdu, name: str) -> None:
+    """Raise ValueError if the DATASUM or the CHECKSUM of an HDU is wrong."""
+    expected = str(_value(one.cards, "DATASUM", "")).strip()
+    checksum = str(_value(one.cards, "CHECKSUM", "")).strip()
+    has_checksum = checksum not in ("", "0" * 16)  # both mean: not computed
+    if not expected and not has_checksum:
+        return
+    data_sum = 0
+    for chunk in copy_bytes(plain, one.data, one.end):
+        data_sum = fits_cards.ones_sum(chunk, data_sum)
+    wrong = []
+    if expected and expected != str(data_sum):
+        wrong.append(f"DATASUM is {expected}, the data give {data_sum}")
+    if has_checksum:
+        total = data_sum
+        for chunk in copy_bytes(plain, one.start, one.data):
+            total = fits_cards.ones_sum(chunk, total)
+        if total not in (0, 0xFFFFFFFF):
+            wrong.append("CHECKSUM does not fit the HDU")
+    if wrong:
+        raise ValueError(
+            f"{name}: HDU {one.index} ({one.name}) is damaged: {'; '.join(wrong)}. "
+            "Get the file again, or read it as it is with --no-verify."
+        )
+
+
+def select(hdus: list[Hdu], wanted: int | str | None, name: str) -> list[Hdu]:
+    """Return the HDU, or the three HDUs of one channel each, that the user asks for."""
+    listing = ", ".join(
+        f"{one.index} {one.name or '(no name)'}: "
+        + (f"image {one.shape}" if one.shape else f"{one.kind}, no pixels")
+        for one in hdus
+    ).replace("table or other, no pixels", "table or other")
+    if wanted is None:
+        for one in hdus:
+            if len(one.core) in (2, 3):
+                return [one]
+        raise ValueError(f"{name}: no HDU has a 2-D or 3-D image. The HDUs are {listing}.")
+    parts = [part.strip() for part in str(wanted).split(",")]
+    if len(parts) == 2 and parts[1].isdigit():
+        parts = [",".join(parts)]
+    if len(parts) not in (1, 3):
+        raise ValueError(f"{name}: --hdu {wanted} names {len(parts)} HDUs. Name one or three.")
+    chosen = []
+    for part in parts:
+        label, _, version = part.partition(",")
+        matches = [
+            one
+            for one in hdus
+            if (one.index == int(label) if label.isdigit() else one.name.upper() == label.upper())
+            and (not version or one.version == int(version))
+        ]
+        if not matches:
+            raise ValueError(f"{name}: no HDU {part!r}. The HDUs are {listing}. Select with --hdu.")
+        if len(matches[0].core) not in (2, 3):
+            raise ValueError(
+                f"{name}: HDU {part!r} has no 2-D or 3-D image. The HDUs are {listing}. "
+                "Select with --hdu."
+            )
+        chosen.append(matches[0])
+    return chosen
+
+
+def stored_array(plain: Path, one: Hdu) -> np.ndarray:
+    """Return the stored values, not scaled: a memory map, or decompressed tiles."""
+    if one.tiled:
+        with _open(plain) as hdulist:
+            return np.asarray(hdulist[one.index].data).reshape(one.core)
+    bitpix = int(_value(one.cards, "BITPIX", 8))
+    kind = "f" if bitpix < 0 else "u" if bitpix == 8 else "i"
+    dtype = np.dtype(f">{kind}{abs(bitpix) // 8}")
+    return np.memmap(plain, dtype, mode="r", offset=one.data, shape=one.core)
+
+
+def image_header(plain: Path, one: Hdu) -> "fits.Header":
+    """Return a copy of the header, of a tile-compressed image that of the image."""
+    with _open(plain) as hdulist:
+        return hdulist[one.index].header.copy()
+
+
+def cards_of(header: "fits.Header") -> list[bytes]:
+    """Return the cards of a header that astropy made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd cards are kept as they are
+        return fits_cards.split_cards(header.tostring().encode("ascii", "replace"))
+
+
+def _value(cards: list[bytes], keyword: str, default: Any) -> Any:
+    """Return the value of the first card with this keyword."""
+    from astropy.io import fits
+
+    for card in cards:
+        if fits_cards.keyword_of(card) == keyword:
+            return fits.Card.fromstring(card).value
+    return default
+
+
+def float_dtype(cards: list[bytes]) -> np.dtype:
+    """Return float32 where it holds every physical value of the stored type exactly enough."""
+    bitpix = int(_value(cards, "ZBITPIX", _value(cards, "BITPIX", 8)))
+    if bitpix not in (8, 16, -32):
+        return np.dtype(np.float64)
+    zero, scale = float(_value(cards, "BZERO", 0)), float(_value(cards, "BSCALE", 1))
+    # A large offset with a small step has more than the 24 bits of a float32.
+    steps = abs(zero) / abs(scale) + 32768 if bitpix > 0 and scale else 0
+    return np.dtype(np.float32 if steps < 2**24 else np.float64)
+
+
+def decode(stored: np.ndarray, header: "fits.Header", dtype: np.dtype) -> np.ndarray:
+    """Return physical values: stored · BSCALE + BZERO, NaN for BLANK."""
+    zero, scale = header.get("BZERO", 0), header.get("BSCALE", 1)
+    if (zero, scale) == (0, 1):
+        values = stored.astype(dtype)
+    else:
+        values = (stored.astype(np.float64) * scale + zero).astype(dtype)
+    blank = header.get("BLANK")
+    if blank is not None and stored.dtype.kind in "iu":
+        values[stored == blank] = np.nan
+    return values
+
+
+def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:
+    """Give the bytes from `start` to `end` in chunks."""
+    with open(plain, "rb") as file:
+        file.seek(start)
+        while start < end:
+            chunk = file.read(min(_COPY_CHUNK_BYTES, end - start))
+            if not chunk:
+                raise ValueError(f"{plain}: became shorter while it was read. Run again.")
+            start += len(chunk)
+            yield chunk
+
+
+def summed_bytes(plain: Path, one: Hdu) -> Iterator[bytes]:
+    """Give an HDU as it is, with DATASUM and CHECKSUM put in if it has not both."""
+    sums = ("DATASUM", "CHECKSUM")
+    known = [str(_value(one.cards, name, "")).strip() for name in sums]
+    fill = b"\0" * (-(one.end - one.start) % fits_cards.BLOCK_BYTES)
+    if known[0] and known[1].strip("0"):  # zeros mean: not computed
+        yield from copy_bytes(plain, one.start, one.end)
+    else:
+        data_sum = 0
+        for chunk in copy_bytes(plain, one.data, one.end):
+            data_sum = fits_cards.ones_sum(chunk, data_sum)
+        cards = [card for card in one.cards if fits_cards.keyword_of(card) not in sums]
+        yield fits_cards.close_header(cards, data_sum)
+        yield from copy_bytes(plain, one.data, one.end)
+    yield fill

@@ -1,0 +1,397 @@
+"""FITS in and out: the image's pixels change, every card and every other HDU stays as it was.
+
+Reading goes through astropy where pixels are compressed and through the plain bytes elsewhere;
+writing copies the source file HDU by HDU as bytes and replaces those of the image.
+"""
+
+import gzip
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.fits import cards as fits_cards
+from common.fits.hdus import (
+    Hdu,
+    cards_of,
+    copy_bytes,
+    decode,
+    float_dtype,
+    image_header,
+    plain_file,
+    scan,
+    select,
+    stored_array,
+    summed_bytes,
+    verify_sums,
+)
+from common.image import AstroImage
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+_ROWS_AT_ONCE = 256  # rows converted at once: 10 MB of a frame 10,000 pixels wide
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FitsCarrier:
+    """What `write_fits` needs to put an image back into a copy of its file.
+
+    Parameters
+    ----------
+    path : path
+        The source file, absolute. It is read again on writing, for everything but the image.
+    header : astropy.io.fits.Header
+        A copy of the image header as read (of the first HDU, where each channel has its own).
+    hdus : tuple of int
+        Index of the image HDU, or of the three that hold one channel each.
+    layout : {'plane', 'first', 'last'}
+        (H, W), (C, H, W) or (H, W, C) in the file, apart from leading axes of length 1.
+    shape : tuple of int
+        Shape of the array in the file.
+    channels : tuple of int
+        The planes of the file that the pixels are.
+    stamp : tuple of int
+        Size (bytes) and modification time (ns) of the source file.
+    """
+
+    path: Path
+    header: "fits.Header"
+    hdus: tuple[int, ...]
+    layout: str
+    shape: tuple[int, ...]
+    channels: tuple[int, ...]
+    stamp: tuple[int, int]
+
+
+def read_fits(
+    path: str | os.PathLike[str],
+    *,
+    hdu: int | str | None = None,
+    channels: Sequence[int] | None = None,
+    verify: bool = True,
+) -> AstroImage:
+    """Return the image of a FITS file, compressed or not, in physical units.
+
+    BZERO and BSCALE are applied, BLANK becomes NaN. 8- and 16-bit integers and float32 give
+    float32, wider types float64.
+
+    Parameters
+    ----------
+    path : path
+        A FITS file; whole-file gzip is recognised by its content.
+    hdu : int or str, optional
+        Index or EXTNAME of the HDU; ``"SCI,2"`` is EXTNAME and EXTVER, ``"R,G,B"`` (three names
+        or indices) takes one channel from each. The default is the first HDU with an image.
+    channels : sequence of int, optional
+        The planes of a cube to take, one or three.
+    verify : bool, optional
+        Whether to compare CHECKSUM and DATASUM of all HDUs (command line: ``--no-verify``).
+
+    Raises
+    ------
+    ValueError
+        If the file is not FITS, is truncated or damaged, or has no such image.
+    """
+    name = os.fspath(path)  # as given: what messages call it
+    path = Path(os.path.abspath(path))
+    status = path.stat()
+    with plain_file(path, name) as plain:
+        hdus = scan(plain, name)
+        if verify:
+            for one in hdus:
+                verify_sums(plain, one, name)
+        chosen = select(hdus, hdu, name)
+        arrays = [stored_array(plain, one) for one in chosen]
+        headers = [image_header(plain, one) for one in chosen]
+        dtype = np.result_type(*(float_dtype(one.cards) for one in chosen))
+        layout = _layout(chosen[0].core, channels)
+        if len(chosen) > 1:
+            _require_planes(chosen, name)
+            if channels is not None:
+                raise ValueError(
+                    f"{name}: --hdu {hdu} names the channels already. Leave out --channels."
+                )
+            layout, channels = "plane", tuple(range(len(chosen)))
+        channels = _channels(chosen[0].core, layout, channels, len(chosen), name)
+        height, width = _plane(arrays[0], layout, 0).shape
+        pixels = np.empty((height, width, len(channels)), dtype)
+        for place, channel in enumerate(channels):
+            source = channel if len(chosen) > 1 else 0
+            plane = _plane(arrays[source], layout, channel)
+            for top in range(0, height, _ROWS_AT_ONCE):
+                rows = slice(top, top + _ROWS_AT_ONCE)
+                pixels[rows, :, place] = decode(plane[rows], headers[source], dtype)
+    carrier = FitsCarrier(
+        path=path,
+        header=headers[0],
+        hdus=tuple(one.index for one in chosen),
+        layout=layout,
+        shape=chosen[0].shape,
+        channels=channels,
+        stamp=(status.st_size, status.st_mtime_ns),
+    )
+    return AstroImage(pixels, name=name, carrier=carrier)
+
+
+def write_fits(
+    file: str | os.PathLike[str],
+    image: AstroImage,
+    *,
+    compress: bool = False,
+    header: "fits.Header | None" = None,
+) -> None:
+    """Write the image as float32 or float64 into a copy of the file it came from.
+
+    All cards of the image header stay but those of the storage (BITPIX, BZERO, BSCALE, BLANK);
+    `image.cards` replace or follow them, `image.history` is appended. All other HDUs and the
+    planes that were not read stay. Plain files are streamed; for ``.fits.fz`` the image is
+    compressed without loss (GZIP_2) in memory.
+
+    Parameters
+    ----------
+    file : path
+        The file to write, replaced if it exists; the suffix decides on ``.gz`` and ``.fz``.
+        `common.io.write_image` makes the writing atomic.
+    image : AstroImage
+        Pixels where `zero_border` is True are written as 0; other NaN stay NaN.
+    compress : bool, optional
+        Only with the suffix ``.fits.fz`` (which compresses anyway) or ``.gz``.
+    header : astropy.io.fits.Header, optional
+        The header of a new single-HDU file, for images that do not come from FITS.
+
+    Raises
+    ------
+    ValueError
+        If compression is asked for a plain suffix, or the source file no longer fits the image.
+    """
+    path = Path(file)
+    suffix = path.suffix.lower()
+    if compress and suffix not in (".fz", ".gz"):
+        raise ValueError(f"{path}: a plain FITS file is not compressed. Name the output *.fits.fz.")
+    carrier = image.carrier if header is None else None
+    with _sink(path, gzipped=suffix == ".gz") as sink:
+        if isinstance(carrier, FitsCarrier):
+            chunks = _spliced(image, carrier, tiled=suffix == ".fz")
+        else:
+            cards = [] if header is None else cards_of(header)
+            chunks = _image_hdu(image, cards, None, 0, tiled=suffix == ".fz")
+        for chunk in chunks:
+            sink.write(chunk)
+
+
+def _require_planes(chosen: list[Hdu], name: str) -> None:
+    shapes = [one.shape for one in chosen]
+    if len(set(shapes)) > 1 or len(chosen[0].core) != 2 or len({o.index for o in chosen}) < 3:
+        raise ValueError(
+            f"{name}: three different HDUs of one (H, W) are expected as channels, got HDUs "
+            f"{[one.index for one in chosen]} of shapes {shapes}. Select them with --hdu R,G,B."
+        )
+
+
+def _layout(core: tuple[int, ...], channels: Sequence[int] | None) -> str:
+    """Return 'plane', 'first' or 'last': where the channels of an array of this shape lie."""
+    if len(core) == 2:
+        return "plane"
+    last = core[-1] in ((1, 3, 4) if channels is None else (1, 2, 3, 4))
+    return "last" if last and core[0] not in (2, 3, 4) else "first"
+
+
+def _channels(
+    core: tuple[int, ...],
+    layout: str,
+    wanted: Sequence[int] | None,
+    hdus: int,
+    name: str,
+) -> tuple[int, ...]:
+    count = hdus if layout == "plane" else core[0 if layout == "first" else -1]
+    selected = tuple(range(count)) if wanted is None else tuple(wanted)
+    if len(selected) not in (1, 3) or len(set(selected)) < len(selected):
+        raise ValueError(
+            f"{name}: expected 1 or 3 channels, got {len(selected)} (shape {core}). "
+            "Select planes with --channels, as in --channels 0,1,2."
+        )
+    if not all(0 <= channel < count for channel in selected):
+        raise ValueError(
+            f"{name}: --channels {','.join(map(str, selected))} asks for planes outside of "
+            f"0 to {count - 1} (shape {core})."
+        )
+    return selected
+
+
+def _plane(array: np.ndarray, layout: str, channel: int) -> np.ndarray:
+    if layout == "plane":
+        return array
+    return array[channel] if layout == "first" else array[..., channel]
+
+
+@contextmanager
+def _sink(path: Path, *, gzipped: bool) -> Iterator[Any]:
+    """Open for writing; gzip without name and time, so that equal images give equal files."""
+    with open(path, "wb") as file:
+        if not gzipped:
+            yield file
+            return
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+            yield packed
+
+
+def _spliced(
+    image: AstroImage, carrier: FitsCarrier, *, tiled: bool
+) -> Iterator[bytes | memoryview]:
+    """Give the source file with the image HDUs replaced."""
+    status = carrier.path.stat()
+    if (status.st_size, status.st_mtime_ns) != carrier.stamp:
+        raise ValueError(
+            f"{carrier.path}: changed since it was read, so its other HDUs and cards cannot "
+            "be copied. Run again."
+        )
+    several = len(carrier.hdus) > 1
+    if several and image.shape[2] != len(carrier.hdus):
+        raise ValueError(
+            f"{image.name}: {image.shape[2]} channel cannot go back into {len(carrier.hdus)} "
+            "HDUs of one channel each. Read one HDU with --hdu."
+        )
+    with plain_file(carrier.path) as plain:
+        for one in (hdus := scan(plain, str(carrier.path))):
+            if one.index not in carrier.hdus:
+                yield from summed_bytes(plain, one)
+                continue
+            place = carrier.hdus.index(one.index)
+            source = _Source(carrier, plain, one, place if several else None)
+            yield from _image_hdu(image, one.cards, source, one.index, tiled=tiled)
+        yield from copy_bytes(plain, hdus[-1].end, plain.stat().st_size)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The HDU that an image HDU replaces."""
+
+    carrier: FitsCarrier
+    plain: Path
+    hdu: Hdu
+    channel: int | None  # of the image, where each channel has its own HDU
+
+
+def _image_hdu(
+    image: AstroImage, cards: list[bytes], source: _Source | None, index: int, *, tiled: bool
+) -> Iterator[bytes | memoryview]:
+    """Give header, data and padding of an image HDU."""
+    planes = _Planes(image, source)
+    primary = index == 0 and not tiled
+    cards = fits_cards.image_cards(cards, primary=primary)
+    cards = fits_cards.add_cards(cards, image.cards, image.history)
+    if tiled:
+        if index == 0:
+            extend = fits_cards.value_card("EXTEND", True, "extensions follow")
+            empty = [*fits_cards.array_cards((), 8, primary=True), extend]
+            yield fits_cards.close_header(empty, 0)
+        structure, data = _compressed(planes)
+        yield fits_cards.close_header([*structure, *cards], fits_cards.ones_sum(data))
+        yield fits_cards.pad(data)
+        return
+    structure = fits_cards.array_cards(planes.shape, -8 * planes.dtype.itemsize, primary=primary)
+    data_sum = size = 0
+    for block in planes.blocks():
+        data_sum = fits_cards.ones_sum(block.data, data_sum)
+        size += block.nbytes
+    yield fits_cards.close_header([*structure, *cards], data_sum)
+    for block in planes.blocks():
+        yield block.data
+    yield b"\0" * (-size % fits_cards.BLOCK_BYTES)
+
+
+class _Planes:
+    """The array to be stored, block by block, in the layout of the source.
+
+    Planes of the source that were not read are taken from there; an image with another number of
+    channels than the source's becomes (H, W) or (3, H, W).
+    """
+
+    def __init__(self, image: AstroImage, source: _Source | None) -> None:
+        height, width, count = image.shape
+        self.image, self.source = image, source
+        self.dtype = image.pixels.dtype.newbyteorder(">")
+        self.layout = "plane" if count == 1 else "first"
+        self.channels: tuple[int, ...] = tuple(range(count))
+        self.count, lead = count, 0
+        if source is not None:
+            carrier, lead = source.carrier, len(source.hdu.shape) - len(source.hdu.core)
+            if source.channel is not None:
+                self.layout, self.channels, self.count = "plane", (source.channel,), 1
+            elif count == len(carrier.channels):
+                self.layout, self.channels = carrier.layout, carrier.channels
+                core = source.hdu.core
+                self.count = {"plane": 1, "first": core[0], "last": core[-1]}[self.layout]
+            axes = {"plane": (0, 1), "first": (1, 2), "last": (0, 1)}[carrier.layout]
+            expected = tuple(source.hdu.core[axis] for axis in axes)
+            if expected != (height, width):
+                raise ValueError(
+                    f"{image.name}: pixels of {(height, width)} do not fit the {expected} of "
+                    f"{carrier.path}. Drop the carrier to write a new file."
+                )
+        self.kept = None
+        if source is not None and source.channel is None and self.count > len(self.channels):
+            self.kept = stored_array(source.plain, source.hdu)
+            wide = np.result_type(image.pixels.dtype, float_dtype(source.hdu.cards))
+            self.dtype = wide.newbyteorder(">")
+        core = {
+            "plane": (height, width),
+            "first": (self.count, height, width),
+            "last": (height, width, self.count),
+        }[self.layout]
+        self.shape = (1,) * lead + core
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Give contiguous big-endian blocks in the order of the file."""
+        rows = [
+            slice(top, top + _ROWS_AT_ONCE) for top in range(0, self.image.shape[0], _ROWS_AT_ONCE)
+        ]
+        if self.layout == "last":
+            for part in rows:
+                stack = [self._block(plane, part) for plane in range(self.count)]
+                yield np.stack(stack, axis=-1).astype(self.dtype, copy=False)
+            return
+        for plane in range(self.count) if self.layout == "first" else self.channels:
+            for part in rows:
+                yield self._block(plane, part)
+
+    def _block(self, plane: int, rows: slice) -> np.ndarray:
+        if plane in self.channels:
+            place = self.channels.index(plane)
+            if self.source is not None and self.source.channel is not None:
+                place = self.source.channel
+            values = self.image.pixels[rows, :, place].astype(self.dtype, order="C")
+            if self.image.zero_border is not None:
+                values[self.image.zero_border[rows, :, place]] = 0
+            return values
+        if self.kept is None or self.source is None:
+            raise ValueError(f"{self.image.name}: plane {plane} is not in the source file.")
+        header = self.source.carrier.header
+        stored = _plane(self.kept, self.layout, plane)[rows]
+        dtype = self.dtype.newbyteorder("=")
+        return np.ascontiguousarray(decode(stored, header, dtype).astype(self.dtype))
+
+
+def _compressed(planes: _Planes) -> tuple[list[bytes], bytes]:
+    """Return the table cards and the data of the losslessly tile-compressed array."""
+    from astropy.io import fits
+
+    native = planes.dtype.newbyteorder("=")
+    array = np.concatenate([block.ravel() for block in planes.blocks()]).astype(native)
+    # GZIP_2 without quantisation is bit-exact; RICE without quantisation destroys floats.
+    compressed = fits.CompImageHDU(
+        array.reshape(planes.shape), compression_type="GZIP_2", quantize_level=0
+    )
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), compressed]).writeto(buffer)
+    raw = buffer.getvalue()
+    with fits.open(io.BytesIO(raw), disable_image_compression=True) as hdulist:
+        place, size = hdulist[1].fileinfo(), hdulist[1].size
+    header, data = raw[place["hdrLoc"] : place["datLoc"]], raw[place["datLoc"] :][:size]
+    return fits_cards.table_cards(fits_cards.split_cards(header)), data

@@ -1,0 +1,1 @@
+"""XISF files: header elements, data blocks, images."""
