@@ -1,9 +1,14 @@
-"""What the tests of both notebooks share: a clean kernel with a stand-in of google.colab."""
+"""Threads of parallel runs; for both notebooks a clean kernel with a stand-in of google.colab."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the threads; before TensorFlow starts
+    for library in ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OPENBLAS_NUM", "OMP_NUM"):
+        os.environ.setdefault(f"{library}_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = """

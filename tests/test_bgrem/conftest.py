@@ -23,6 +23,30 @@ def tiny_model(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _models_stay_loaded():
+    """Load and compile a model once for all commands that run in this process.
+
+    A folder whose files have changed is read anew.
+    """
+    from bgrem.inference import run
+    from bgrem.models import find_model, load_model
+
+    loaded = {}
+
+    def load_once(name, *, dtype="float32"):
+        folder = find_model(name).resolve()
+        files = sorted((one.name, one.stat().st_mtime_ns) for one in folder.iterdir())
+        key = (folder, dtype, str(files))
+        if key not in loaded:
+            loaded[key] = load_model(name, dtype=dtype)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "load_model", load_once)
+        yield
+
+
 @pytest.fixture
 def starfield():
     """(observed, clean, background) of shape (150, 130): stars of FWHM 3 px on a tilted sky."""

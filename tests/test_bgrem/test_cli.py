@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
+from small_networks import SIZES, networks
 
 from bgrem.cli import main
 from bgrem.commands import COMMANDS
@@ -259,13 +260,15 @@ def test_json_names_outputs_model_and_hash(frame, quick, tmp_path, capsys):
     assert len(outcome["sha256"]) == 64
 
 
-def test_a_training_runs_from_the_command_line(tmp_path, capsys):
+@pytest.mark.parametrize("size", SIZES)
+def test_a_training_runs_from_the_command_line(size, tmp_path, capsys):
     arguments = [
         "--fields", "2", "--validation-fields", "1", "--field-shape", "64,64", "--tile", "32",
         "--batch-size", "2", "--epochs", "1", "--steps-per-epoch", "2", "--validation-steps", "1",
         "--precision", "float32",
     ]  # fmt: skip
-    assert main(["train", "optical", "-o", str(tmp_path / "run"), *arguments]) == 0
+    with networks(size):
+        assert main(["train", "optical", "-o", str(tmp_path / "run"), *arguments]) == 0
     assert "epoch 1" in capsys.readouterr().out
     assert (tmp_path / "run" / "model" / "weights.npz").exists()
 

@@ -12,6 +12,7 @@ from bgrem.training.pairs import read_pair
 from common.io import read_image
 
 SIDE = 384
+pytestmark = pytest.mark.slow  # all of `make demo`, with the networks of the package
 
 
 @pytest.fixture(scope="module")

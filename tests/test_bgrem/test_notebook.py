@@ -8,10 +8,13 @@ from bgrem.denoising.bundle import restore
 from bgrem.models import load_model
 from common import AstroImage, read_image, write_image
 
-pytestmark = pytest.mark.filterwarnings(  # the client's sockets and event loop, not our code
-    "ignore::DeprecationWarning", "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)  # fmt: skip
+pytestmark = [
+    pytest.mark.slow,  # a kernel each, which loads and trains the networks of the package
+    pytest.mark.filterwarnings(  # the client's sockets and event loop, not our code
+        "ignore::DeprecationWarning", "ignore::ResourceWarning",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ),
+]  # fmt: skip
 
 
 @pytest.fixture

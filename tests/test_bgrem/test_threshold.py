@@ -99,6 +99,7 @@ def test_the_catalogue_uses_the_threshold_and_says_it(engine):
     assert given.meta["origin"]["threshold"] == "--threshold"
 
 
+@pytest.mark.slow
 def test_correlated_noise_gives_few_false_sources_with_the_network():
     noise = convolved(white_noise(63_027, (640, 640)), HALF_PIXEL) + 1000
     done = denoise(noise, model=load_model("optical"))

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from small_networks import SIZES, networks
 
 from bgrem.config import CONFIG_FOLDER, TrainConfig
 from bgrem.models import load_model
@@ -44,15 +45,28 @@ def batches(fields, **changes):
     return TileBatches(fields, **(settings | changes))
 
 
+@pytest.fixture(scope="module", params=SIZES)
+def size(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(size, tmp_path_factory):
     """Run folder of a short training on simulations."""
     folder = tmp_path_factory.mktemp("run")
-    train(QUICK, folder, report=silent)
+    with networks(size):
+        train(QUICK, folder, report=silent)
     return folder
 
 
-def test_a_run_leaves_config_history_checkpoint_and_a_model_with_its_card(finished):
+@pytest.fixture
+def sized(size):
+    """The networks of the finished run, for a test that loads or trains one."""
+    with networks(size):
+        yield
+
+
+def test_a_run_leaves_config_history_checkpoint_and_a_model_with_its_card(finished, sized):
     for name in ("config.json", "history.csv", "history.png", "checkpoint.npz"):
         assert (finished / name).stat().st_size > 0
     with open(finished / "history.csv", newline="") as file:
@@ -62,7 +76,7 @@ def test_a_run_leaves_config_history_checkpoint_and_a_model_with_its_card(finish
     assert model.sha256 == model.description["sha256"]
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(finished, tmp_path):
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(finished, sized, tmp_path):
     import shutil
 
     shutil.copytree(finished / "fields", tmp_path / "fields")
@@ -86,12 +100,12 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(finished, tmp_path):
                 assert np.allclose(a[name], b[name], rtol=1e-4, atol=1e-6), name
 
 
-def test_a_folder_of_another_config_is_refused(finished):
+def test_a_folder_of_another_config_is_refused(finished, sized):
     with pytest.raises(ValueError, match="another config"):
         train(dataclasses.replace(QUICK, seed=5), finished, report=silent)
 
 
-def test_fine_tuning_starts_from_a_model(finished, tmp_path):
+def test_fine_tuning_starts_from_a_model(finished, sized, tmp_path):
     config = dataclasses.replace(
         QUICK, start_from=str(finished / "model"), epochs=1, learning_rate=1e-9, warm_up_steps=0,
         schedule="constant", average=0.0, weight_decay=0.0,
@@ -249,6 +263,7 @@ print(json.dumps(losses))
 """
 
 
+@pytest.mark.slow
 def test_tensorflow_and_jax_take_the_same_first_steps():
     pytest.importorskip("jax", reason="pip install bgrem[jax]")
     losses = []

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small_networks import SIZES, networks
 
 from bgrem.config import TrainConfig
 from bgrem.models import load_model
@@ -121,8 +122,9 @@ def test_tracks_of_particles_are_thin():
     assert (tracks > 0.5).mean() < 0.05
 
 
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("task", "network"), [("enhance", "exposure"), ("noisemap", "residual")])
-def test_training_writes_a_model_of_its_task_and_goes_on_exactly(task, network, tmp_path):
+def test_training_writes_a_model_of_its_task_and_goes_on_exactly(task, network, size, tmp_path):
     config = TrainConfig(
         task=task, network=network, fields=1, validation_fields=1, field_shape=(64, 64), tile=32,
         batch_size=2, epochs=2, steps_per_epoch=2, validation_steps=1, patience=0,
@@ -132,9 +134,6 @@ def test_training_writes_a_model_of_its_task_and_goes_on_exactly(task, network, 
     def silent(line):
         pass
 
-    whole = load_model(train(config, tmp_path / "whole", report=silent))
-    assert whole.description["task"] == task
-
     class Stop(Exception):
         pass
 
@@ -142,8 +141,11 @@ def test_training_writes_a_model_of_its_task_and_goes_on_exactly(task, network, 
         if line.startswith("epoch 1"):
             raise Stop
 
-    with pytest.raises(Stop):
-        train(config, tmp_path / "parts", report=stop_after_one)
-    parts = load_model(train(config, tmp_path / "parts", report=silent))
+    with networks(size):
+        whole = load_model(train(config, tmp_path / "whole", report=silent))
+        assert whole.description["task"] == task
+        with pytest.raises(Stop):
+            train(config, tmp_path / "parts", report=stop_after_one)
+        parts = load_model(train(config, tmp_path / "parts", report=silent))
     for one, other in zip(whole.network.weights, parts.network.weights, strict=True):
         assert np.array_equal(one.numpy(), other.numpy())
