@@ -8,14 +8,17 @@ OLDEST_PINS := "tensorflow==2.20.*" "keras==3.13.2"
 METADATA := setup.cfg pyproject.toml
 PIP_FLAGS := --quiet --disable-pip-version-check
 PYTEST_FLAGS :=
+# processes of `make test`: each loads TensorFlow once
+WORKERS := 2
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-oldest lint format docs benchmark clean
+.PHONY: help demo test test-full test-oldest lint format docs benchmark clean
 
 help:
 	@echo "make demo         fit and denoise simulated images; pictures and tables in demo/"
-	@echo "make test         lint, then all tests with coverage, on the newest releases"
+	@echo "make test         lint, then all tests but the slow ones"
+	@echo "make test-full    lint, then all tests with coverage"
 	@echo "make test-oldest  all tests on the oldest supported TensorFlow and Keras"
 	@echo "make lint         ruff, ruff format, mypy"
 	@echo "make docs         the documentation as a site, in build/docs"
@@ -50,6 +53,9 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/python -m bgrem.demo demo/denoise
 
 test: lint
+	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+
+test-full: lint
 	$(VENV)/bin/python -m pytest --cov=common --cov=bgoptimizer --cov=bgrem \
 		--cov-report=term $(PYTEST_FLAGS)
 
