@@ -234,7 +234,7 @@ def test_unknown_settings_and_bad_files_are_named(tmp_path):
 STEPS = """
 import json, sys
 import numpy as np, keras
-from bgrem.networks import attention_unet, initialise
+from bgrem.networks.attention_unet import attention_unet, initialise
 network = attention_unet((4, 6), 8)
 initialise(network, 0)
 network.compile(keras.optimizers.AdamW(1e-3, weight_decay=1e-4, global_clipnorm=1.0),
