@@ -14,6 +14,7 @@ from common.screen import auto_stf
 DEMO_SEED = 2024  # of the simulated field
 DEMO_EXPOSURE_RATIO = 2  # long / short exposure time
 DEMO_STREAK_LENGTHS_PX = (20, 100)  # px; frames without streaks, or with endless ones, show little
+DEMO_RAW_SIDE_PX = 448  # px at most, of the raw frame: four windows of 256 px that overlap by 64
 DEMO_SATELLITES = 12  # number that is put in
 DEMO_SATELLITE_PEAK = 8.0  # brightest pixel in units of the frame's noise
 
@@ -58,12 +59,15 @@ def enhance_demo(folder: Path, side: int) -> int:
 def noisemap_demo(folder: Path, side: int) -> int:
     """Simulate a raw frame with satellites and map its structures by command; return the exit code.
 
+    The frame has at most `DEMO_RAW_SIDE_PX` px a side: a map costs three times as much as denoising.
+
     Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits and
     noisemap.png.
     """
     from bgrem.simulate.staring import draw_noise, simulate_staring_frame
     from bgrem.simulate.trails import add_satellites
 
+    side = min(side, DEMO_RAW_SIDE_PX)
     frames = (simulate_staring_frame(seed, (side, side)) for seed in itertools.count(DEMO_SEED))
     frame = next(
         one for one in frames if DEMO_STREAK_LENGTHS_PX[0] < one.length < DEMO_STREAK_LENGTHS_PX[1]

@@ -14,12 +14,13 @@ from bgoptimizer import make_scene
 from bgoptimizer.cli import main
 from common import read_image
 
+SHAPE = (60, 90)  # no test here measures how good a fit is
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "real"
 
 
 @pytest.fixture(scope="module")
 def scene():
-    return make_scene(1, shape=(200, 300), objects="nebula")
+    return make_scene(1, shape=SHAPE, objects="nebula")
 
 
 @pytest.fixture
@@ -74,13 +75,13 @@ def test_xisf_goes_in_and_out(tmp_path, scene):
     XISF.write(str(path), np.repeat(scene.observed, 3, axis=-1))
     assert main([str(path), "-o", str(tmp_path), "-c"]) == 0
     result = XISF(str(tmp_path / "colour_bgSubtracted.xisf")).read_image(0)
-    assert result.shape == (200, 300, 3)
+    assert result.shape == (*SHAPE, 3)
     assert result.dtype == np.float32
 
 
 def test_output_may_be_a_file_name_of_another_format(frame, tmp_path):
     assert main([str(frame), "-o", str(tmp_path / "clean.xisf")]) == 0
-    assert read_image(tmp_path / "clean.xisf").shape == (200, 300, 1)
+    assert read_image(tmp_path / "clean.xisf").shape == (*SHAPE, 1)
     assert (tmp_path / "clean_bgModel.xisf").exists()
 
 
@@ -95,8 +96,8 @@ def test_a_parameter_file_replays_the_run(frame, tmp_path):
 
 
 def test_a_replay_uses_the_same_mask(frame, tmp_path):
-    mask = np.ones((200, 300), np.uint8)
-    mask[:, :100] = 0
+    mask = np.ones(SHAPE, np.uint8)
+    mask[:, :30] = 0
     fits.writeto(tmp_path / "mask.fits", mask)
     main([str(frame), "-o", str(tmp_path / "a"), "-m", str(tmp_path / "mask.fits")])
     params = tmp_path / "a" / "night3_bgParams.json"
@@ -161,12 +162,12 @@ def test_uncertainty_and_division_have_their_own_files(frame, tmp_path):
 
 def test_a_zero_border_is_missing_and_comes_back_as_zero(tmp_path, scene):
     pixels = scene.observed[..., 0].copy()
-    pixels[:25] = 0
+    pixels[:8] = 0
     fits.writeto(tmp_path / "registered.fits", pixels)
     main([str(tmp_path / "registered.fits"), "-o", str(tmp_path)])
     result = fits.getdata(tmp_path / "registered_bgSubtracted.fits")
-    assert (result[:25] == 0).all()
-    assert (result[25:] != 0).mean() > 0.99
+    assert (result[:8] == 0).all()
+    assert (result[8:] != 0).mean() > 0.99
 
 
 def test_one_bad_file_of_a_batch_is_named_and_the_rest_done(frame, tmp_path, capsys):
@@ -182,7 +183,7 @@ def write_bad(kind, folder, good):
     if kind == "not an image":
         path.write_text("hello")
     elif kind == "truncated":
-        path.write_bytes(good.read_bytes()[:100_000])
+        path.write_bytes(good.read_bytes()[:10_000])
     elif kind == "checksum":
         fits.writeto(path, fits.getdata(good), checksum=True)
         data = bytearray(path.read_bytes())
@@ -218,7 +219,7 @@ def test_bad_input_is_one_line_exit_2_and_nothing_written(kind, frame, tmp_path,
 
 def test_masks_that_do_not_fit_or_leave_nothing_are_refused(frame, tmp_path, capsys):
     for name, mask, text in (
-        ("zero.fits", np.zeros((200, 300), np.uint8), "all pixels are masked"),
+        ("zero.fits", np.zeros(SHAPE, np.uint8), "all pixels are masked"),
         ("shape.fits", np.ones((20, 30), np.uint8), "expected shape"),
     ):
         fits.writeto(tmp_path / name, mask)
