@@ -59,7 +59,7 @@ def enhance_demo(folder: Path, side: int) -> int:
 def noisemap_demo(folder: Path, side: int) -> int:
     """Simulate a raw frame with satellites and map its structures by command; return the exit code.
 
-    The frame has at most `DEMO_RAW_SIDE_PX` px a side: a map costs three times as much as denoising.
+    It has at most `DEMO_RAW_SIDE_PX` px a side: a map costs three times as much as denoising.
 
     Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits and
     noisemap.png.
