@@ -15,12 +15,12 @@ from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_
 
 Measured = dict[str, Any]
 STARING_SEED = 63_200
-STARING_SHAPE = (384, 384)
+STARING_SHAPE = (256, 256)  # one tile of the network
 # name: range of the streaks' length in px, number of frames; 0 px: none
 STREAKS = {"streaks": (12, 90, 4), "overlong": (150, 300, 1), "short": (5, 9, 2), "none": (0, 0, 1)}
 ROUND = 2  # frames with round stars
 PEAKS = (5.0, 8.0)  # of satellites, noise
-SATELLITES, TRAILS = 12, 6  # of each peak; lines
+SATELLITES, TRAILS = 8, 4  # of each peak; lines
 FALSE_PEAKS = 40  # highest ones of a frame; one false alarm per frame needs the first few
 CLIP = 10.0  # noise; a saturated streak must not be all of a map's error
 STAR = 0.3  # noise; where light of round stars is more the pixels do not count
@@ -32,14 +32,15 @@ def staring_frames(number: int) -> list[str]:
     for kind, (low, high, wanted) in STREAKS.items():
         seeds = (
             seed for seed in range(STARING_SEED, STARING_SEED + 1000)
-            if low <= _length(seed) <= high
+            if low <= staring_length(seed) <= high
         )  # fmt: skip
         found += [f"{kind} {next(seeds)}" for _ in range(min(wanted, number))]
     return found + [f"round {STARING_SEED + k}" for k in range(min(ROUND, number))]
 
 
 @functools.cache
-def _length(seed: int) -> float:
+def staring_length(seed: int) -> float:
+    """Return the length of a frame's streaks in px."""
     return simulate_staring_frame(seed, STARING_SHAPE).length
 
 
@@ -88,7 +89,7 @@ def measure_staring(frame: tuple) -> Measured:
     from bgrem import noisemap
 
     scene, truth, sigma, lines = frame
-    maps = [noisemap(one, runs=1, model=_streaks_model())
+    maps = [noisemap(one, runs=1, batch_size=1, model=_streaks_model())
             for one in (scene.pixels, scene.with_satellites)]  # fmt: skip
     plain, found = (one.residual.pixels[..., 0] for one in maps)
     mapped = [one.map.pixels[..., 0] for one in maps]
