@@ -11,13 +11,14 @@ PYTEST_FLAGS :=
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-oldest lint format benchmark clean
+.PHONY: help demo test test-oldest lint format docs benchmark clean
 
 help:
 	@echo "make demo         fit and denoise simulated images; pictures and tables in demo/"
 	@echo "make test         lint, then all tests with coverage, on the newest releases"
 	@echo "make test-oldest  all tests on the oldest supported TensorFlow and Keras"
 	@echo "make lint         ruff, ruff format, mypy"
+	@echo "make docs         the documentation as a site, in build/docs"
 	@echo "make benchmark    bgoptimizer against other tools on scenes with known background"
 	@echo "make clean        remove the virtual environments, demo/ and caches"
 
@@ -33,6 +34,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-benchmarks: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -e ".[benchmarks]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -e ".[docs]"
 	@touch $@
 
 $(OLDEST)/.installed: $(METADATA)
@@ -59,6 +64,10 @@ lint: $(VENV)/.installed-test
 format: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/.installed-docs
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo "open build/docs/index.html"
 
 benchmark: $(VENV)/.installed-benchmarks
 	$(VENV)/bin/python benchmarks/background.py

@@ -3,7 +3,7 @@
     python benchmarks/background.py [--scenes DIR | --random N] [--uncertainty] [--json FILE]
 
 Every figure of a table is the rms of (model - truth) after removing the mean of each channel, in
-1e-5 of full scale: over all valid pixels / outside objects. `benchmarks/README.md` says more.
+1e-5 of full scale: over all valid pixels / outside objects. `docs/results/background.md` says more.
 """
 
 import argparse
@@ -273,7 +273,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--no-original", action="store_true", help="without --objective original")
     add("--no-cost", action="store_true", help="without CPU time and memory of the command")
     add("--uncertainty", action="store_true", help="coverage of the sigma map too")
-    add("--markdown", action="store_true", help="print only the tables of benchmarks/README.md")
+    add("--markdown", action="store_true", help="print only the tables")
     add("--json", type=Path, metavar="FILE", help="write every figure")
     add("--from-json", type=Path, metavar="FILE", help="print the tables of a former run")
     return parser.parse_args()

@@ -3,7 +3,7 @@
     python benchmarks/catalogue.py [--fields N] [--kinds survey,crowded] [--real DIR] [--json FILE]
 
 `bgrem catalog` with both engines, SExtractor alone and photutils, on simulated fields and, with
---real, on frames with a table of their sources (see real.py). `benchmarks/README.md` says more.
+--real, on frames with a table of their sources (see real.py). `docs/results/catalog.md` says more.
 """
 
 import itertools
@@ -28,6 +28,7 @@ from scipy.spatial import cKDTree  # noqa: E402
 from bgrem.frame import detect, sextractor_run  # noqa: E402
 from bgrem.simulate.optical import PointSpread, SimulatedField  # noqa: E402
 from bgrem.validation import metrics  # noqa: E402
+from common.robust import mad_sigma  # noqa: E402
 
 FIRST_SEED = 78_000
 KINDS = ("survey", "crowded", "galaxies")
@@ -76,7 +77,7 @@ def sextractor(pixels: np.ndarray, fwhm: float, gain: float) -> tuple[np.ndarray
     filled = np.nan_to_num(pixels, nan=float(np.nanmedian(pixels)))
     with tempfile.TemporaryDirectory() as folder:
         table = sextractor_run.run_sextractor(
-            Path(folder), [filled], names, options, kernel=detect.DEFAULT_KERNEL
+            Path(folder), [filled], names, options, kernel=detect.SEXTRACTOR_KERNEL
         )
     x, y, aperture, kron = (table[n.split("(")[0]].astype(float).ravel() for n in names)
     return x - 1, y - 1, aperture, kron
@@ -101,7 +102,7 @@ def photutils(pixels: np.ndarray, fwhm: float, gain: float) -> tuple[np.ndarray,
     flat = np.where(missing, 0, pixels - sky.background)
     smooth = convolve_fft(flat, detect.gaussian_kernel(fwhm), normalize_kernel=True)
     finder = SourceFinder(
-        n_pixels=detect.MINIMUM_AREA, contrast=detect.DEFAULT_CONTRAST, progress_bar=False
+        n_pixels=detect.SEXTRACTOR_MIN_AREA, contrast=detect.SEXTRACTOR_CONTRAST, progress_bar=False
     )
     segments = finder(smooth, 1.5 * sky.background_rms)
     if segments is None:
@@ -173,7 +174,7 @@ def summarise(fields: list[dict[str, Any]], megapixels: float) -> dict[str, Any]
         if chosen.sum() < 5:
             return float("nan"), float("nan")
         middle = np.median(values[chosen])
-        spread = 1.4826 * np.median(abs(values[chosen] - middle))
+        spread = mad_sigma(values[chosen], middle)
         return float(100 * (middle - 1)), float(100 * 1.2533 * spread / np.sqrt(chosen.sum()))
 
     bins = [(snr >= low) & (snr < high) for low, high in itertools.pairwise(EDGES)]
@@ -238,7 +239,7 @@ def measure_real(name: str, folder: Path, methods: dict[str, Method]) -> list[di
         rows.append({
             "frame": name, "method": label, "found": len(found.x), "known": known,
             "listed": len(truth), "false": len(negative.x) / pixels.size * 1e6,
-            "scatter": float(1.4826 * np.median(abs(ratio - np.median(ratio)))),
+            "scatter": float(mad_sigma(ratio)),
             "seconds": found.seconds / pixels.size * 1e6,
         })  # fmt: skip
     return rows

@@ -3,7 +3,8 @@
     python benchmarks/detection.py [--fields N] [--kinds survey,crowded] [--json FILE]
 
 Every figure is a ratio of true positives, summed over fields, where the false ones reach 0.5, 2
-and 5 % of the truth list; errors are bootstrapped over fields. `benchmarks/README.md` says more.
+and 5 % of the truth list; errors are bootstrapped over fields. `docs/results/detection.md` says
+more.
 """
 
 import argparse
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+from ratios import bootstrap_ratio  # noqa: E402
+from sextractor import detect_with_sextractor  # noqa: E402
 
 from bgrem.frame import detect, sextractor_run  # noqa: E402
 from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
@@ -62,9 +65,9 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
         options = {"noise": noise, "kernel": kernel, "contrast": contrast}
         return sweep(lambda t: detect.detect_with_sep(flat, t, **options))
 
-    plain, low = detect.DEFAULT_CONTRAST, detect.DENOISED["contrast"]
-    found["sep default"] = with_sep(64, detect.DEFAULT_KERNEL, plain)
-    found["sep default deblending"] = with_sep(64, detect.DEFAULT_KERNEL, low)
+    plain, low = detect.SEXTRACTOR_CONTRAST, detect.DENOISED_OPTIONS["contrast"]
+    found["sep default"] = with_sep(64, detect.SEXTRACTOR_KERNEL, plain)
+    found["sep default deblending"] = with_sep(64, detect.SEXTRACTOR_KERNEL, low)
     for mesh in TUNED_MESHES:
         for width in TUNED_WIDTHS:
             kernel = detect.gaussian_kernel(width * fwhm)
@@ -76,18 +79,16 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
     found["matched filter"] = sweep(lambda t: detect.detect_peaks(significance, t))
     result, noise = denoiser(field.observed)
     found["ours, sep"] = sweep(
-        lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED),
+        lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED_OPTIONS),
         SWEEP_DENOISED,
     )
     if sextractor:
         middle = float(np.median(noise))
-        kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
-        found["SExtractor default"] = sweep(
-            lambda t: sextractor_run.detect_with_sextractor(pixels, t * kept)
-        )
+        kept = np.sqrt((detect.SEXTRACTOR_KERNEL**2).sum()) / detect.SEXTRACTOR_KERNEL.sum()
+        found["SExtractor default"] = sweep(lambda t: detect_with_sextractor(pixels, t * kept))
         found["ours, SExtractor"] = sweep(
-            lambda t: sextractor_run.detect_with_sextractor(
-                result, t * middle, relative=False, background=False, **detect.DENOISED
+            lambda t: detect_with_sextractor(
+                result, t * middle, relative=False, background=False, **detect.DENOISED_OPTIONS
             ), SWEEP_DENOISED,
         )  # fmt: skip
     return found
@@ -123,7 +124,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
                 }
                 row = {"kind": kind, "engine": engine, "share": share, "ours": ours.sum()}
                 row["listed"] = sum(one["listed"] for one in fields)
-                rows.append(row | {n: metrics.bootstrap_ratio(*r) for n, r in ratios.items()})
+                rows.append(row | {n: bootstrap_ratio(*r) for n, r in ratios.items()})
     return rows
 
 

@@ -3,7 +3,7 @@
     python benchmarks/enhance.py [--fields N] [--kinds deep,cluster] [--ratios 2,5] [--json FILE]
 
 `bgrem enhance` and classical denoisers on simulated fields of Hubble's WFC3/UVIS, compared with the
-long exposure and with the light without noise. `benchmarks/README.md` says more.
+long exposure and with the light without noise. `docs/results/enhance.md` says more.
 """
 
 import argparse
@@ -52,12 +52,13 @@ from exposures import (  # noqa: E402
     timed,
     with_error,
 )
+from ratios import bootstrap_ratio  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
 from bgrem.config import EnhanceConfig  # noqa: E402
-from bgrem.simulate.hubble import KINDS, HubbleField, simulate_hubble_field  # noqa: E402
+from bgrem.simulate.hubble import HUBBLE_KINDS, HubbleField, simulate_hubble_field  # noqa: E402
 from bgrem.validation import metrics  # noqa: E402
-from bgrem.validation.checks.truth import HISTOGRAM  # noqa: E402
+from bgrem.validation.checks.truth import TRUTH_HISTOGRAM_RANGE  # noqa: E402
 
 FIRST_SEED = 76_000  # training draws from 1,000,000 up; choices are made on 60,000 to 60,499
 SIDE, QUICK_SIDE = 768, 512
@@ -79,7 +80,9 @@ def draw_fields(args: argparse.Namespace) -> list[HubbleField]:
     """Return the fields; no two share their conditions, which the seed draws."""
     return [
         simulate_hubble_field(
-            args.first_seed + 100 * list(KINDS).index(kind) + number, (args.side,) * 2, kind=kind
+            args.first_seed + 100 * list(HUBBLE_KINDS).index(kind) + number,
+            (args.side,) * 2,
+            kind=kind,
         )
         for kind in args.kinds.split(",")
         for number in range(args.fields)
@@ -150,10 +153,10 @@ def judge_sources(
 def pixel_metrics(image: np.ndarray, pair: Pair) -> Row:
     """Return PSNR, SSIM and the divergence of the histograms against the long exposure.
 
-    The last two are of pixels within `HISTOGRAM`, as in `bgrem validate`: over the full range a
-    bright star hides all else.
+    The last two are of pixels within `TRUTH_HISTOGRAM_RANGE`, as in `bgrem validate`: over the
+    full range a bright star hides all else.
     """
-    low, high = HISTOGRAM
+    low, high = TRUTH_HISTOGRAM_RANGE
     truth, mine = ((one - pair.sky) / pair.long_sigma for one in (pair.long, image))
     cut = [np.clip(one, low, high) for one in (truth, mine)]
     return {
@@ -230,7 +233,7 @@ def summarise(rows: list[Row]) -> list[Row]:
             error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
             row[f"{name} error"] = float(error)
         for name, (upper, lower) in POOLED.items() if row["settings"] != PIXELS else ():
-            value, error = metrics.bootstrap_ratio(columns[upper], columns[lower])
+            value, error = bootstrap_ratio(columns[upper], columns[lower])
             row[name] = value if columns[lower].sum() else np.nan
             row[f"{name} error"] = error if len(mine) > 1 else np.nan
         summary.append(row)
@@ -299,7 +302,9 @@ def print_checks(args: argparse.Namespace, fields: list[HubbleField], ours: Deno
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=int, default=2, help="of each kind")
-    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
+    parser.add_argument(
+        "--kinds", default=",".join(HUBBLE_KINDS), help=f"of {', '.join(HUBBLE_KINDS)}"
+    )
     parser.add_argument("--ratios", help=f"of exposure times; default {RATIOS}")
     parser.add_argument("--side", type=int, help=f"of a field, px; default {SIDE}")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)

@@ -24,7 +24,8 @@ from exposures import (
 
 from bgrem.config import EnhanceConfig
 from bgrem.simulate.hubble import HubbleField
-from bgrem.simulate.hubble_scene import SATURATION
+from bgrem.simulate.hubble_scene import WFC3_SATURATION
+from common.robust import mad_sigma
 
 LONG = "long exposure"
 EDGES = (3.0, 5.0, 10.0, 30.0, 100.0, np.inf)  # S/N in the long exposure
@@ -106,7 +107,7 @@ def isolated_stars(pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inside = light_in_circles(sources, x[chosen], y[chosen], APERTURE, None)
     own = catalogue["flux"][chosen] * pair.field.exposure
     row, column = (np.round(one[chosen]).astype(int) for one in (y, x))
-    full = pair.long[row, column] > 0.9 * SATURATION
+    full = pair.long[row, column] > 0.9 * WFC3_SATURATION
     # a circle holds less than the whole star: if it holds more, others are in it
     chosen = chosen[(inside * ALONE < own) & ~full]
     return chosen, x[chosen], y[chosen]
@@ -117,7 +118,7 @@ def _middle(values: np.ndarray) -> tuple[int, float, float]:
     if len(values) < FEWEST:
         return len(values), float("nan"), float("nan")
     middle = float(np.median(values))
-    spread = 1.4826 * float(np.median(abs(values - middle)))
+    spread = float(mad_sigma(values, middle))
     return len(values), middle, 1.2533 * spread / float(np.sqrt(len(values)))
 
 

@@ -16,13 +16,14 @@ from bgrem.config import EnhanceConfig
 from bgrem.enhancing.anscombe import stabilise, unstabilise
 from bgrem.frame import detect, sextractor_run
 from bgrem.simulate.hubble import (
-    DARK_CURRENT,
-    READ_NOISE,
+    WFC3_DARK_CURRENT,
+    WFC3_READ_NOISE,
     HubbleField,
     long_exposure,
     short_exposure,
 )
 from bgrem.validation import metrics
+from common.robust import ROUNDED_FWHM_PER_SIGMA
 
 MATCH = 2.0  # px; largest distance of two detections of one source
 SMOOTHING = 0.8  # h of the non-local means, in units of the noise
@@ -52,7 +53,7 @@ class Settings:
 # those of the paper are in its repository, code/final.sex; the others are SExtractor's own
 SETTINGS = {
     "published": Settings(7.0, 10, filter=False, aperture=10.0, gain=1.5),
-    "default": Settings(1.5, detect.MINIMUM_AREA, filter=True, aperture=5.0, gain=0.0),
+    "default": Settings(1.5, detect.SEXTRACTOR_MIN_AREA, filter=True, aperture=5.0, gain=0.0),
 }
 
 
@@ -101,7 +102,7 @@ def draw_pair(field: HubbleField, ratio: float, light: np.ndarray | None = None)
     long = long_exposure(light, seconds, np.random.default_rng([field.seed, 11]))
     rng = np.random.default_rng([field.seed, 12, round(100 * ratio)])
     long_variance, variance = (
-        sky / r + DARK_CURRENT * seconds / r + READ_NOISE**2 for r in (1, ratio)
+        sky / r + WFC3_DARK_CURRENT * seconds / r + WFC3_READ_NOISE**2 for r in (1, ratio)
     )
     return Pair(
         field, ratio, long, short_exposure(long, ratio, seconds, rng), sky,
@@ -180,7 +181,9 @@ def _gaussian(pair: Pair) -> np.ndarray:
     """Smooth with a Gaussian of the stars' width: the matched filter, that broadens stars."""
     from scipy import ndimage
 
-    return np.asarray(ndimage.gaussian_filter(pair.short * pair.ratio, pair.field.fwhm / 2.355))
+    return np.asarray(
+        ndimage.gaussian_filter(pair.short * pair.ratio, pair.field.fwhm / ROUNDED_FWHM_PER_SIGMA)
+    )
 
 
 def classical_denoisers(*, quick: bool) -> dict[str, Denoiser]:
@@ -229,7 +232,7 @@ def find_sources(
         "DETECT_MINAREA": str(settings.area), "PHOT_APERTURES": f"{settings.aperture:g}",
         "GAIN": f"{settings.gain / scale:g}",
     }  # fmt: skip
-    kernel = detect.DEFAULT_KERNEL if settings.filter else None
+    kernel = detect.SEXTRACTOR_KERNEL if settings.filter else None
     with tempfile.TemporaryDirectory() as folder:
         table = sextractor_run.run_sextractor(Path(folder), [image], names, options, kernel=kernel)
     x, y, flux, error, background = (table[n.split("(")[0]].astype(float).ravel() for n in names)
@@ -244,7 +247,7 @@ def match(found: Found, others: Found) -> np.ndarray:
         "half_light_radius": np.zeros(number),
     }  # fmt: skip
     detections = detect.Detections(found["x"], found["y"], found["flux"])
-    return metrics.score(detections, truth, MATCH / metrics.RADIUS).partner
+    return metrics.score(detections, truth, MATCH / metrics.MATCH_RADIUS_FWHM).partner
 
 
 def light_in_circles(image: np.ndarray, x: Any, y: Any, radius: float, ring: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
     python benchmarks/gamma.py [--patches N] [--steps 1,6] [--real DIR] [--json FILE]
 
 Patches of 64x64 px of ten years at 1-2 GeV with Poisson noise, of seeds that the training has not
-seen. `benchmarks/README.md` says more.
+seen. `docs/results/gamma.md` says more.
 """
 
 import argparse
@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+from ratios import bootstrap_ratio  # noqa: E402
+from sextractor import detect_with_sextractor  # noqa: E402
 
 from bgrem.frame import detect, sextractor_run  # noqa: E402
 from bgrem.frame.counts import counts_statistics  # noqa: E402
@@ -71,8 +73,8 @@ def mean_counts(patches: list[GammaPatch], denoiser: Denoise, steps: int) -> lis
         rows.append({
             "bin": number, "patches": len(members), "truth": float(truth[members].mean()),
             "denoised": float(ours[members].mean()),
-            "ratio": metrics.bootstrap_ratio(ours[members], truth[members]),
-            "unclipped": metrics.bootstrap_ratio(unclipped[members], truth[members]),
+            "ratio": bootstrap_ratio(ours[members], truth[members]),
+            "unclipped": bootstrap_ratio(unclipped[members], truth[members]),
         })  # fmt: skip
     return rows
 
@@ -108,7 +110,7 @@ def find_with_sextractor(patches: list[GammaPatch]) -> Find:
     """Return SExtractor as it is, with its own background, patch by patch."""
 
     def find(threshold: float) -> Detections:
-        found = [sextractor_run.detect_with_sextractor(one.observed, threshold) for one in patches]
+        found = [detect_with_sextractor(one.observed, threshold) for one in patches]
         x = [one.x + (SHAPE[1] + GAP) * k for k, one in enumerate(found)]
         y, flux = ([getattr(one, name) for one in found] for name in ("y", "flux"))
         return Detections(*(np.concatenate(part) for part in (x, y, flux)))
@@ -119,7 +121,7 @@ def find_with_sextractor(patches: list[GammaPatch]) -> Find:
 def peers(patches: list[GammaPatch], *, sextractor: bool) -> dict[str, Find]:
     """Return the methods on counts."""
     meshes = {m: [subtract_mesh(one.observed, m) for one in patches] for m in (16, 32, 64)}
-    found = {"sep default": find_with_sep(meshes[64], detect.DEFAULT_KERNEL)}
+    found = {"sep default": find_with_sep(meshes[64], detect.SEXTRACTOR_KERNEL)}
     fwhm = float(np.median([one.fwhm for one in patches]))
     for mesh, parts in meshes.items():
         for width in WIDTHS:
@@ -141,10 +143,10 @@ def ours(
 ) -> dict[str, Find]:
     """Return the engines on denoised patches; thresholds are in units of the counts' noise."""
     parts = [denoiser(one.observed, steps, True) for one in patches]
-    found = {"ours, sep": find_with_sep(parts, detect.DEFAULT_KERNEL)}
+    found = {"ours, sep": find_with_sep(parts, detect.SEXTRACTOR_KERNEL)}
     if sextractor:
         pixels = mosaic([result / np.median(noise) for result, noise in parts])
-        found["ours, SExtractor"] = lambda t: sextractor_run.detect_with_sextractor(
+        found["ours, SExtractor"] = lambda t: detect_with_sextractor(
             pixels, t, relative=False, background=False
         )
     return found
@@ -166,7 +168,7 @@ def ratio(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
     """Return a ratio of sums over groups with its error, where no group has nothing to compare."""
     if not theirs.sum():
         return np.inf, np.nan
-    value, error = metrics.bootstrap_ratio(mine, theirs)
+    value, error = bootstrap_ratio(mine, theirs)
     return value, error if theirs.all() else np.nan
 
 
@@ -218,10 +220,10 @@ def real_map(folder: Path, name: str, denoiser: Denoise, steps: int) -> list[dic
 
     mesh = subtract_mesh(pixels, 64)
     methods: dict[str, Find] = {
-        "sep on counts": sep_on(*mesh, detect.DEFAULT_KERNEL),
+        "sep on counts": sep_on(*mesh, detect.SEXTRACTOR_KERNEL),
         "sep on counts, filter": sep_on(*mesh, detect.gaussian_kernel(RADIUS)),
         "matched filter over our level": lambda t: detect.detect_peaks(significance, t),
-        "ours, sep": sep_on(result, noise, detect.DEFAULT_KERNEL),
+        "ours, sep": sep_on(result, noise, detect.SEXTRACTOR_KERNEL),
     }
     rows = []
     for method, find in methods.items():

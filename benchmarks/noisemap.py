@@ -4,8 +4,8 @@
     python benchmarks/noisemap.py --real DIR --pictures DIR
 
 Signal-to-noise ratio, flux and detection of injected satellites; trails; power spectra; cost of
-the settings. Simulated frames of seeds that the training has not seen. `benchmarks/README.md` says
-what is measured.
+the settings. Simulated frames of seeds that the training has not seen.
+`docs/results/noisemap.md` says what is measured.
 """
 
 import argparse

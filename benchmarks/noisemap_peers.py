@@ -7,6 +7,8 @@ import sep
 from scipy import ndimage
 from skimage.draw import line
 
+from common.robust import mad_sigma
+
 ELEMENT = 15  # px, of the lines along the streaks; a satellite has 3
 SMOOTH = 0.7  # px; before an opening, whose minimum would else be noise alone
 Map = Callable[[np.ndarray], np.ndarray]
@@ -41,7 +43,7 @@ def streak_angle(flat: np.ndarray) -> float:
     compressed, so that one bright star does not decide.
     """
     smooth = ndimage.gaussian_filter(flat, 1.0)
-    noise = 1.4826 * np.median(np.abs(smooth))
+    noise = mad_sigma(smooth, 0.0)
     light = np.arcsinh(np.maximum(smooth / noise - 3, 0))
     y, x = np.gradient(light)
     across = 0.5 * np.arctan2(2 * (x * y).sum(), (x**2 - y**2).sum())

@@ -9,7 +9,7 @@ import numpy as np
 import sep
 from scipy import ndimage
 
-from bgrem.noise_mapping.residual_noise import rms_of
+from bgrem.noise_mapping.residual_noise import residual_rms
 from bgrem.simulate import staring
 from bgrem.simulate.staring import StaringFrame, draw_noise, simulate_staring_frame
 from bgrem.simulate.trails import add_satellites
@@ -172,8 +172,8 @@ def significance(pixels: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     """Return the matched filter of point sources over its noise, given the map that was taken off.
 
     The noise is the largest of a mesh's robust noise, the rms of a ring around, and the noise where
-    the map is as bright, as `bgrem noisemap` gives it (`rms_of`); here for all maps. Without the
-    last two what is left of bright streaks, be it photon noise alone, is every alarm.
+    the map is as bright, as `bgrem noisemap` gives it (`residual_rms`); here for all maps. Without
+    the last two what is left of bright streaks, be it photon noise alone, is every alarm.
     """
     filtered = ndimage.gaussian_filter(pixels.astype(float), FILTER)
     local = sep.Background(filtered, bw=MESH, bh=MESH)
@@ -184,7 +184,7 @@ def significance(pixels: np.ndarray, mapped: np.ndarray) -> np.ndarray:
         sep.Background(np.ascontiguousarray(one, float), bw=SKY, bh=SKY) for one in (pixels, mapped)
     )
     noise = left.rms()
-    rms = noise * rms_of((pixels - left.back()) / noise, (mapped - streaks.back()) / noise)
+    rms = noise * residual_rms((pixels - left.back()) / noise, (mapped - streaks.back()) / noise)
     white = 1 / (2 * np.sqrt(np.pi) * FILTER)  # of the noise is left by the filter
     largest = np.maximum(np.maximum(ring, local.rms() ** 2), (white * rms) ** 2)
     return flat / np.sqrt(np.maximum(largest, 1e-18))

@@ -12,6 +12,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.interpolate import RBFInterpolator, make_interp_spline
 
+from common.robust import mad_sigma
+
 CELL_ROWS = 125  # blocks down the frame for the sample fits: as many as our own
 KNOT_ROWS = 125  # a polynomial or thin plate is drawn through so many rows
 MESH_NOTE = "source-extractor is not installed: its rows are missing. apt install source-extractor"
@@ -102,7 +104,7 @@ def clipped_polynomial(values, y, x, shape, degree: int, upper: float):
         solution = np.linalg.lstsq(basis[keep], values[keep], rcond=None)[0]
         residual = values - basis @ solution
         centre = np.median(residual[keep])
-        sigma = 1.4826 * np.median(np.abs(residual[keep] - centre))
+        sigma = mad_sigma(residual[keep], centre)
         new = (residual > centre - 3 * sigma) & (residual < centre + upper * sigma)
         if (new == keep).all() or new.sum() < 3 * basis.shape[1]:
             break

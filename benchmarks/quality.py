@@ -126,7 +126,7 @@ def noise_only(denoiser: Denoiser, number: int, stars: SimulatedField) -> list[d
         for row in rows:
             if row["detector"] == "denoised":
                 found = detect.detect_with_sep(
-                    result, row["threshold"], noise=sigma, **detect.DENOISED
+                    result, row["threshold"], noise=sigma, **detect.DENOISED_OPTIONS
                 )
             else:
                 found = detect.detect_with_sep(

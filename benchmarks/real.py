@@ -125,7 +125,7 @@ def measure(pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any) -> dict
     """Return the curve of SExtractor's default settings and that on the denoised frame."""
     import sep
 
-    kept = np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
+    kept = np.sqrt((detect.SEXTRACTOR_KERNEL**2).sum()) / detect.SEXTRACTOR_KERNEL.sum()
 
     def both(frame: np.ndarray, denoised: np.ndarray, sigma: np.ndarray) -> tuple[Finder, Finder]:
         missing = ~np.isfinite(frame)
@@ -135,7 +135,7 @@ def measure(pixels: np.ndarray, truth: np.ndarray | None, denoiser: Any) -> dict
         return (
             partial(detect.detect_with_sep, flat, noise=kept * sky.rms()),
             partial(detect.detect_with_sep, np.nan_to_num(denoised), noise=sigma,
-                    **detect.DENOISED),
+                    **detect.DENOISED_OPTIONS),
         )  # fmt: skip
 
     frame = both(pixels, *denoiser(pixels))

@@ -2,21 +2,19 @@
 
 import numpy as np
 
-ROWS = 125  # cells along the short side: a cell then averages the noise, and stars are points in it
+from common.robust import difference_noise, neighbour_differences
+
+CELLS_PER_SHORT_SIDE = 125  # cells; a cell then averages the noise, and stars are points in it
 
 
 def automatic_factor(height: int, width: int) -> int:
-    """Return the side of a block in pixels that gives about `ROWS` cells on the short side."""
-    return max(1, round(min(height, width) / ROWS))
+    """Return the side of a block, px, with `CELLS_PER_SHORT_SIDE` blocks on the short side."""
+    return max(1, round(min(height, width) / CELLS_PER_SHORT_SIDE))
 
 
 def cell_noise(cells: np.ndarray) -> float:
     """Return the noise of a cell from the differences of neighbours (robust; no gradient in it)."""
-    step = np.diff(cells, axis=1)
-    step = step[np.isfinite(step)]
-    if step.size == 0:
-        return 0.0
-    return float(1.4826 * np.median(np.abs(step - np.median(step))) / np.sqrt(2))
+    return difference_noise(neighbour_differences(cells, np.isfinite(cells)))
 
 
 def median_bias(residual: np.ndarray) -> float:

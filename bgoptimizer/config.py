@@ -1,18 +1,20 @@
 """Every setting of a background fit; the only place where a default exists."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from pathlib import Path
 
-OBJECTIVES = ("robust", "original")
-OPERATIONS = ("subtract", "divide")
-ORIGINAL_ONLY = (  # the robust objective has no stretch and no descent
+from common.config import check, option, plane_numbers
+
+OBJECTIVES = ("robust", "original")  # what the fit minimises
+OPERATIONS = ("subtract", "divide")  # what the background does to the image
+STATISTICS = ("median", "mean")  # of a block
+ORDERS = (0, 2, 3)  # of the spline; 0 chooses
+INITIALIZERS = ("random", "grid")  # start of the control points
+NOT_NEGATIVE = "must not be negative"  # words of a refusal
+ORIGINAL_ONLY_SETTINGS = (  # the robust objective has no stretch and no descent
     "delinearization_quantile", "threshold_min", "threshold_max", "initializer", "epochs",
     "alpha", "batch_size", "learning_rate",
 )  # fmt: skip
-
-
-def _option(default: Any, help_text: str, *flags: str, **more: Any) -> Any:
-    return field(default=default, metadata={"help": help_text, "flags": flags, **more})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,95 +25,89 @@ class BackgroundConfig:
     ------
     ValueError
         If a value is out of its range.
+
+    Examples
+    --------
+    >>> from bgoptimizer import BackgroundConfig
+    >>> BackgroundConfig(operation="divide").pedestal
+    'level'
+    >>> BackgroundConfig(order=4)
+    Traceback (most recent call last):
+    ValueError: order must be one of (0, 2, 3). Received: 4
     """
 
-    objective: str = _option(
+    objective: str = option(
         "robust",
         "robust: recognise objects, fit around them; original: the published loss and descent",
-        "--objective",
-        choices=OBJECTIVES,
-    )
-    operation: str = _option(
-        "subtract",
-        "subtract an additive background or divide by a multiplicative one",
-        "--operation",
-        choices=OPERATIONS,
-    )
-    pedestal: str = _option(
+        choices=OBJECTIVES, refusal=f"must be one of {OBJECTIVES}",
+    )  # fmt: skip
+    operation: str = option(
+        "subtract", "subtract an additive background or divide by a multiplicative one",
+        choices=OPERATIONS, refusal=f"must be one of {OPERATIONS}",
+    )  # fmt: skip
+    pedestal: str = option(
         "level",
         "added after subtraction: level (median of the model, per channel), none, or a number",
-        "--pedestal",
     )
-    downscaling_factor: int = _option(
+    downscaling_factor: int = option(
         0,
         "side of a block in pixels; 0 chooses: 8 for original, about 125 rows of blocks for robust",
-        "-dx",
-        "--downscaling-factor",
-    )
-    downscaling_func: str = _option(
-        "median", "statistic of a block", "-df", "--downscaling-func", choices=("median", "mean")
-    )
-    delinearization_quantile: float = _option(
-        0.95,
-        "quantile that the stretch maps to 1 (original)",
-        "-dq",
-        "--delinearization-quantile",
-    )
-    control_points: int = _option(
+        "-dx", "--downscaling-factor", least=0, refusal=NOT_NEGATIVE,
+    )  # fmt: skip
+    downscaling_func: str = option(
+        "median", "statistic of a block", "-df", "--downscaling-func",
+        choices=STATISTICS, refusal=f"must be one of {STATISTICS}",
+    )  # fmt: skip
+    delinearization_quantile: float = option(
+        0.95, "quantile that the stretch maps to 1 (original)", "-dq", "--delinearization-quantile",
+        least=0.5, most=1, refusal="must be between 0.5 and 1",
+    )  # fmt: skip
+    control_points: int = option(
         0, "control points in all; 0 chooses: 32 for original, 294 at 3:2 for robust",
-        "-N", "--control-points",
+        "-N", "--control-points", least=0, refusal=NOT_NEGATIVE,
     )  # fmt: skip
-    order: int = _option(
+    order: int = option(
         0, "spline order, 2 or 3; 0 chooses: 2 for original, 3 for robust", "-O", "--order",
-        choices=(0, 2, 3),
+        choices=ORDERS, refusal=f"must be one of {ORDERS}",
     )  # fmt: skip
-    threshold_min: float = _option(
+    threshold_min: float = option(
         0.001, "stretched pixels below are masked (original)", "-tm", "--threshold-min"
     )
-    threshold_max: float = _option(
+    threshold_max: float = option(
         1.0, "stretched pixels above are masked (original)", "-tM", "--threshold-max"
     )
-    initializer: str = _option(
+    initializer: str = option(
         "random", "start of the control points (original)", "-i", "--initializer",
-        choices=("random", "grid"),
+        choices=INITIALIZERS, refusal=f"must be one of {INITIALIZERS}",
     )  # fmt: skip
-    epochs: int = _option(1000, "at most so many descent steps (original)", "-e", "--epochs")
-    alpha: float = _option(
+    epochs: int = option(
+        1000, "largest number of descent steps (original)", "-e", "--epochs", above=0
+    )
+    alpha: float = option(
         5.0, "weight of overshoot and negative background (original)", "-a", "--alpha"
     )
-    batch_size: int = _option(1, "images a step; the fit has one (original)", "-B", "--batch-size")
-    learning_rate: float = _option(1e-3, "of Adam (original)", "-lr", "--learning-rate")
-    uncertainty: int = _option(
-        0, "bootstrap fits behind the sigma map; 0 writes none (robust, no Bayer)", "--uncertainty"
+    batch_size: int = option(
+        1, "images in a step; the fit has one (original)", "-B", "--batch-size", above=0
     )
-    bayer: bool = _option(
-        False, "fit the four colours of a Bayer mosaic apart (set by BAYERPAT too)", "--bayer"
+    learning_rate: float = option(
+        1e-3, "learning rate of Adam (original)", "-lr", "--learning-rate", above=0
     )
-    seed: int = _option(0, "of everything that is drawn", "--seed")
+    uncertainty: int = option(
+        0, "bootstrap fits behind the sigma map; 0 writes none (robust, no Bayer)",
+        least=0, refusal=NOT_NEGATIVE,
+    )  # fmt: skip
+    bayer: bool = option(
+        False, "fit the four colours of a Bayer mosaic one by one (also set by BAYERPAT)"
+    )
+    seed: int = option(0, "seed of all random numbers", least=0, refusal=NOT_NEGATIVE)
 
     def __post_init__(self) -> None:
-        for name, values in (
-            ("objective", OBJECTIVES), ("operation", OPERATIONS), ("order", (0, 2, 3)),
-            ("downscaling_func", ("median", "mean")), ("initializer", ("random", "grid")),
-        ):  # fmt: skip
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {values}. Received: {getattr(self, name)}")
-        if not 0.5 <= self.delinearization_quantile <= 1:
-            raise ValueError(
-                "delinearization_quantile must be between 0.5 and 1. "
-                f"Received: {self.delinearization_quantile}"
-            )
-        for name in ("downscaling_factor", "control_points", "uncertainty", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative. Received: {getattr(self, name)}")
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
+        check(self)
         if 0 < self.control_points < 4:
             raise ValueError(f"control_points must be 4 or more. Received: {self.control_points}")
         if self.objective == "robust":
             defaults = {one.name: one.default for one in fields(self)}
-            for name in ORIGINAL_ONLY:
+            for name in ORIGINAL_ONLY_SETTINGS:
                 if getattr(self, name) != defaults[name]:
                     raise ValueError(
                         f"{name} = {getattr(self, name)} belongs to the published method. Add "
@@ -126,3 +122,30 @@ class BackgroundConfig:
                 raise ValueError(
                     f"pedestal must be level, none or a number. Received: {self.pedestal!r}"
                 ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """Which pixels the fit may use; recorded and replayed with its settings."""
+
+    mask: Path | None = option(
+        None, "mask image: 1 = use, 0 = leave out, between: weight", "-m", "--mask",
+        metavar="MASK",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """How the pixels of a file are read; recorded and replayed with the settings of the fit."""
+
+    hdu: str | None = option(None, "HDU number or EXTNAME (FITS), image number (XISF)")
+    channels: tuple[int, ...] | None = option(
+        None, "planes to read, one or three", metavar="0,1,2", convert=plane_numbers, least=0
+    )
+    zeros: str = option(
+        "border", "which exact zeros are missing pixels", choices=("border", "all", "data")
+    )
+    verify: bool = option(True, "refuse files with wrong checksums (default: yes)")
+
+    def __post_init__(self) -> None:
+        check(self)

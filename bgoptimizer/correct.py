@@ -1,4 +1,4 @@
-"""Take a fitted background off an image: subtract or divide, with nothing hidden."""
+"""Remove a fitted background from an image: subtract or divide, with nothing hidden."""
 
 from dataclasses import dataclass
 
@@ -47,6 +47,16 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
     short binary number, so that the identity holds in floating point and not only on paper:
     exactly wherever the pixel is not much fainter than the background, and within one rounding
     of the model elsewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgoptimizer import correct_background, fit_background, make_scene
+    >>> observed = make_scene(3, shape=(96, 144), objects="none").observed
+    >>> found = correct_background(observed, fit_background(observed))
+    >>> total = found.model.pixels + found.result.pixels - found.constant
+    >>> bool(np.allclose(total, observed, rtol=1e-6))
+    True
     """
     image = image if isinstance(image, AstroImage) else AstroImage(image)
     if image.shape != model.shape:

@@ -13,10 +13,10 @@ from bgoptimizer.scenes import Scene, make_scene
 from common.image import AstroImage
 from common.io import read_image, write_image
 
-SEED = 2024
-SHAPE = (800, 1200)
-OBJECT_LEVEL = 3e-4  # light above it is an object, as in benchmarks/; 1.0 = full well
-PICTURES = {"before_after": "before_after.png", "animation": "fit.gif"}
+DEMO_SEED = 2024  # of the simulated scene
+DEMO_SHAPE = (800, 1200)  # px; rows, columns
+OBJECT_LEVEL = 3e-4  # light above it is an object, as in benchmarks/; 1.0 is full well
+DEMO_PICTURES = {"before_after": "before_after.png", "animation": "fit.gif"}  # names of the files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="made if missing; files in it are replaced")
     folder = parser.parse_args(argv).folder
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"simulating {SHAPE[1]} x {SHAPE[0]} px with a nebula whose background is known")
-    scene = make_scene(SEED, shape=SHAPE, channels=3, objects="nebula")
+    print(
+        f"simulating {DEMO_SHAPE[1]} x {DEMO_SHAPE[0]} px with a nebula whose background is known"
+    )
+    scene = make_scene(DEMO_SEED, shape=DEMO_SHAPE, channels=3, objects="nebula")
     write_image(folder / "scene.xisf", AstroImage(scene.observed), overwrite=True)
     lines = [_row("objective", "rms all", "rms outside", "nebula eaten", "CPU seconds")]
     for objective in ("robust", "original"):
@@ -34,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = [str(folder / "scene.xisf"), "-o", str(output), "--objective", objective]
         command += ["--overwrite", "--quiet"]
         if objective == "robust":
-            command += ["--before-after", str(folder / PICTURES["before_after"])]
-            command += ["--animation", str(folder / PICTURES["animation"])]
+            command += ["--before-after", str(folder / DEMO_PICTURES["before_after"])]
+            command += ["--animation", str(folder / DEMO_PICTURES["animation"])]
         print("bgoptimizer", *command)
         start = time.process_time()
         code = cli.main(command)
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines += ["", "rms: error of the model against the simulated background, 1e-5 of full well;"]
     lines += ["outside: where the nebula adds less than 30; eaten: its light that the model took."]
     (folder / "table.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("", *lines, f"\nopen {folder / PICTURES['before_after']}", sep="\n")
+    print("", *lines, f"\nopen {folder / DEMO_PICTURES['before_after']}", sep="\n")
     return 0
 
 

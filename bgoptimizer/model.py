@@ -13,9 +13,9 @@ from bgoptimizer.surface import evaluate_spline
 if TYPE_CHECKING:
     from bgoptimizer.original.spline import SplineSurface
 
-ROW_BLOCK = 256
+ROWS_AT_ONCE = 256  # rows evaluated at once: memory
 # knots of the separable cubic per frame height: error below 1e-6 of the surface's range
-KNOTS = 240
+KNOTS_PER_HEIGHT = 240
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,8 @@ class SurfacePlane:
         """Return knot rows, knot columns (pixels) and the linear surface there (h, w, C)."""
         height, width = shape
         short = min(height, width)
-        rows = np.linspace(0, height - 1, min(height, max(8, KNOTS * height // short)))
-        columns = np.linspace(0, width - 1, min(width, max(8, KNOTS * width // short)))
+        rows = np.linspace(0, height - 1, min(height, max(8, KNOTS_PER_HEIGHT * height // short)))
+        columns = np.linspace(0, width - 1, min(width, max(8, KNOTS_PER_HEIGHT * width // short)))
         y, x = np.meshgrid(
             (rows + 0.5) / self.extent[0], (columns + 0.5) / self.extent[1], indexing="ij"
         )
@@ -65,8 +65,8 @@ class SurfacePlane:
         rows, columns, values = self.on_knots(shape)
         across = _cubic(columns, values, axis=1)(np.arange(width))
         down = _cubic(rows, across, axis=0)
-        for start in range(0, height, ROW_BLOCK):
-            stop = min(start + ROW_BLOCK, height)
+        for start in range(0, height, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, height)
             yield slice(start, stop), down(np.arange(start, stop))
 
 
@@ -124,8 +124,8 @@ class BackgroundModel:
             part = whole[top::2, left::2]
             for rows, values in plane.row_blocks(part.shape[:2]):
                 part[rows] = values
-        for start in range(0, height, ROW_BLOCK):
-            rows = slice(start, min(start + ROW_BLOCK, height))
+        for start in range(0, height, ROWS_AT_ONCE):
+            rows = slice(start, min(start + ROWS_AT_ONCE, height))
             yield rows, whole[rows].astype(np.float64)
 
     def evaluate(self, dtype: Any = np.float32) -> np.ndarray:

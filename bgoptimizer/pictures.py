@@ -9,10 +9,10 @@ from bgoptimizer.cells import automatic_factor
 from bgoptimizer.model import BackgroundModel, enlarge_cells
 from common.atomic import atomic_write
 from common.image import AstroImage
-from common.pictures import PANEL, caption, display, save_picture, shrink, write_side_by_side
+from common.pictures import MAX_PANEL_PX, caption, display, save_picture, shrink, write_side_by_side
 from common.screen import auto_stf
 
-OBJECT_COLOUR = np.array([230, 90, 40], float)
+OBJECT_COLOUR = np.array([230, 90, 40], float)  # red, green, blue; 0 to 255
 
 
 def before_after(
@@ -55,7 +55,7 @@ def animation(
     level = float(np.median(model.rounds[-1][1]))
     frames = [cells - surface[..., None] + level for _, surface in model.rounds]
     stf = auto_stf(frames[-1])
-    zoom = max(1, round(PANEL / 1.5 / max(cells.shape[:2])))
+    zoom = max(1, round(MAX_PANEL_PX / 1.5 / max(cells.shape[:2])))
     pictures = []
     for number, ((objects, _), frame) in enumerate(zip(model.rounds, frames, strict=True)):
         panel = display(frame, stf).astype(float)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-OBJECTS = ("none", "nebula", "filaments", "galaxy", "cluster", "mixed")
-GRADIENTS = ("tilt", "glow", "vignette", "waves")
+# kinds of object that can be drawn
+SCENE_OBJECTS = ("none", "nebula", "filaments", "galaxy", "cluster", "mixed")
+SCENE_GRADIENTS = ("tilt", "glow", "vignette", "waves")  # kinds of background that can be drawn
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,18 @@ def make_scene(
     ------
     ValueError
         If `objects` is unknown.
+
+    Examples
+    --------
+    >>> from bgoptimizer import make_scene
+    >>> scene = make_scene(7, shape=(60, 90), channels=3, objects="galaxy")
+    >>> scene.observed.shape, scene.background.shape, scene.valid.shape
+    ((60, 90, 3), (60, 90, 3), (60, 90))
     """
-    if objects is not None and objects not in OBJECTS:
-        raise ValueError(f"objects must be one of {OBJECTS}. Received: {objects!r}")
+    if objects is not None and objects not in SCENE_OBJECTS:
+        raise ValueError(f"objects must be one of {SCENE_OBJECTS}. Received: {objects!r}")
     rng = np.random.default_rng([seed, 51])
-    kind = objects or str(rng.choice(OBJECTS))
+    kind = objects or str(rng.choice(SCENE_OBJECTS))
     height, width = shape
     y, x = np.mgrid[:height, :width] / height
     aspect = width / height
@@ -87,7 +95,7 @@ def _background(y, x, aspect, channels, rng):
     """Sky level with a random choice of gradients, each with its own tint; at least the tilt."""
     level = 10 ** rng.uniform(-2.2, -1.0)
     tint = np.ones(1) if channels == 1 else rng.uniform(0.7, 1.0, 3)
-    chosen = ["tilt"] + [name for name in GRADIENTS[1:] if rng.random() < 0.55]
+    chosen = ["tilt"] + [name for name in SCENE_GRADIENTS[1:] if rng.random() < 0.55]
     sky = np.ones((*y.shape, channels))
     angle = 0.0
     for c in range(channels):

@@ -6,9 +6,9 @@ f(p) = Σ_i w_i φ(|p - c_i|) + v · (p, 1), with p = (y, x), rows first, both i
 import numpy as np
 from scipy import linalg
 
-ORDERS = (1, 2, 3)
-TINY = 1e-10  # floor of the squared distance inside log and sqrt: φ and its slope stay finite at 0
-CHUNK = 4096  # positions evaluated at once: with 32 control points the temporaries stay in cache
+SPLINE_ORDERS = (1, 2, 3)  # of the polyharmonic spline
+MIN_SQUARED_DISTANCE = 1e-10  # floor inside log and sqrt: phi and its slope stay finite at 0
+POSITIONS_AT_ONCE = 4096  # positions; with 32 control points the temporaries stay in cache
 
 
 def grid_positions(
@@ -61,7 +61,7 @@ def place_grid(count: int, shape: tuple[int, int]) -> np.ndarray:
 
 def radial_basis(squared_distance: np.ndarray, order: int) -> np.ndarray:
     """Return φ of the squared distance: r, r² log r (thin plate) or r³ for order 1, 2, 3."""
-    floored = np.maximum(squared_distance, TINY)
+    floored = np.maximum(squared_distance, MIN_SQUARED_DISTANCE)
     if order == 2:
         return 0.5 * squared_distance * np.log(floored)
     root = np.sqrt(floored)
@@ -70,8 +70,8 @@ def radial_basis(squared_distance: np.ndarray, order: int) -> np.ndarray:
 
 def check_order(order: int) -> int:
     """Return the order, or raise ValueError if no basis function has it."""
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {ORDERS}. Received: order={order}")
+    if order not in SPLINE_ORDERS:
+        raise ValueError(f"order must be one of {SPLINE_ORDERS}. Received: order={order}")
     return order
 
 
@@ -165,8 +165,8 @@ def evaluate_spline(
     weights, affine = np.asarray(weights, np.float64), np.asarray(affine, np.float64)
     positions = np.asarray(positions, np.float64)
     out = np.empty((len(positions), weights.shape[1]))
-    for start in range(0, len(positions), CHUNK):
-        part = positions[start : start + CHUNK]
+    for start in range(0, len(positions), POSITIONS_AT_ONCE):
+        part = positions[start : start + POSITIONS_AT_ONCE]
         basis = radial_basis(squared_distances(part, points), order)
-        out[start : start + CHUNK] = basis @ weights + part @ affine[:2] + affine[2]
+        out[start : start + POSITIONS_AT_ONCE] = basis @ weights + part @ affine[:2] + affine[2]
     return out

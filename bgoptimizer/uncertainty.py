@@ -4,14 +4,14 @@ import numpy as np
 from scipy import ndimage
 
 from bgoptimizer.config import BackgroundConfig
-from bgoptimizer.robust.mask import GROW_MODEL, GROW_NOISE, ObjectMap, robust_fit
+from bgoptimizer.robust.mask import GROW_MODEL_SIGMA, GROW_NOISE_SIGMA, ObjectMap, robust_fit
 from bgoptimizer.robust.smoothing import Grid
 
-WING_LENGTH = 0.08  # heights of the frame over which undetected outskirts fade
-EXTENDED = 0.1  # half-width in heights from which an object has such outskirts in full
+WING_LENGTH_HEIGHTS = 0.08  # heights of the frame over which undetected outskirts fade
+EXTENDED_HALF_WIDTH = 0.1  # heights; from this half-width on an object has such outskirts in full
 # median over 40 random scenes (make_scene, seeds 0...39, 20 fits) of the scale at which 68.3 % of
 # the pixels lie within sigma; half the scenes need 0.74 to 1.96. At 500x750 the median is 0.83.
-CALIBRATION = 1.15
+SIGMA_CALIBRATION = 1.15
 
 
 def bootstrap_sigma(
@@ -50,7 +50,7 @@ def bootstrap_sigma(
         unsure = grid.priors[name].deviation(weights, stiffness, noise)
         posterior += (unsure * max(error / 0.8, 0.3)) ** 2  # 0.8 = mean |error| of a unit normal
     known = np.sqrt(spread + posterior / len(chosen))
-    return CALIBRATION * np.hypot(known, _hidden_wings(found.objects, known, noise))
+    return SIGMA_CALIBRATION * np.hypot(known, _hidden_wings(found.objects, known, noise))
 
 
 def _hidden_wings(objects: np.ndarray, known: np.ndarray, noise: float) -> np.ndarray:
@@ -59,6 +59,6 @@ def _hidden_wings(objects: np.ndarray, known: np.ndarray, noise: float) -> np.nd
         return np.zeros_like(known)
     distance = ndimage.distance_transform_edt(~objects) / objects.shape[0]
     widest = ndimage.distance_transform_edt(objects).max() / objects.shape[0]
-    limit = GROW_NOISE * noise / (8 * np.sqrt(np.pi)) + GROW_MODEL * known
-    extended = min(1.0, widest / EXTENDED)
-    return extended * limit * np.exp(-distance / WING_LENGTH)
+    limit = GROW_NOISE_SIGMA * noise / (8 * np.sqrt(np.pi)) + GROW_MODEL_SIGMA * known
+    extended = min(1.0, widest / EXTENDED_HALF_WIDTH)
+    return extended * limit * np.exp(-distance / WING_LENGTH_HEIGHTS)

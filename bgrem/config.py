@@ -1,30 +1,39 @@
 """Every setting of the learned systems; the only place where a default exists."""
 
 import json
-import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).with_name("configs")
-TASKS = ("denoise", "enhance", "noisemap")
+from common.config import check, from_mapping, option, plane_numbers
+
+CONFIG_FOLDER = Path(__file__).with_name("configs")  # complete settings of trainings
+TASKS = ("denoise", "enhance", "noisemap")  # commands that a model can be for
 # the instruments of `bgrem.simulate.presets.PRESETS`
 PRESET_NAMES = ("meerlicht", "decam", "ztf", "wfc3-uvis", "amateur-cmos")
-LOSSES = ("l1", "l2", "huber")
-SCHEDULES = ("cosine", "epoch", "constant")
-PRECISIONS = ("float32", "mixed_bfloat16")
+LOSS_NAMES = ("l1", "l2", "huber")  # rows of `bgrem.training.LOSSES`
+LEARNING_RATE_SCHEDULES = ("cosine", "epoch", "constant")  # how the learning rate falls
+PRECISIONS = ("float32", "mixed_bfloat16")  # of the network's arithmetic
 
 
-def _option(default: Any, help_text: str, *flags: str, **more: Any) -> Any:
-    metadata = {"help": help_text} | ({"flags": flags} if flags else {}) | more
-    return field(default=default, metadata=metadata)
+@dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """How the pixels of a file are read: recorded and replayed with the settings of the command."""
 
+    hdu: str | None = option(
+        None, "HDU number or EXTNAME (FITS), image number (XISF)", "-i", "--hdu"
+    )
+    channels: tuple[int, ...] | None = option(
+        None, "planes to read, one or three", metavar="0,1,2", convert=plane_numbers, least=0
+    )
+    zeros: str = option(
+        "border", "which exact zeros are missing pixels", choices=("border", "all", "data")
+    )
+    verify: bool = option(True, "read despite wrong checksums", "--no-verify", last=True)
+    dq: str | None = option(None, "HDU of a data quality plane; not 0: missing", metavar="HDU")
 
-def _refuse_not_finite(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number. Received: {value}")
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,36 +41,38 @@ class SimulateConfig:
     """What one simulated field looks like; None means as the instrument's preset says."""
 
     preset: str = field(default="meerlicht", metadata={"flags": ()})  # PRESET_NAMES; no flag
-    shape: tuple[int, ...] | None = _option(None, "rows,columns; default: the detector's")
-    seed: int = _option(0, "the same seed gives the same pixels")
-    fwhm: float | None = _option(None, "of point sources", unit="px")
-    beta: float | None = _option(None, "exponent of the Moffat profile")
-    ellipticity: float | None = _option(None, "1 - b/a of the profile")
-    stars: float | None = _option(None, "stars above 5 sigma", unit="per megapixel")
-    star_slope: float = _option(0.3, "d log10 N(<m) / dm of the stars' power law")
-    galaxies: float | None = _option(None, "galaxies above 5 sigma", unit="per megapixel")
-    faint_structures: float = _option(2.0, "low-surface-brightness patches", unit="per megapixel")
-    sky: float | None = _option(None, "level of the sky", unit="electrons")
-    gradient: float = _option(0.03, "of the sky across the field, as a part of its level")
-    waves: float = _option(0.005, "rms of smooth sky variations, as a part of its level")
-    artefacts: bool = _option(False, "cosmic rays, hot pixels and banding of the instrument")
+    shape: tuple[int, ...] | None = option(None, "rows,columns; default: the detector's")
+    seed: int = option(0, "the same seed gives the same pixels", least=0, most=2**63)
+    fwhm: float | None = option(None, "FWHM of point sources", unit="px", least=1, most=100)
+    beta: float | None = option(None, "exponent of the Moffat profile", least=1.1, most=100)
+    ellipticity: float | None = option(None, "1 - b/a of the profile", least=0, most=0.9)
+    stars: float | None = option(
+        None, "stars above 5 sigma", unit="per megapixel", least=0, most=1e6
+    )
+    star_slope: float = option(
+        0.3, "d log10 N(<m) / dm of the stars' power law", least=0.01, most=2
+    )
+    galaxies: float | None = option(
+        None, "galaxies above 5 sigma", unit="per megapixel", least=0, most=1e6
+    )
+    faint_structures: float = option(
+        2.0, "low-surface-brightness patches", unit="per megapixel", least=0, most=1e4
+    )
+    sky: float | None = option(None, "level of the sky", unit="electrons", least=0, most=1e9)
+    gradient: float = option(
+        0.03, "change of the sky across the field, relative to its level", least=0, most=1.9
+    )
+    waves: float = option(
+        0.005, "rms of smooth sky variations, relative to its level", least=0, most=0.3
+    )
+    artefacts: bool = option(False, "add cosmic rays, hot pixels and banding")
 
     def __post_init__(self) -> None:
         if self.preset not in PRESET_NAMES:
             raise ValueError(f"{self.preset}: no such preset. Known are {', '.join(PRESET_NAMES)}.")
         if self.shape is not None and (len(self.shape) != 2 or min(self.shape) < 16):
             raise ValueError(f"shape must be rows,columns of 16 or more. Received: {self.shape}")
-        for name, least, most in _FIELD_RANGES:
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise ValueError(f"{name} must be from {least} to {most}. Received: {value}")
-
-
-_FIELD_RANGES = (
-    ("seed", 0, 2**63), ("fwhm", 1, 100), ("beta", 1.1, 100), ("ellipticity", 0, 0.9),
-    ("stars", 0, 1e6), ("star_slope", 0.01, 2), ("galaxies", 0, 1e6), ("faint_structures", 0, 1e4),
-    ("sky", 0, 1e9), ("gradient", 0, 1.9), ("waves", 0, 0.3),
-)  # fmt: skip
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +82,7 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        The command that the model is for; a row of `bgrem.training.run.DATA`.
+        The command that the model is for; a row of `bgrem.training.tasks.TASKS`.
     network : str
         A row of `bgrem.networks.attention_unet.NETWORKS`.
     simulation : str
@@ -85,66 +96,53 @@ class TrainConfig:
         What the card says of the training data.
     """
 
-    task: str = _option("denoise", "the command that the model is for", choices=TASKS)
-    network: str = _option("narrow", "narrow, wide or gamma; exposure; residual")
-    softening: float = _option(3.0, "asinh compression of the input; 0: linear", unit="noise")
-    loss: str = _option("l1", "of the predicted background", choices=LOSSES)
-    huber_delta: float = _option(0.5, "where Huber's loss turns linear", unit="noise")
-    start_from: str = _option("", "model to fine-tune: a name or a folder")
+    task: str = option("denoise", "the command that the model is for", choices=TASKS)
+    network: str = option("narrow", "narrow, wide or gamma; exposure; residual")
+    softening: float = option(3.0, "asinh compression of the input; 0: linear", unit="noise")
+    loss: str = option("l1", "loss of the predicted background", choices=LOSS_NAMES)
+    huber_delta: float = option(0.5, "where Huber's loss turns linear", unit="noise")
+    start_from: str = option("", "model to fine-tune: a name or a folder")
 
-    simulation: str = _option("any", "any, gamma, or the preset of one instrument")
-    fields: int = _option(96, "simulated fields for training")
-    validation_fields: int = _option(12, "simulated fields for validation")
-    field_shape: tuple[int, ...] = _option((768, 768), "rows,columns of a simulated field")
-    files: tuple[str, ...] = _option((), "own fields: names or patterns of FITS, HDF5, npz files")
-    validation_share: float = _option(0.2, "share of the own fields kept for validation")
-    vary: bool = _option(True, "vary simulated fields: flux, density, noise, artefacts")
-    tile_median: bool = _option(False, "published preprocessing: factor, median of the tile")
-    ratios: tuple[float, ...] = _option((2.0, 5.0), "least,largest exposure ratio (enhance)")
-    smallest_peak: float = _option(0.0, "leave out tiles with fainter sources", unit="noise")
+    simulation: str = option("any", "any, gamma, or the preset of one instrument")
+    fields: int = option(96, "simulated fields for training")
+    validation_fields: int = option(12, "simulated fields for validation")
+    field_shape: tuple[int, ...] = option((768, 768), "rows,columns of a simulated field")
+    files: tuple[str, ...] = option((), "own fields: names or patterns of FITS, HDF5, npz files")
+    validation_share: float = option(0.2, "share of the own fields kept for validation")
+    vary: bool = option(True, "vary simulated fields: flux, density, noise, artefacts")
+    tile_median: bool = option(False, "published preprocessing: factor, median of the tile")
+    ratios: tuple[float, ...] = option(
+        (2.0, 5.0), "least,largest exposure ratio (enhance)", above=1
+    )
+    smallest_peak: float = option(0.0, "leave out tiles with fainter sources only", unit="noise")
 
-    tile: int = _option(128, "side of a training tile", unit="px")
-    batch_size: int = _option(16, "tiles in a batch")
-    epochs: int = _option(50, "at most")
-    steps_per_epoch: int = _option(200, "batches")
-    validation_steps: int = _option(8, "batches")
-    learning_rate: float = _option(1e-3, "highest")
-    schedule: str = _option("cosine", "of the learning rate", choices=SCHEDULES)
-    warm_up_steps: int = _option(300, "linear rise of the learning rate (cosine)")
-    decay: float = _option(0.92, "factor per epoch (epoch)")
-    weight_decay: float = _option(1e-4, "of AdamW")
-    clip_norm: float = _option(1.0, "of all gradients together; 0: off")
-    average: float = _option(0.999, "momentum of the averaged weights; 0: off")
-    patience: int = _option(10, "epochs without a better loss; 0: never stop")
-    precision: str = _option("mixed_bfloat16", "of the network", choices=PRECISIONS)
-    seed: int = _option(0, "of weights, fields and tiles")
+    tile: int = option(128, "side of a training tile", unit="px", least=1, multiple_of=16)
+    batch_size: int = option(16, "tiles in a batch", least=1)
+    epochs: int = option(50, "largest number of epochs", least=1)
+    steps_per_epoch: int = option(200, "batches in a validation", least=1)
+    validation_steps: int = option(8, "batches in a validation", least=1)
+    learning_rate: float = option(1e-3, "highest learning rate", above=0)
+    schedule: str = option(
+        "cosine", "schedule of the learning rate", choices=LEARNING_RATE_SCHEDULES
+    )
+    warm_up_steps: int = option(300, "steps of the learning rate's rise (schedule cosine)")
+    decay: float = option(0.92, "factor of the learning rate per epoch (schedule epoch)")
+    weight_decay: float = option(1e-4, "weight decay of AdamW")
+    clip_norm: float = option(1.0, "largest norm of all gradients together; 0: no limit")
+    average: float = option(0.999, "momentum of the averaged weights; 0: off", least=0, below=1)
+    patience: int = option(10, "epochs without a better loss; 0: never stop")
+    precision: str = option("mixed_bfloat16", "precision of the network", choices=PRECISIONS)
+    seed: int = option(0, "seed of weights, fields and tiles")
 
-    min_signal: float = _option(0.0, "signal rate at diffusion time 1, in training")
-    inference_min_signal: float = _option(0.01, "the same, in inference")
-    max_signal: float = _option(0.98, "signal rate at diffusion time 0")
+    min_signal: float = option(0.0, "signal rate at diffusion time 1, in training")
+    inference_min_signal: float = option(0.01, "the same rate in inference")
+    max_signal: float = option(0.98, "signal rate at diffusion time 0")
     domain: dict[str, Any] = field(default_factory=dict, metadata={"flags": ()})
 
     def __post_init__(self) -> None:
         for name in ("field_shape", "files", "ratios"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name, known in (
-            ("task", TASKS), ("loss", LOSSES), ("schedule", SCHEDULES), ("precision", PRECISIONS)
-        ):  # fmt: skip
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(known)}. Received: {getattr(self, name)}"
-                )
-        for name in ("tile", "batch_size", "epochs", "steps_per_epoch", "validation_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more. Received: {getattr(self, name)}")
-        if self.tile % 16:
-            raise ValueError(f"tile must be a multiple of 16. Received: {self.tile}")
-        if not self.ratios or not min(self.ratios) > 1:
-            raise ValueError(f"ratios must be above 1. Received: {self.ratios}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive. Received: {self.learning_rate}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must be 0 or more and below 1. Received: {self.average}")
+        check(self)
 
     @classmethod
     def read(cls, source: str | Path) -> "TrainConfig":
@@ -155,110 +153,109 @@ class TrainConfig:
         ValueError
             If there is none, or it has unknown or bad entries.
         """
-        path = CONFIGS / f"{source}.json"
+        path = CONFIG_FOLDER / f"{source}.json"
         path = path if path.is_file() else Path(source)
         try:
             values = json.loads(path.read_text("utf-8"))
         except OSError:
-            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("*.json")))
+            known = ", ".join(sorted(one.stem for one in CONFIG_FOLDER.glob("*.json")))
             raise ValueError(f"{source}: no such config. Give a JSON file or: {known}.") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: not JSON ({error}).") from None
         unknown = set(values) - {one.name for one in fields(cls)}
         if unknown:
             raise ValueError(f"{path}: unknown settings {', '.join(sorted(unknown))}.")
-        return cls(**values)
+        return from_mapping(cls, values, str(path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiseConfig:
-    """Settings of `bgrem.denoise`; the flags of the published script are kept."""
+    """Settings of `bgrem.denoise`; the flags of the published script are kept.
 
-    model: str = _option("optical", "name (bgrem models) or folder of a model", "--model")
-    steps: int = _option(6, "diffusion steps; 1 is quickest", "-s", "--steps")
-    normalisation: float | None = _option(
-        None,
-        "factor that brings the noise to 1; default: measured over the image",
-        "-n",
-        "--normalisation",
-    )
-    minimum: float | None = _option(
-        None, "lift fainter pixels to this value first", "-m", "--minimum", unit="pixel values"
-    )
-    clip: bool = _option(True, "set negative results to 0 (faint fluxes gain a bias)")
-    strength: float = _option(1.0, "part of the background and noise that is removed, 0 to 1")
-    max_sigma: float | None = _option(
-        None, "where more noise than this would be removed the input stays (default: no cap)",
-        unit="noise",
+    Examples
+    --------
+    >>> from bgrem import DenoiseConfig
+    >>> DenoiseConfig().steps
+    6
+    >>> DenoiseConfig(tile=100)
+    Traceback (most recent call last):
+    ValueError: tile must be a multiple of 16. Received: 100
+    """
+
+    model: str = option("optical", "name (bgrem models) or folder of a model", "--model")
+    steps: int = option(6, "diffusion steps; 1 is the quickest", "-s", "--steps", least=1)
+    normalisation: float | None = option(
+        None, "factor that brings the noise to 1; default: measured over the image",
+        "-n", "--normalisation", finite=True, above=0,
     )  # fmt: skip
-    mesh: int = _option(64, "of the smooth background", unit="px")
-    tile: int = _option(576, "largest side of a tile", unit="px")
-    overlap: int = _option(64, "of neighbouring tiles", unit="px")
-    batch_size: int = _option(2, "tiles at once")
-    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
-    seed: int = _option(0, "of the noise that fills missing pixels for the network")
+    minimum: float | None = option(
+        None, "raise fainter pixels to this value first", "-m", "--minimum", unit="pixel values",
+        finite=True,
+    )  # fmt: skip
+    clip: bool = option(True, "set negative results to 0 (faint fluxes gain a bias)")
+    strength: float = option(
+        1.0, "part of the background and noise that is removed, 0 to 1", least=0, most=1
+    )
+    max_sigma: float | None = option(
+        None, "where more noise than this would be removed, the input stays (default: no cap)",
+        unit="noise", above=0,
+    )  # fmt: skip
+    mesh: int = option(64, "mesh of the smooth background", unit="px", least=16)
+    tile: int = option(576, "largest side of a tile", unit="px", multiple_of=16)
+    overlap: int = option(64, "overlap of neighbouring tiles", unit="px")
+    batch_size: int = option(2, "tiles at once", least=1)
+    precision: str = option(
+        "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
+    )
+    seed: int = option(0, "seed of the noise that fills missing pixels for the network")
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch_size", 1), ("mesh", 16)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
-        if self.tile < 16 or self.tile % 16:
-            raise ValueError(f"tile must be a multiple of 16. Received: {self.tile}")
-        _refuse_not_finite(self, "minimum", "normalisation")
-        if self.normalisation is not None and not self.normalisation > 0:
-            raise ValueError(f"normalisation must be positive. Received: {self.normalisation}")
-        if self.max_sigma is not None and not self.max_sigma > 0:
-            raise ValueError(f"max_sigma must be positive. Received: {self.max_sigma}")
-        if not 0 <= self.strength <= 1:
-            raise ValueError(f"strength must be from 0 to 1. Received: {self.strength}")
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogConfig:
     """Settings of `bgrem.catalog`: what is a source, and how it is measured."""
 
-    engine: str = _option("sep", "what detects and measures", choices=("sep", "sextractor"))
-    threshold: float | None = _option(
-        None, "on the denoised image; default: 1, more where the noise is correlated",
-        unit="sigma of the original's noise",
+    engine: str = option("sep", "what detects and measures", choices=("sep", "sextractor"))
+    threshold: float | None = option(
+        None, "threshold on the denoised image; default: 1, and more where the noise is "
+              "correlated",
+        unit="sigma of the original's noise", above=0,
     )  # fmt: skip
-    minimum_area: int = _option(5, "of a source above the threshold", unit="px")
-    deblend_contrast: float = _option(5e-5, "SExtractor's DEBLEND_MINCONT")
-    apertures: tuple[float, ...] = _option(
-        (5.0, 10.0, 20.0), "diameters for FLUX_APER; SExtractor's default is the first", unit="px"
+    minimum_area: int = option(
+        5, "smallest area of a source above the threshold", unit="px", least=1
     )
-    kron_factor: float = _option(2.5, "of FLUX_AUTO, as SExtractor's PHOT_AUTOPARAMS")
-    kron_minimum: float = _option(3.5, "smallest KRON_RADIUS, as SExtractor's PHOT_AUTOPARAMS")
-    disagreement: float = _option(
-        5.0, "of the original's and the denoised flux, from which DENOISED_FLAG is set",
-        unit="FLUXERR_AUTO",
+    deblend_contrast: float = option(5e-5, "SExtractor's DEBLEND_MINCONT", least=0, most=1)
+    apertures: tuple[float, ...] = option(
+        (5.0, 10.0, 20.0), "diameters for FLUX_APER; SExtractor's default is the first", unit="px",
+        above=0, refusal="must be positive diameters",
     )  # fmt: skip
-    gain: float | None = _option(
-        None, "default: the header's; without it fluxes' errors have no photon noise of the source",
-        unit="electrons per pixel value",
+    kron_factor: float = option(
+        2.5, "Kron factor of FLUX_AUTO, as in SExtractor's PHOT_AUTOPARAMS", above=0
+    )
+    kron_minimum: float = option(
+        3.5, "smallest KRON_RADIUS, as in SExtractor's PHOT_AUTOPARAMS", above=0
+    )
+    disagreement: float = option(
+        5.0, "difference of original and denoised flux from which DENOISED_FLAG is set",
+        unit="FLUXERR_AUTO", above=0,
     )  # fmt: skip
-    saturate: float | None = _option(
-        None, "level of a full pixel; default: the header's", unit="pixel values"
+    gain: float | None = option(
+        None, "gain; without one, errors have no photon noise of the source; default: the "
+              "header's",
+        unit="electrons per pixel value", finite=True, above=0,
+    )  # fmt: skip
+    saturate: float | None = option(
+        None, "saturation level; default: the header's", unit="pixel values", finite=True
     )
-    zero_point: float | None = _option(
-        None, "of magnitudes; default: the header's, else 0", unit="mag"
+    zero_point: float | None = option(
+        None, "zero point of the magnitudes; default: the header's, else 0", unit="mag", finite=True
     )
-    vignet: int = _option(0, "side of the stamps for PSFEx (VIGNET); 0: none", unit="px")
+    vignet: int = option(0, "side of the stamps for PSFEx (VIGNET); 0: none", unit="px")
 
     def __post_init__(self) -> None:
-        _refuse_not_finite(self, "zero_point", "saturate", "gain")
-        for name in ("threshold", "kron_factor", "kron_minimum", "disagreement", "gain"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive. Received: {value}")
-        if self.minimum_area < 1:
-            raise ValueError(f"minimum_area must be 1 or more. Received: {self.minimum_area}")
-        if not 0 <= self.deblend_contrast <= 1:
-            raise ValueError(
-                f"deblend_contrast must be from 0 to 1. Received: {self.deblend_contrast}"
-            )
-        if not self.apertures or not all(one > 0 for one in self.apertures):
-            raise ValueError(f"apertures must be positive diameters. Received: {self.apertures}")
+        check(self)
         if self.vignet < 0 or (self.vignet and self.vignet % 2 == 0):
             raise ValueError(f"vignet must be odd, or 0 for none. Received: {self.vignet}")
 
@@ -267,40 +264,46 @@ class CatalogConfig:
 class ValidateConfig:
     """Settings of `bgrem.validate`: what is put into a frame, and how much of it is examined."""
 
-    repeats: int = _option(3, "frames with injected sources")
-    injections: int | None = _option(None, "sources in each; default: one in 2000 pixels")
-    side: int = _option(1024, "largest side of the middle part that is examined", unit="px")
-    full: bool = _option(False, "examine the whole frame, whatever its size")
-    halos: bool = _option(True, "inject halos of low surface brightness")
-    fwhm: float | None = _option(None, "of the stars; default: measured on the frame", unit="px")
-    gain: float | None = _option(
-        None, "default: the header's; without it injected sources have no photon noise",
-        unit="electrons per pixel value",
+    repeats: int = option(3, "frames with injected sources", least=1)
+    injections: int | None = option(None, "sources in each; default: one in 2000 pixels", least=10)
+    side: int = option(
+        1024, "largest side of the middle part that is examined", unit="px", least=128
+    )
+    full: bool = option(False, "examine the whole frame, whatever its size")
+    halos: bool = option(True, "inject halos of low surface brightness")
+    fwhm: float | None = option(
+        None, "FWHM of stars; default: measured on the frame", unit="px", least=1
+    )
+    gain: float | None = option(
+        None, "gain; without one, injected sources have no photon noise; default: the header's",
+        unit="electrons per pixel value", above=0, refusal="must be 0 or more",
     )  # fmt: skip
-    saturate: float | None = _option(
-        None, "level of a full pixel; default: the header's", unit="pixel values"
+    saturate: float | None = option(
+        None, "saturation level; default: the header's", unit="pixel values"
     )
-    largest_change: float = _option(
-        5.0, "of a pixel beside the background; more is counted as suspicious", unit="sigma"
-    )
+    largest_change: float = option(
+        5.0, "change of a pixel, background aside, above which it counts as suspicious",
+        unit="sigma", above=0, refusal="must be 0 or more",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for name, least in (("repeats", 1), ("injections", 10), ("side", 128), ("fwhm", 1),
-                            ("gain", 0), ("largest_change", 0)):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and (value < least or value <= 0):
-                raise ValueError(f"{name} must be {least} or more. Received: {value}")
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Windows:
     """How an image is cut for a network that sees it once a time."""
 
-    mesh: int = _option(64, "of the smooth background", unit="px")
-    tile: int = _option(256, "largest side of a window", unit="px")
-    stride: int = _option(192, "from window to window; overlaps are averaged", unit="px")
-    batch_size: int = _option(8, "windows at once")
-    precision: str = _option("auto", "of the network", choices=("auto", "float32", "bfloat16"))
+    mesh: int = option(64, "mesh of the smooth background", unit="px", least=16)
+    tile: int = option(
+        256, "largest side of a window", unit="px", least=32, multiple_of=16,
+        refusal="must be a multiple of 16 from 32 up",
+    )  # fmt: skip
+    stride: int = option(192, "step from window to window; overlaps are averaged", unit="px")
+    batch_size: int = option(8, "windows at once", least=1)
+    precision: str = option(
+        "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
+    )
 
     @property
     def overlap(self) -> int:
@@ -308,75 +311,68 @@ class _Windows:
         return self.tile - self.stride
 
     def __post_init__(self) -> None:
-        if self.tile < 32 or self.tile % 16:
-            raise ValueError(f"tile must be a multiple of 16 from 32 up. Received: {self.tile}")
+        check(self)
         if not 16 <= self.stride <= self.tile:
             raise ValueError(
                 f"stride must be from 16 to the tile ({self.tile}). Received: {self.stride}"
             )
-        for name, least in (("batch_size", 1), ("mesh", 16)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more. Received: {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnhanceConfig(_Windows):
     """Settings of `bgrem.enhance`."""
 
-    ratio: float = _option(2.0, "how many times longer the exposure is to look")
-    model: str = _option("hst", "name (bgrem models) or folder of a model", "--model")
-    noise: float = _option(
-        0.3, "noise that is kept, in units of what so long an exposure has; 0: the network's image"
+    ratio: float = option(
+        2.0, "how many times as long the exposure is to look", finite=True, above=1
     )
-    cosmic_rays: bool = _option(False, "take cosmic rays out first (needs astroscrappy)")
-    gain: float | None = _option(None, "default: the header's", unit="electrons per count")
-    exposure: float | None = _option(
-        None, "default: the header's; for pixels per second", unit="seconds"
+    model: str = option("hst", "name (bgrem models) or folder of a model", "--model")
+    noise: float = option(
+        0.3, "noise that is kept, relative to an exposure of that length; 0: the network's "
+             "image",
+        finite=True, least=0, most=1,
+    )  # fmt: skip
+    cosmic_rays: bool = option(False, "remove cosmic rays first (needs astroscrappy)")
+    gain: float | None = option(
+        None, "gain; default: the header's", unit="electrons per count", finite=True, above=0
     )
-    read_noise: float | None = _option(
-        None, "for the search of cosmic rays; default: the header's, else 3", unit="electrons"
+    exposure: float | None = option(
+        None,
+        "exposure time, for pixels per second; default: the header's",
+        unit="seconds",
+        finite=True,
+        above=0,
     )
-    seed: int = _option(0, "of the noise that fills missing pixels for the network")
-
-    def __post_init__(self) -> None:
-        _refuse_not_finite(self, "ratio", "noise", "gain", "exposure", "read_noise")
-        super().__post_init__()
-        if not self.ratio > 1:
-            raise ValueError(f"ratio must be above 1. Received: {self.ratio}")
-        if not 0 <= self.noise <= 1:
-            raise ValueError(f"noise must be from 0 to 1. Received: {self.noise}")
-        for name in ("gain", "exposure"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive. Received: {getattr(self, name)}")
+    read_noise: float | None = option(
+        None, "read noise in the search of cosmic rays; default: the header's, else 3",
+        unit="electrons", finite=True,
+    )  # fmt: skip
+    seed: int = option(0, "seed of the noise that fills missing pixels for the network")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseMapConfig(_Windows):
     """Settings of `bgrem.noisemap`."""
 
-    model: str = _option("streaks", "name (bgrem models) or folder of a model", "--model")
-    runs: int = _option(2, "noise maps that are averaged")
-    depth: int = _option(150, "diffusion time up to which noise is added, of 1000")
-    ddim_steps: int = _option(1, "steps from there back to 0")
-    protect: float = _option(
-        3.0, "points and trails above this are kept out of the map, streaks are told by their "
-        "neighbours; 0: off",
+    model: str = option("streaks", "name (bgrem models) or folder of a model", "--model")
+    runs: int = option(2, "noise maps that are averaged", least=1, most=10_000)
+    depth: int = option(
+        150, "diffusion time up to which noise is added, of 1000", least=1, most=1000
+    )
+    ddim_steps: int = option(1, "steps from there back to 0", least=1, most=1000)
+    protect: float = option(
+        3.0, "points and trails above this are hidden from the network, streaks are "
+             "interpolated along their direction; 0: off",
         unit="noise",
     )  # fmt: skip
-    eta: float = _option(0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM")
-    seed: int = _option(0, "of the noise that is added")
+    eta: float = option(
+        0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM", least=0, most=1
+    )
+    seed: int = option(0, "seed of the noise that is added")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, most in (("runs", 10_000), ("depth", 1000), ("ddim_steps", 1000)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ValueError(
-                    f"{name} must be from 1 to {most}. Received: {getattr(self, name)}"
-                )
         if self.ddim_steps > self.depth:
             raise ValueError(f"ddim_steps must be {self.depth} (depth) or less. "
                              f"Received: {self.ddim_steps}")  # fmt: skip
         if not (self.protect == 0 or self.protect >= 2.5):  # below noise is all points
             raise ValueError(f"protect must be 2.5 or more, or 0. Received: {self.protect}")
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta must be from 0 to 1. Received: {self.eta}")

@@ -11,16 +11,18 @@ import numpy as np
 
 from bgrem import cli
 from bgrem.frame import detect
+from bgrem.frame.background import sep_mesh
 from bgrem.validation import metrics
 from common.io import read_image
 
-SEED = 2024
-SIDE = 768
-FIELD: dict[str, Any] = {"preset": "meerlicht", "stars": 2000.0}
-MESH = 64  # SExtractor's default
-SWEEP = (12.0, 1.2)  # sigma of the filtered image
-SWEEP_DENOISED = (12.0, 0.02)  # sigma of the observed image: little noise is left
-PICTURE, TABLE = "before_after.png", "table.txt"
+DEMO_SEED = 2024  # of the simulated field
+DEMO_SIDE_PX = 768  # px; side of the field
+DEMO_FIELD: dict[str, Any] = {"preset": "meerlicht", "stars": 2000.0}
+SEXTRACTOR_MESH_PX = 64  # px; BACK_SIZE of SExtractor
+DEMO_SWEEP = (12.0, 1.2)  # sigma of the filtered image; first and last threshold
+DEMO_SWEEP_DENOISED = (12.0, 0.02)  # sigma of the observed image; a denoised one has little noise
+DEMO_PICTURE = "before_after.png"  # name of the file
+DEMO_TABLE = "table.txt"  # name of the file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bgrem.demo", description=__doc__)
     parser.add_argument("folder", type=Path, help="made if missing; files in it are replaced")
     parser.add_argument(
-        "--side", type=int, default=SIDE, help="of the field (default: %(default)s)"
+        "--side", type=int, default=DEMO_SIDE_PX, help="of the field (default: %(default)s)"
     )
     args = parser.parse_args(argv)
     folder = args.folder
@@ -37,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder.mkdir(parents=True, exist_ok=True)
     print(f"simulating {args.side} x {args.side} px of a survey whose sources are known")
-    field = simulate_field(shape=(args.side, args.side), seed=SEED, **FIELD)
+    field = simulate_field(shape=(args.side, args.side), seed=DEMO_SEED, **DEMO_FIELD)
     write_field(folder / "field.fits", field, overwrite=True)
     command = ["denoise", str(folder / "field.fits"), "-o", str(folder)]
-    command += ["--before-after", str(folder / PICTURE), "--overwrite", "--quiet"]
+    command += ["--before-after", str(folder / DEMO_PICTURE), "--overwrite", "--quiet"]
     print("bgrem", *command)
     start = time.perf_counter()
     code = cli.main(command)
@@ -56,18 +58,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         allowed = f"{share * number:.1f} ({100 * share:g} %)"
         ratio = f"{new / old:.2f}" if old else "-"
         lines.append(_row(allowed, f"{old:.0f}", f"{new:.0f}", ratio))
-    lines += ["", f"Numbers of detections; {number} sources have {metrics.LISTED:g} sigma or more."]
+    lines += [
+        "",
+        f"Numbers of detections; {number} sources have {metrics.MIN_LISTED_SNR:g} sigma or more.",
+    ]
     lines += ["before: default settings of SExtractor (the library sep), the threshold lowered"]
     lines += ["until so many are false; after: the same on the denoised image, without filter and"]
     lines += [f"with finer deblending. {seconds:.0f} s for the command, with TensorFlow's start."]
-    (folder / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / DEMO_TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("", *lines, "", sep="\n")
     from bgrem.demo_systems import enhance_demo, noisemap_demo
 
     for part in (enhance_demo, noisemap_demo):
         if code := part(folder, args.side):
             return code
-    print(f"\nopen {folder / PICTURE}, {folder / 'enhanced.png'} and {folder / 'noisemap.png'}")
+    print(
+        f"\nopen {folder / DEMO_PICTURE}, {folder / 'enhanced.png'} and {folder / 'noisemap.png'}"
+    )
     return 0
 
 
@@ -84,22 +91,20 @@ def detection_curves(
     fwhm : float
         Of the point-spread function, in pixels.
     """
-    import sep
-
-    background = sep.Background(observed.astype(np.float64), bw=MESH, bh=MESH, fw=3, fh=3)
+    background = sep_mesh(observed, SEXTRACTOR_MESH_PX)
     flat, noise = observed - background.back(), background.rms()
-    kernel = detect.DEFAULT_KERNEL
+    kernel = detect.SEXTRACTOR_KERNEL
     filtered = noise * np.sqrt((kernel**2).sum()) / kernel.sum()
 
     def before(threshold: float) -> detect.Detections:
         return detect.detect_with_sep(flat, threshold, noise=filtered)
 
     def after(threshold: float) -> detect.Detections:
-        return detect.detect_with_sep(result, threshold, noise=noise, **detect.DENOISED)
+        return detect.detect_with_sep(result, threshold, noise=noise, **detect.DENOISED_OPTIONS)
 
     return (
-        metrics.roc_curve(before, truth, fwhm, SWEEP),
-        metrics.roc_curve(after, truth, fwhm, SWEEP_DENOISED),
+        metrics.roc_curve(before, truth, fwhm, DEMO_SWEEP),
+        metrics.roc_curve(after, truth, fwhm, DEMO_SWEEP_DENOISED),
     )
 
 

@@ -11,10 +11,11 @@ from common.io import read_image, write_image
 from common.pictures import write_side_by_side
 from common.screen import auto_stf
 
-SEED = 2024
-RATIO = 2
-LENGTHS = (20, 100)  # px; a frame without streaks, or with endless ones, shows little
-SATELLITES, PEAK = 12, 8.0  # number; brightest pixel in units of the frame's noise
+DEMO_SEED = 2024  # of the simulated field
+DEMO_EXPOSURE_RATIO = 2  # long / short exposure time
+DEMO_STREAK_LENGTHS_PX = (20, 100)  # px; frames without streaks, or with endless ones, show little
+DEMO_SATELLITES = 12  # number that is put in
+DEMO_SATELLITE_PEAK = 8.0  # brightest pixel in units of the frame's noise
 
 
 def enhance_demo(folder: Path, side: int) -> int:
@@ -24,21 +25,28 @@ def enhance_demo(folder: Path, side: int) -> int:
     """
     from bgrem.simulate.hubble import long_exposure, short_exposure, simulate_hubble_field
 
-    field = simulate_hubble_field(SEED, (side, side), kind="cluster")
-    rng = np.random.default_rng(SEED)
+    field = simulate_hubble_field(DEMO_SEED, (side, side), kind="cluster")
+    rng = np.random.default_rng(DEMO_SEED)
     long = long_exposure(field.sources + field.sky, field.exposure, rng)
-    short = short_exposure(long, RATIO, field.exposure, rng)
+    short = short_exposure(long, DEMO_EXPOSURE_RATIO, field.exposure, rng)
     for name, pixels in (("long", long), ("short", short)):
         cards = (("BUNIT", "electrons", ""),)
         image = AstroImage(pixels.astype(np.float32), cards=cards)
         write_image(folder / f"{name}.fits", image, overwrite=True)
-    command = ["enhance", str(folder / "short.fits"), "--ratio", str(RATIO), "-o", str(folder)]
+    command = [
+        "enhance",
+        str(folder / "short.fits"),
+        "--ratio",
+        str(DEMO_EXPOSURE_RATIO),
+        "-o",
+        str(folder),
+    ]
     code = _run([*command, "--overwrite", "--quiet"])
     if code:
         return code
-    enhanced = read_image(folder / "short_enhanced.fits").pixels * RATIO
+    enhanced = read_image(folder / "short_enhanced.fits").pixels * DEMO_EXPOSURE_RATIO
     panels = [
-        (f"the exposure, 1/{RATIO} as long", short[..., None] * RATIO),
+        (f"the exposure, 1/{DEMO_EXPOSURE_RATIO} as long", short[..., None] * DEMO_EXPOSURE_RATIO),
         ("enhanced", enhanced),
         ("the long exposure", long[..., None]),
     ]
@@ -56,11 +64,13 @@ def noisemap_demo(folder: Path, side: int) -> int:
     from bgrem.simulate.staring import draw_noise, simulate_staring_frame
     from bgrem.simulate.trails import add_satellites
 
-    frames = (simulate_staring_frame(seed, (side, side)) for seed in itertools.count(SEED))
-    frame = next(one for one in frames if LENGTHS[0] < one.length < LENGTHS[1])
-    rng = np.random.default_rng(SEED)
+    frames = (simulate_staring_frame(seed, (side, side)) for seed in itertools.count(DEMO_SEED))
+    frame = next(
+        one for one in frames if DEMO_STREAK_LENGTHS_PX[0] < one.length < DEMO_STREAK_LENGTHS_PX[1]
+    )
+    rng = np.random.default_rng(DEMO_SEED)
     noise = draw_noise(frame.sigma, frame.hot_pixels, frame.gain, frame.read_noise, rng)
-    peaks = np.full(SATELLITES, PEAK * float(np.median(frame.sigma)))
+    peaks = np.full(DEMO_SATELLITES, DEMO_SATELLITE_PEAK * float(np.median(frame.sigma)))
     raw, _ = add_satellites(frame.structure + noise, peaks, rng)
     write_image(folder / "raw.fits", AstroImage(raw.astype(np.float32)), overwrite=True)
     code = _run(["noisemap", str(folder / "raw.fits"), "-o", str(folder), "--overwrite", "--quiet"])

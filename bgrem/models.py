@@ -12,8 +12,9 @@ import numpy as np
 from bgrem.networks.schedule import CosineSchedule
 from common.atomic import atomic_write
 
-WEIGHTS = Path(__file__).with_name("weights")
-DESCRIPTION, ARRAYS = "model.json", "weights.npz"
+WEIGHTS_FOLDER = Path(__file__).with_name("weights")  # one folder a model
+DESCRIPTION_FILE = "model.json"  # name of a model's card
+WEIGHTS_FILE = "weights.npz"  # name of a model's weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Model:
     network : keras.Model
         (noisy, noise_variance) -> background, or what the system's file says.
     description : dict
-        model.json: `task` (the command it is for), `network`, what that command must know
+        model.json: `task` (the command it is for), `network`, what that command needs
         (`schedule`, `background`, `ratios`, `scaling`), `domain` (what the training covered),
         `training` (what was done).
     sha256 : str
@@ -45,10 +46,19 @@ class Model:
 
 
 def list_models() -> dict[str, dict[str, Any]]:
-    """Return the models of the package: name -> description (model.json)."""
+    """Return the models of the package: name -> description (model.json).
+
+    Examples
+    --------
+    >>> from bgrem import list_models
+    >>> sorted(list_models())
+    ['gamma', 'hst', 'optical', 'streaks']
+    >>> list_models()["optical"]["domain"]["fwhm_px"]
+    [1.8, 6.0]
+    """
     return {
         path.parent.name: json.loads(path.read_text("utf-8"))
-        for path in sorted(WEIGHTS.glob(f"*/{DESCRIPTION}"))
+        for path in sorted(WEIGHTS_FOLDER.glob(f"*/{DESCRIPTION_FILE}"))
     }
 
 
@@ -60,12 +70,15 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     ValueError
         If there is none.
     """
-    for folder in (WEIGHTS / Path(name).name if Path(name).name == str(name) else None, Path(name)):
-        if folder is not None and (folder / DESCRIPTION).is_file():
+    for folder in (
+        WEIGHTS_FOLDER / Path(name).name if Path(name).name == str(name) else None,
+        Path(name),
+    ):
+        if folder is not None and (folder / DESCRIPTION_FILE).is_file():
             return folder
     known = ", ".join(list_models())
     raise ValueError(
-        f"{name}: no such model. Give a folder with {DESCRIPTION}, or one of: {known}."
+        f"{name}: no such model. Give a folder with {DESCRIPTION_FILE}, or one of: {known}."
     )
 
 
@@ -79,7 +92,7 @@ def read_description(name: str | os.PathLike[str]) -> dict[str, Any]:
     """
     folder = find_model(name)
     try:
-        return json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        return json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder}: not a readable model ({error}).") from None
 
@@ -118,13 +131,13 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
 
     folder, description = find_model(name), read_description(name)
     try:
-        content = (folder / ARRAYS).read_bytes()
+        content = (folder / WEIGHTS_FILE).read_bytes()
     except OSError as error:
         raise ValueError(f"{folder}: not a readable model ({error}).") from None
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != description["sha256"]:
         raise ValueError(
-            f"{folder / ARRAYS}: SHA-256 {sha256[:12]}… is not the description's "
+            f"{folder / WEIGHTS_FILE}: SHA-256 {sha256[:12]}… is not the description's "
             f"{description['sha256'][:12]}…. Get the file again."
         )
     before = keras.config.dtype_policy()
@@ -134,7 +147,7 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
         network = NETWORKS[options.pop("name")](**options)
     finally:
         keras.config.set_dtype_policy(before)
-    with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+    with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as arrays:
         set_named_weights(network, dict(arrays))
     return Model(folder.name, network, description, sha256)
 
@@ -160,10 +173,10 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
         halves = {name: array.astype(np.float16) for name, array in weights.items()}
     if not all(np.isfinite(array).all() for array in halves.values()):
         raise ValueError(f"{folder}: a weight does not fit float16: training has diverged.")
-    with atomic_write(folder / ARRAYS, overwrite=True) as path:
+    with atomic_write(folder / WEIGHTS_FILE, overwrite=True) as path:
         with open(path, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **halves)
-    sha256 = hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()
+    sha256 = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     text = json.dumps(description | {"sha256": sha256}, indent=2, ensure_ascii=False) + "\n"
-    with atomic_write(folder / DESCRIPTION, overwrite=True) as path:
+    with atomic_write(folder / DESCRIPTION_FILE, overwrite=True) as path:
         Path(path).write_text(text, "utf-8")

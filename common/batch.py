@@ -1,29 +1,21 @@
-"""Many files with one command: one file is one unit, and a failure does not stop the rest."""
+"""A command over its inputs: which they are, where outputs go, and the loop over them."""
 
 import argparse
 import glob
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common import cli
+from common.command import Call
 
-
-@dataclass(frozen=True)
-class BatchResult:
-    """What became of each unit, in the order of the inputs."""
-
-    results: dict[Path, Any] = field(default_factory=dict)
-    failures: dict[Path, Exception] = field(default_factory=dict)
-    skipped: list[Path] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """0 if all went well, else 1."""
-        return 1 if self.failures else 0
+Files = dict[str, Path]  # option of a product -> file
+# formats that are never an image result
+READ_ONLY_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")
 
 
 def expand_inputs(
@@ -42,7 +34,7 @@ def expand_inputs(
     ValueError
         If a folder or a pattern gives no file. A plain name may be missing: its unit fails.
     """
-    from common.io import FORMATS
+    from common.io import IMAGE_FORMATS
 
     found: list[Path] = []
     for name in inputs:
@@ -51,7 +43,7 @@ def expand_inputs(
             files = sorted(
                 file
                 for file in path.iterdir()
-                if file.name.lower().endswith(tuple(FORMATS)) and file.name[0] != "."
+                if file.name.lower().endswith(tuple(IMAGE_FORMATS)) and file.name[0] != "."
             )
         elif not path.exists() and any(mark in str(name) for mark in "*?["):
             files = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
@@ -65,70 +57,6 @@ def expand_inputs(
     return list(dict.fromkeys(found))
 
 
-def leave_out_files_of(
-    makers: Collection[str], tool: str, *, quiet: bool = False
-) -> Callable[[Path], bool]:
-    """Return what `expand_inputs` asks so that a folder's outputs do not become inputs.
-
-    Parameters
-    ----------
-    makers : collection of str
-        BGTOOL of what is left out, with a line on stderr each.
-    tool : str
-        For the lines.
-    quiet : bool
-        No lines.
-    """
-    from common.provenance import tool_of
-
-    def leave_out(path: Path) -> bool:
-        maker = tool_of(path) if makers else None
-        if maker in makers and not quiet:
-            print(f"{tool}: {path}: left out, {maker} made it. Name it to take it too.",
-                  file=sys.stderr)  # fmt: skip
-        return maker in makers
-
-    return leave_out
-
-
-def run_batch(
-    paths: Iterable[str | os.PathLike[str]],
-    work: Callable[[Path], Any],
-    *,
-    skip_if: Callable[[Path], bool] | None = None,
-    progress: Callable[[Path, Exception | None], None] | None = None,
-) -> BatchResult:
-    """Call `work` with each file of `paths` and collect what it returns or raises.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        Files, folders and glob patterns.
-    work : callable
-        Takes the path of one file.
-    skip_if : callable, optional
-        Takes the path; True leaves the unit out (as finished by an earlier run).
-    progress : callable, optional
-        Called after each unit, also a skipped one, with its path and its failure or None.
-    """
-    batch = BatchResult()
-    for path in expand_inputs(paths):
-        failure = None
-        if skip_if is not None and skip_if(path):
-            batch.skipped.append(path)
-        else:
-            try:
-                batch.results[path] = work(path)
-            except Exception as error:
-                failure = batch.failures[path] = error
-        if progress is not None:
-            progress(path, failure)
-    return batch
-
-
-NOT_WRITTEN = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")
-
-
 def is_image_name(path: Path) -> bool:
     """Return whether a path is a file name that an image can be written to (not a folder).
 
@@ -137,11 +65,11 @@ def is_image_name(path: Path) -> bool:
     ValueError
         If it is the name of an image of a kind that is not written.
     """
-    from common.io import FORMATS
+    from common.io import IMAGE_FORMATS
 
-    if path.suffix.lower() in NOT_WRITTEN and not path.is_dir():
+    if path.suffix.lower() in READ_ONLY_SUFFIXES and not path.is_dir():
         raise ValueError(f"{path}: images are written as FITS or XISF. Name it *.fits or *.xisf.")
-    return path.name.lower().endswith(tuple(FORMATS)) and not path.is_dir()
+    return path.name.lower().endswith(tuple(IMAGE_FORMATS)) and not path.is_dir()
 
 
 def prepare_outputs(
@@ -184,48 +112,119 @@ def prepare_outputs(
         check_writable(file, overwrite)
 
 
-def run_files(
-    tool: str,
-    inputs: Iterable[str | os.PathLike[str]],
-    args: argparse.Namespace,
-    work: Callable[[Path], Any],
-    single: Iterable[str] = (),
-    makers: Collection[str] = (),
-) -> int:
-    """Call `work` with each input of a command and return its exit code.
+@dataclass(frozen=True)
+class OutputPlace:
+    """Folder, first part of the name and suffix of the outputs; the result that -o names."""
 
-    One input: its error is the command's. Several: each failure is one line on stderr, and the
-    rest goes on.
+    folder: Path
+    stem: str
+    suffix: str
+    result: Path | None
+
+    @classmethod
+    def of(cls, path: Path, args: argparse.Namespace) -> "OutputPlace":
+        """Return the place of the outputs of one input: by -o and -p, else the present folder."""
+        from common.io import split_suffix
+
+        if args.output is not None and is_image_name(args.output):
+            base, suffix = split_suffix(args.output)
+            return cls(base.parent, base.name, suffix, args.output)
+        stem, suffix = split_suffix(path)
+        prefix = getattr(args, "prefix", "")
+        return cls(args.output or Path("."), prefix + stem.name, suffix, None)
+
+    def file(self, ending: str, suffix: str | None = None) -> Path:
+        """Return the file whose name ends so."""
+        return self.folder / f"{self.stem}_{ending}{self.suffix if suffix is None else suffix}"
+
+
+def name_products(call: Call, path: Path) -> Files:
+    """Return the files of one input: what is always written, the parameters, what was asked for."""
+    place, products = OutputPlace.of(path, call.args), call.command.products.values()
+    given = {one.option: getattr(call.args, one.option) for one in products if one.help}
+    always = {one.option: one.word for one in products if one.word}
+    main = next(iter(always))
+    files = {option: given.get(option) or place.file(word) for option, word in always.items()}
+    files[main] = place.result or files[main]
+    files["parameters"] = place.file(f"{always[main]}Params", ".json")
+    return files | {option: file for option, file in given.items() if file}
+
+
+def refuse_one_name(call: Call, number: int) -> None:
+    """Raise ValueError where several inputs would go into one file."""
+    args = call.args
+    if args.output is not None and is_image_name(args.output):
+        raise ValueError(f"--output {args.output}: {number} inputs need a folder.")
+    products = [one.option for one in call.command.products.values() if one.help]
+    for option in (*call.command.single_files, *products):
+        if getattr(args, option):
+            raise ValueError(f"--{option.replace('_', '-')} names one file, {number} inputs.")
+
+
+def run_over_files(
+    call: Call,
+    read: Callable[[Path], Any],
+    work: Callable[[Path, Any, Files], Mapping[str, Any]],
+    *,
+    name: Callable[[Call, Path], Files] = name_products,
+    refuse_several: Callable[[Call, int], None] = refuse_one_name,
+    timed: bool = True,
+) -> int:
+    """Run a command over its inputs and return the exit code; each is done or fails on its own.
+
+    Nothing of an input is written before all of its files could be.
 
     Parameters
     ----------
-    tool : str
-        For messages.
-    inputs : iterable of path
-        Files, folders, patterns.
-    args : argparse.Namespace
-        With `output`, `quiet`, `json`.
+    call : Call
+    read : callable
+        Takes the path, returns what `work` needs.
     work : callable
-        Takes one file.
-    single : iterable of str
-        Names of arguments that are one file each: not with several inputs.
-    makers : collection of str
-        As for `leave_out_files_of`.
+        Takes path, what was read, and files; computes and writes. Returns what ``--json`` says
+        beside input, outputs and seconds.
+    name : callable
+        Takes call and path, returns the files.
+    refuse_several : callable
+        Takes call and number of inputs, raises ValueError where they would go into one file.
+    timed : bool, optional
+        Whether the seconds are reported.
     """
-    paths = expand_inputs(inputs, leave_out_files_of(makers, tool, quiet=args.quiet))
-    if len(paths) == 1:
-        work(paths[0])
-        return cli.DONE
-    if args.output is not None and is_image_name(args.output):
-        raise ValueError(f"--output {args.output}: {len(paths)} inputs need a folder.")
-    for name in single:
-        if getattr(args, name):
-            raise ValueError(f"--{name.replace('_', '-')} names one file, {len(paths)} inputs.")
-    with cli.Progress(len(paths), tool, quiet=args.quiet or args.json) as bar:
+    args, command = call.args, call.command
 
-        def done(path: Path, failure: Exception | None) -> None:
+    def run_one(path: Path) -> None:
+        start = time.perf_counter()
+        found = read(path)
+        files = name(call, path)
+        prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
+        outcome = {"input": path, "outputs": files, **work(path, found, files)}
+        seconds = {"seconds": round(time.perf_counter() - start, 3)} if timed else {}
+        call.report(outcome | seconds)
+
+    paths = expand_inputs(args.inputs, lambda path: _is_output(call, path))
+    if len(paths) == 1:  # its error is the command's
+        run_one(paths[0])
+        return cli.EXIT_DONE
+    refuse_several(call, len(paths))
+    code = cli.EXIT_DONE
+    with cli.Progress(len(paths), command.program, quiet=args.quiet or args.json) as bar:
+        for path in paths:
+            try:
+                run_one(path)
+            except Exception as error:
+                code, message = cli.EXIT_SOME_FAILED, cli.describe_error(error)[1]
+                print(f"{command.program}: error: {message}", file=sys.stderr)
             bar.update()
-            if failure is not None:
-                print(f"{tool}: error: {cli.describe_error(failure)[1]}", file=sys.stderr)
+    return code
 
-        return run_batch(paths, work, progress=done).exit_code
+
+def _is_output(call: Call, path: Path) -> bool:
+    """Return whether a file of a folder is an output, with a line on stderr."""
+    from common.provenance import tool_of
+
+    maker = tool_of(path)
+    if maker not in (call.command.name, *call.command.skips):
+        return False
+    if not call.args.quiet:
+        print(f"{call.command.program}: {path}: left out, {maker} made it. Name it to take it too.",
+              file=sys.stderr)  # fmt: skip
+    return True

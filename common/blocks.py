@@ -25,12 +25,19 @@ def block_reduce(plane: np.ndarray, factor: int, statistic: str = "median") -> n
     out = np.empty((rows, columns))
     for row in range(rows):
         strip = plane[row * factor : (row + 1) * factor]
-        padded = np.full((factor, columns * factor), np.nan, plane.dtype)
-        padded[: strip.shape[0], :width] = strip
-        blocks = padded.reshape(factor, columns, factor).swapaxes(0, 1).reshape(columns, -1)
+        blocks = cut_blocks(strip, factor, np.nan)[0].swapaxes(0, 1).reshape(columns, -1)
         inside = len(strip) * np.minimum(factor, width - factor * np.arange(columns))
         out[row] = _row_statistic(blocks, statistic, np.maximum(1, inside // 4))
     return out
+
+
+def cut_blocks(plane: np.ndarray, factor: int, fill: float) -> np.ndarray:
+    """Return a plane (H, W) in blocks: (rows, factor, columns, factor), `fill` beyond its edges."""
+    height, width = plane.shape
+    rows, columns = -(-height // factor), -(-width // factor)
+    padded = np.full((rows * factor, columns * factor), fill, plane.dtype)
+    padded[:height, :width] = plane
+    return padded.reshape(rows, factor, columns, factor)
 
 
 def _row_statistic(blocks: np.ndarray, statistic: str, needed: np.ndarray) -> np.ndarray:

@@ -1,32 +1,31 @@
-"""What all commands share: exit codes, error border, flags from config dataclasses, progress.
+"""What all commands share: exit codes, error border, common flags, progress, JSON.
 
 Imports neither numpy nor astropy, so that ``--help`` answers at once.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import signal
 import sys
 import traceback
 import types
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-DONE = 0
-SOME_FAILED = 1  # some inputs of a batch failed, each named; also an error of the program itself
-BAD_INPUT = 2  # bad usage or bad input; argparse uses it too
-NO_DEVICE = 3  # out of memory, or the device failed
-INTERRUPTED = 130  # Ctrl-C or SIGTERM
+EXIT_DONE = 0  # exit code
+# exit code; inputs of a batch failed, each named; also an error of the program
+EXIT_SOME_FAILED = 1
+EXIT_BAD_INPUT = 2  # exit code; bad usage or bad input; argparse uses it too
+EXIT_NO_DEVICE = 3  # exit code; out of memory, or the device failed
+EXIT_INTERRUPTED = 130  # exit code; Ctrl-C or SIGTERM
 
 # Of TensorFlow and JAX, by name: importing them here would cost seconds.
-_DEVICE_ERRORS = {"ResourceExhaustedError", "InternalError", "XlaRuntimeError", "JaxRuntimeError"}
-
-Config = TypeVar("Config")
+OUT_OF_MEMORY_ERRORS = {"ResourceExhaustedError"}  # of TensorFlow
+DEVICE_ERRORS = OUT_OF_MEMORY_ERRORS | {"InternalError", "XlaRuntimeError", "JaxRuntimeError"}
+OUT_OF_MEMORY_STATUS = "RESOURCE_EXHAUSTED"  # in the text of other device errors: those of JAX
 
 
 def run(
@@ -50,12 +49,18 @@ def run(
     tool = tool or Path(sys.argv[0]).stem
     try:
         with _sigterm_as_interrupt():
-            return main_function(arguments) or DONE
+            return main_function(arguments) or EXIT_DONE
     except SystemExit as stop:  # argparse: --help and usage errors
-        return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else BAD_INPUT
+        return (
+            stop.code
+            if isinstance(stop.code, int)
+            else EXIT_DONE
+            if stop.code is None
+            else EXIT_BAD_INPUT
+        )
     except KeyboardInterrupt:
         print(f"{tool}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
@@ -68,13 +73,28 @@ def describe_error(error: Exception) -> tuple[int, str]:
     """Return the exit code and the one line for an exception."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return NO_DEVICE, f"out of memory ({text or 'no details'}). Use smaller tiles or batches."
-    if any(kind.__name__ in _DEVICE_ERRORS for kind in type(error).__mro__):
+        return (
+            EXIT_NO_DEVICE,
+            f"out of memory ({text or 'no details'}). Use smaller tiles or batches.",
+        )
+    if _class_names(error) & DEVICE_ERRORS:
         way_out = "CUDA_VISIBLE_DEVICES=-1 before the command takes the processor instead"
-        return NO_DEVICE, f"the device failed: {text.rstrip('.')}. {way_out}."
+        return EXIT_NO_DEVICE, f"the device failed: {text.rstrip('.')}. {way_out}."
     if isinstance(error, (ValueError, OSError)):
-        return BAD_INPUT, text or type(error).__name__
-    return SOME_FAILED, f"{type(error).__name__}: {text}. --debug shows where."
+        return EXIT_BAD_INPUT, text or type(error).__name__
+    return EXIT_SOME_FAILED, f"{type(error).__name__}: {text}. --debug shows where."
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether the memory of machine or device was too small."""
+    names = _class_names(error)
+    if isinstance(error, MemoryError) or names & OUT_OF_MEMORY_ERRORS:
+        return True
+    return bool(names & DEVICE_ERRORS) and OUT_OF_MEMORY_STATUS in str(error)
+
+
+def _class_names(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 @contextmanager
@@ -100,7 +120,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line on stderr."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
 
 
 def add_common_flags(
@@ -113,130 +133,10 @@ def add_common_flags(
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
     group.add_argument("--overwrite", action="store_true", help="replace existing output files")
     if replays:
-        group.add_argument("--params", type=Path, metavar="FILE", help="replay a parameter file")
-    group.add_argument("--version", action="version", version=f"%(prog)s {version}")
-
-
-def add_config_flags(parser: argparse.ArgumentParser, config: type) -> None:
-    """Add one flag for each field of a config dataclass.
-
-    A field's `metadata` may have ``help``, ``flags`` (``("-s", "--steps")``; the default is the
-    field's name; an empty tuple gives no flag), ``choices`` and ``unit``. Booleans get ``--x`` and
-    ``--no-x``, tuples take ``1,2,3``. A flag that is not given leaves no attribute in the parsed
-    arguments: `config_from_args` fills in the parameter file's or the dataclass's value.
-    """
-    for one, kind in _fields(config):
-        flags = one.metadata.get("flags", (f"--{one.name.replace('_', '-')}",))
-        if not flags:
-            continue
-        options: dict[str, Any] = {
-            "dest": one.name,
-            "default": argparse.SUPPRESS,
-            "help": _help(one),
-        }
-        choices = one.metadata.get("choices") or (
-            typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else None
+        group.add_argument(
+            "--params", type=Path, metavar="FILE", help="use the settings of a parameter file"
         )
-        if kind is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        elif choices:
-            options |= {"choices": list(choices), "type": type(next(iter(choices)))}
-        else:
-            options |= {"type": _converter(kind), "metavar": _metavar(one, kind)}
-        parser.add_argument(*flags, **options)
-
-
-def config_from_args(
-    args: argparse.Namespace, config: type[Config], replayed: Mapping[str, Any] | None = None
-) -> Config:
-    """Return the config: flags given, else the replayed parameters, else the defaults.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Of a parser with `add_config_flags`.
-    config : type
-        The dataclass.
-    replayed : mapping, optional
-        Parameters of ``--params``, as `common.provenance.read_params` gives them.
-
-    Raises
-    ------
-    ValueError
-        If `replayed` has unknown names, a required value is missing, or the config refuses one.
-    """
-    fields = {one.name: (one, kind) for one, kind in _fields(config)}
-    values = dict(replayed or {})
-    unknown = [name for name in values if name not in fields]
-    if unknown:
-        raise ValueError(f"unknown parameters {', '.join(unknown)}. Known are {', '.join(fields)}.")
-    for name, value in values.items():
-        kind = fields[name][1]
-        if value is None or isinstance(value, bool):
-            continue
-        if typing.get_origin(kind) is tuple or kind is tuple:
-            values[name] = tuple(value)
-        elif kind in (Path, float):  # JSON has no paths, and writes 1.0 as 1 elsewhere
-            values[name] = kind(value)
-    values |= {name: getattr(args, name) for name in fields if hasattr(args, name)}
-    missing = [
-        name
-        for name, (one, _) in fields.items()
-        if name not in values and not _has_default(one) and one.init
-    ]
-    if missing:
-        raise ValueError(f"missing {', '.join('--' + n.replace('_', '-') for n in missing)}.")
-    return config(**values)
-
-
-def _fields(config: type) -> Iterator[tuple[dataclasses.Field, Any]]:
-    """Give each field with its type, `X | None` as X."""
-    hints = typing.get_type_hints(config)
-    for one in dataclasses.fields(config):
-        kind = hints[one.name]
-        if typing.get_origin(kind) in (typing.Union, types.UnionType):
-            arguments = [part for part in typing.get_args(kind) if part is not type(None)]
-            kind = arguments[0] if len(arguments) == 1 else str
-        yield one, kind
-
-
-def _has_default(one: dataclasses.Field) -> bool:
-    missing = dataclasses.MISSING
-    return one.default is not missing or one.default_factory is not missing
-
-
-def _help(one: dataclasses.Field) -> str:
-    text = one.metadata.get("help", "")
-    unit = one.metadata.get("unit")
-    notes = [f"unit: {unit}"] if unit else []
-    if not _has_default(one):
-        notes.append("required")
-    else:
-        default = one.default
-        if default is dataclasses.MISSING and one.default_factory is not dataclasses.MISSING:
-            default = one.default_factory()
-        if default is not None:
-            shown = ",".join(map(str, default)) if isinstance(default, (tuple, list)) else default
-            notes.append(f"default: {shown}")
-    text = f"{text} ({'; '.join(notes)})" if notes else text
-    return text.strip().replace("%", "%%")
-
-
-def _converter(kind: Any) -> Callable[[str], Any]:
-    if typing.get_origin(kind) is tuple or kind is tuple:
-        item = next(iter(typing.get_args(kind)), str)
-
-        def sequence(text: str) -> tuple[Any, ...]:
-            return tuple(item(part) for part in text.split(","))
-
-        sequence.__name__ = f"list of {item.__name__}"  # argparse names it in its message
-        return sequence
-    return kind if callable(kind) else str
-
-
-def _metavar(one: dataclasses.Field, kind: Any) -> str:
-    names = {int: "N", float: "X", Path: "FILE"}
-    return names.get(kind, one.name.upper())
+    group.add_argument("--version", action="version", version=f"%(prog)s {version}")
 
 
 class Progress:

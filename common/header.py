@@ -6,11 +6,13 @@ from typing import Any
 
 from common.image import AstroImage
 
+# in order of trust
 ZERO_POINT_KEYWORDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOINT", "ZP")
 # EGAIN first: where it stands, GAIN is a camera's setting
 GAIN_KEYWORDS = ("EGAIN", "GAIN", "CCDGAIN", "ATODGAIN", "GAINA")
+# in order of trust
 READ_NOISE_KEYWORDS = ("RDNOISE", "READNOIS", "READNOISE", "RON", "ENOISE", "RDNOISEA")
-SATURATION_KEYWORDS = ("SATURATE", "SATURAT", "SATLEVEL", "SATUR", "MAXLIN")
+SATURATION_KEYWORDS = ("SATURATE", "SATURAT", "SATLEVEL", "SATUR", "MAXLIN")  # in order of trust
 
 
 def header_of(image: AstroImage) -> Any:
@@ -24,7 +26,7 @@ def header_of(image: AstroImage) -> Any:
     from common.xisf.io import XisfCarrier
 
     if isinstance(image.carrier, XisfCarrier):
-        from common.convert import fits_cards_from_xisf
+        from common.xisf.convert import fits_cards_from_xisf
 
         return fits_cards_from_xisf(image.carrier)
     if not isinstance(image.carrier, FitsCarrier):

@@ -34,6 +34,16 @@ class AstroImage:
     ------
     ValueError
         If the shape is not an image's, C is not 1 or 3, or the dtype is not real.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common import AstroImage
+    >>> image = AstroImage(np.array([[1.0, np.nan], [-3.0, 4.0]], np.float32), name="night.fits")
+    >>> image.shape
+    (2, 2, 1)
+    >>> image.missing[..., 0].tolist()
+    [[False, True], [False, False]]
     """
 
     pixels: np.ndarray
@@ -62,6 +72,9 @@ class AstroImage:
             )
         wide = pixels.dtype.itemsize > 4 or pixels.dtype in (np.int32, np.uint32)
         dtype = np.float64 if wide else np.float32
+        if abs(pixels.strides[0]) < abs(pixels.strides[1]):
+            # a turned view lies column by column; libraries in C want row after row
+            pixels = np.ascontiguousarray(pixels)
         object.__setattr__(self, "pixels", pixels.astype(dtype, copy=False))
         object.__setattr__(self, "cards", tuple(self.cards))
         object.__setattr__(self, "history", tuple(self.history))

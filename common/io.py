@@ -10,7 +10,7 @@ import numpy as np
 from common.atomic import atomic_write, check_writable
 from common.image import AstroImage
 
-__all__ = ["FORMATS", "check_writable", "read_image", "split_suffix", "write_image"]
+__all__ = ["IMAGE_FORMATS", "check_writable", "read_image", "split_suffix", "write_image"]
 
 Channels = Sequence[int] | None
 Reader = Callable[[Path, int | str | None, Channels, bool], AstroImage]
@@ -30,7 +30,7 @@ def read_image(
     Parameters
     ----------
     path : path
-        A file with one of the suffixes of `FORMATS`, in lower or upper case.
+        A file with one of the suffixes of `IMAGE_FORMATS`, in lower or upper case.
     hdu : int or str, optional
         FITS: index, EXTNAME, ``"EXTNAME,EXTVER"`` or three of the first two kinds as channels.
         XISF: index or id of the image. The default is the first image.
@@ -50,6 +50,15 @@ def read_image(
         If there is no such file to read.
     ValueError
         If the file is not an image of this kind, is damaged, or a parameter does not fit it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common import AstroImage, read_image, write_image
+    >>> write_image("small.fits", AstroImage(np.full((4, 6), -1.5, np.float32)))
+    >>> image = read_image("small.fits")
+    >>> image.name, image.shape, float(image.pixels.min())
+    ('small.fits', (4, 6, 1), -1.5)
     """
     path = Path(path)
     if zeros not in ("border", "all", "data"):
@@ -63,7 +72,7 @@ def read_image(
         raise ValueError(f"{path}: the file is empty (0 bytes). Get it again.")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"{path}: may not be read. Change its permissions.")
-    reader, _ = FORMATS[suffix.lower()]
+    reader, _ = IMAGE_FORMATS[suffix.lower()]
     return mark_missing(reader(path, hdu, channels, verify), zeros)
 
 
@@ -79,7 +88,7 @@ def write_image(
     Parameters
     ----------
     path : path
-        A file name with one of the suffixes of `FORMATS`; it decides on the format.
+        A file name with one of the suffixes of `IMAGE_FORMATS`; it decides on the format.
     image : AstroImage
         From the same or the other format, or from an array.
     overwrite : bool, optional
@@ -90,12 +99,23 @@ def write_image(
     Raises
     ------
     FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
-        If the file cannot be written; as `check_writable`, which tells it before the work.
+        If the file cannot be written; as `check_writable`, which finds it out before the work.
     ValueError
         If the suffix is unknown, or the image cannot be written in this format.
+
+    Examples
+    --------
+    The suffix decides on the format; the header of the source goes with the image.
+
+    >>> import numpy as np
+    >>> from common import AstroImage, read_image, write_image
+    >>> pixels = np.arange(6, dtype=np.float32).reshape(2, 3)
+    >>> write_image("small.xisf", AstroImage(pixels, cards=[("EXPTIME", 30.0, "seconds")]))
+    >>> bool((read_image("small.xisf").pixels[..., 0] == pixels).all())
+    True
     """
     path = Path(path)
-    _, writer = FORMATS[split_suffix(path)[1].lower()]
+    _, writer = IMAGE_FORMATS[split_suffix(path)[1].lower()]
     with atomic_write(path, overwrite) as temporary:
         writer(temporary, image, compress)
 
@@ -106,15 +126,15 @@ def split_suffix(path: str | os.PathLike[str]) -> tuple[Path, str]:
     Raises
     ------
     ValueError
-        If the suffix is not in `FORMATS`.
+        If the suffix is not in `IMAGE_FORMATS`.
     """
     path = Path(path)
-    for suffix in sorted(FORMATS, key=len, reverse=True):
+    for suffix in sorted(IMAGE_FORMATS, key=len, reverse=True):
         stem, tail = path.name[: -len(suffix)], path.name[-len(suffix) :]
         if tail.lower() == suffix and stem:
             return path.with_name(stem), tail
     raise ValueError(
-        f"{path}: the suffix is not that of an image file. Use one of {', '.join(FORMATS)}."
+        f"{path}: the suffix is not that of an image file. Use one of {', '.join(IMAGE_FORMATS)}."
     )
 
 
@@ -175,8 +195,8 @@ def _read_fits(path: Path, hdu: int | str | None, channels: Channels, verify: bo
 
 
 def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
-    from common.convert import to_fits
     from common.fits.io import FitsCarrier, write_fits
+    from common.xisf.convert import to_fits
 
     if image.carrier is None or isinstance(image.carrier, FitsCarrier):
         write_fits(path, image, compress=compress)
@@ -194,8 +214,8 @@ def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bo
 
 
 def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
-    from common.convert import to_xisf
     from common.fits.io import FitsCarrier
+    from common.xisf.convert import to_xisf
     from common.xisf.io import write_xisf
 
     keywords: list[tuple[str, str, str]] = []
@@ -206,16 +226,16 @@ def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
         write_xisf(file, image, compress=compress, keywords=keywords)
 
 
-_FITS: tuple[Reader, Writer] = (_read_fits, _write_fits)
-FORMATS: dict[str, tuple[Reader, Writer]] = {
-    ".fits": _FITS,
-    ".fit": _FITS,
-    ".fts": _FITS,
-    ".fits.fz": _FITS,
-    ".fit.fz": _FITS,
-    ".fts.fz": _FITS,
-    ".fits.gz": _FITS,
-    ".fit.gz": _FITS,
-    ".fts.gz": _FITS,
+_FITS_FORMAT: tuple[Reader, Writer] = (_read_fits, _write_fits)
+IMAGE_FORMATS: dict[str, tuple[Reader, Writer]] = {
+    ".fits": _FITS_FORMAT,
+    ".fit": _FITS_FORMAT,
+    ".fts": _FITS_FORMAT,
+    ".fits.fz": _FITS_FORMAT,
+    ".fit.fz": _FITS_FORMAT,
+    ".fts.fz": _FITS_FORMAT,
+    ".fits.gz": _FITS_FORMAT,
+    ".fit.gz": _FITS_FORMAT,
+    ".fts.gz": _FITS_FORMAT,
     ".xisf": (_read_xisf, _write_xisf),
 }

@@ -9,11 +9,11 @@ from PIL import Image, ImageDraw
 from common.atomic import atomic_write
 from common.screen import Stf, apply_stf
 
-PANEL = 900  # longest side of a panel in pixels
-CAPTION = 24
+MAX_PANEL_PX = 900  # px; longest side of a panel
+CAPTION_HEIGHT_PX = 24  # px; height of the line of text
 
 
-def shrink(pixels: np.ndarray, longest: int = PANEL) -> np.ndarray:
+def shrink(pixels: np.ndarray, longest: int = MAX_PANEL_PX) -> np.ndarray:
     """Return block means of (H, W, C) that fit a panel, float64; NaN where nothing is measured."""
     factor = -(-max(pixels.shape[:2]) // longest)
     if factor == 1:
@@ -38,8 +38,8 @@ def display(pixels: np.ndarray, stf: Stf) -> np.ndarray:
 
 def caption(panel: np.ndarray, text: str) -> np.ndarray:
     """Return a panel with a line of text above."""
-    canvas = Image.new("RGB", (panel.shape[1], panel.shape[0] + CAPTION), (24, 24, 24))
-    canvas.paste(Image.fromarray(panel), (0, CAPTION))
+    canvas = Image.new("RGB", (panel.shape[1], panel.shape[0] + CAPTION_HEIGHT_PX), (24, 24, 24))
+    canvas.paste(Image.fromarray(panel), (0, CAPTION_HEIGHT_PX))
     ImageDraw.Draw(canvas).text((8, 6), text, fill=(220, 220, 220))
     return np.asarray(canvas)
 

@@ -13,8 +13,8 @@ from common.image import Card
 if TYPE_CHECKING:
     import numpy as np
 
-HISTORY_WIDTH = 72  # characters of a HISTORY card
-_KEYS = ("tool", "version", "input", "parameters")
+HISTORY_CHARACTERS = 72  # characters of a HISTORY card
+_RECORD_KEYS = ("tool", "version", "input", "parameters")  # of a parameter file
 
 
 def history_lines(
@@ -128,8 +128,8 @@ def parse_history(lines: Iterable[str], tool: str) -> tuple[str, str, dict[str, 
     width = 0  # of the last card
     for line in lines:
         # a blank at the end of a card is lost
-        if width >= HISTORY_WIDTH - 1 and not line.startswith((f"{tool}: ", f"{tool} ")):
-            whole[-1] += " " * (HISTORY_WIDTH - width) + line
+        if width >= HISTORY_CHARACTERS - 1 and not line.startswith((f"{tool}: ", f"{tool} ")):
+            whole[-1] += " " * (HISTORY_CHARACTERS - width) + line
         else:
             whole.append(line)
         width = len(line)
@@ -241,7 +241,7 @@ def read_params(
         raise ValueError(f"{path}: is not a parameter file in JSON ({error}).") from error
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise ValueError(f'{path}: expected an object with "parameters", as a run writes it.')
-    _refuse_unknown(path, content, _KEYS)
+    _refuse_unknown(path, content, _RECORD_KEYS)
     if content.get("tool") != tool:
         raise ValueError(f"{path}: is a parameter file of {content.get('tool')}, not of {tool}.")
     parameters = content["parameters"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.stretch import MAD_TO_SIGMA, check_pixels, mtf, valid_samples
+from common.robust import mad_sigma
+from common.stretch import check_pixels, mtf, valid_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,15 @@ def auto_stf(
     ------
     ValueError
         If a channel has no valid pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common.screen import apply_stf, auto_stf
+    >>> pixels = np.random.default_rng(0).normal(0.1, 0.01, (64, 64, 1))
+    >>> shown = apply_stf(pixels, auto_stf(pixels))
+    >>> bool(0.24 < np.median(shown) < 0.27)  # the sky has about the target's grey
+    True
     """
     pixels = check_pixels(pixels, "image")
     finite = np.isfinite(pixels)
@@ -62,7 +72,7 @@ def auto_stf(
             )
         samples = (samples - bounds[0]) / ((bounds[1] - bounds[0]) or 1.0)
         medians.append(float(np.median(samples)))
-        sigmas.append(MAD_TO_SIGMA * float(np.median(np.abs(samples - medians[-1]))))
+        sigmas.append(float(mad_sigma(samples, medians[-1])))
     groups = [list(range(len(medians)))] if linked else [[c] for c in range(len(medians))]
     rows: list[tuple[float, float, float]] = []
     for group in groups:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SAMPLES = 4_000_000  # per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
-BLOCK = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
-MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its MAD
+# pixels per channel: np.quantile of 180 Mpx takes seconds; 1e-3 of the spread
+QUANTILE_SAMPLES = 4_000_000
+PIXELS_AT_ONCE = 1 << 22  # pixels stretched at once: their float64 copies stay near 100 MB
 
 
 def mtf(x: Any, midtones: Any, ratio: Any = 2.0) -> np.ndarray:
@@ -91,6 +91,19 @@ class MtfStretch:
         slope it has at 0 and at 1, so that nothing is lost and nothing meets the pole.
     zeros_missing : bool
         Count exact zeros as missing, as registered frames mark their border.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from common import MtfStretch
+    >>> linear = np.linspace(1.0, 5.0, 101).reshape(1, 101, 1)
+    >>> stretch = MtfStretch.fit(linear)
+    >>> stretched = stretch.forward(linear)
+    >>> round(float(np.median(stretched)), 6)  # the median becomes the target
+    0.25
+    >>> lost = stretch.clipped(linear).high  # above the quantile
+    >>> bool(np.allclose(stretch.inverse(stretched)[~lost], linear[~lost]))
+    True
     """
 
     pedestal: tuple[float, ...]
@@ -239,7 +252,7 @@ class MtfStretch:
         """Apply a float64 function to blocks of rows of each channel."""
         pixels = self._check_channels(pixels)
         out = np.empty_like(pixels)
-        step = max(1, BLOCK // pixels.shape[1])
+        step = max(1, PIXELS_AT_ONCE // pixels.shape[1])
         with np.errstate(invalid="ignore"):  # infinities, which become NaN
             for c in range(pixels.shape[-1]):
                 for row in range(0, pixels.shape[0], step):
@@ -268,7 +281,7 @@ def _missing(values: np.ndarray, zeros_missing: bool) -> np.ndarray:
 
 def _stride(height: int, width: int) -> int:
     """Step through the flat pixels that keeps SAMPLES of them and visits every column."""
-    step = math.ceil(height * width / SAMPLES)
+    step = math.ceil(height * width / QUANTILE_SAMPLES)
     while math.gcd(step, width) > 1:
         step += 1
     return step

@@ -18,6 +18,112 @@ FORBIDDEN = {
 HEAVY = ("tensorflow", "keras", "jax", "numpy", "scipy", "astropy", "matplotlib")
 
 
+# what each room of `bgrem` may import of the others, with all that stands before it; a room imports
+# none that stands after it. Rooms on one line are siblings: they import each other only as said.
+ROOMS = (
+    ("config", "networks"),
+    ("models",),
+    ("frame",),
+    ("inference", "simulate"),
+    ("denoising",),
+    ("enhancing", "noise_mapping", "cataloguing"),
+    ("training", "validation"),
+    ("commands",),
+    ("cli",),
+    ("demo_systems",),
+    ("demo",),
+)
+NEVER = {  # further arrows that must not be
+    "inference": {"simulate"},
+    "denoising": {"simulate"},
+    "enhancing": {"simulate", "denoising"},
+    "noise_mapping": {"simulate", "denoising"},
+    "cataloguing": {"simulate"},
+    "validation": {"simulate", "training"},
+    "simulate": {"models", "networks", "inference"},
+}
+MOST_FILES = 15
+
+
+def imported_modules(file):
+    """Dotted names of all modules of ours that a file imports, those inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                names.add(inner if inner in MODULES else node.module)
+    return names & set(MODULES)
+
+
+def _dotted(file):
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {_dotted(file): file for package in FORBIDDEN for file in (ROOT / package).rglob("*.py")}
+
+
+def circles(arrows):
+    """Sets of modules of which each reaches all others, from module -> imported modules."""
+
+    def reached(start):
+        seen, waiting = set(), [start]
+        while waiting:
+            for name in arrows[waiting.pop()] - seen:
+                seen.add(name)
+                waiting.append(name)
+        return seen
+
+    reach = {name: reached(name) for name in arrows}
+    inside = {name: {other for other in reach[name] if name in reach[other]} for name in arrows}
+    return {frozenset(found) for found in inside.values() if found}
+
+
+def test_no_module_is_part_of_an_import_circle():
+    assert circles({name: imported_modules(file) for name, file in MODULES.items()}) == set()
+
+
+def test_circles_are_found():
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}
+    assert circles(arrows) == {frozenset({"b", "c"})}
+
+
+def test_rooms_import_only_what_stands_before_them():
+    level = {room: number for number, row in enumerate(ROOMS) for room in row}
+    wrong = []
+    for name, file in MODULES.items():
+        package, *inner = name.split(".")
+        if package != "bgrem" or not inner:
+            continue
+        assert inner[0] in level, f"{name}: a room that {__file__} does not list"
+        for other in imported_modules(file):
+            there = other.split(".")
+            if there[0] != "bgrem" or len(there) == 1 or there[1] == inner[0]:
+                continue
+            if level[there[1]] >= level[inner[0]] or there[1] in NEVER.get(inner[0], ()):
+                wrong.append(f"{name} -> {other}")
+    assert not wrong
+
+
+def test_a_folder_has_few_files():
+    folders = {file.parent for file in MODULES.values()}
+    crowded = {
+        str(folder.relative_to(ROOT)): number
+        for folder in folders
+        if (number := len(list(folder.glob("*.py")))) > MOST_FILES
+    }
+    assert not crowded
+
+
+def test_the_presets_of_the_config_are_those_of_the_simulator():
+    from bgrem.config import PRESET_NAMES
+    from bgrem.simulate.presets import PRESETS
+
+    assert tuple(PRESETS) == PRESET_NAMES
+
+
 def imported_packages(file):
     """Top-level names of all imports in a file, those inside functions and of TYPE_CHECKING too."""
     names = set()

@@ -55,36 +55,27 @@ def constant(group, label):
 def test_a_constant_changes_where_it_was_imported_and_is_put_back():
     from bgrem.noise_mapping import neighbours, residual_noise, streaks
 
-    modules, before = (streaks, neighbours, residual_noise), streaks.BRIGHT
-    with table.changed(constant("noise map", "BRIGHT"), 2.5):
-        assert [module.BRIGHT for module in modules] == [2.5] * 3
-    assert [module.BRIGHT for module in modules] == [before] * 3
-
-
-def test_a_constant_of_the_same_name_in_another_module_stays():
-    from bgrem.frame import background
-    from bgrem.noise_mapping import hiding, streaks
-
-    with table.changed(constant("smooth background", "FAINTEST"), 9.0):
-        assert background.FAINTEST == 9.0
-        assert streaks.FAINTEST == hiding.FAINTEST != 9.0
+    modules, before = (streaks, neighbours, residual_noise), streaks.BRIGHT_STREAK_NOISE
+    with table.changed(constant("noise map", "BRIGHT_STREAK_NOISE"), 2.5):
+        assert [module.BRIGHT_STREAK_NOISE for module in modules] == [2.5] * 3
+    assert [module.BRIGHT_STREAK_NOISE for module in modules] == [before] * 3
 
 
 def test_one_value_of_a_tuple_changes():
     from bgrem.noise_mapping import neighbours
 
-    first, last = neighbours.NEAR
-    with table.changed(constant("noise map", "NEAR[1]"), 9):
-        assert neighbours.NEAR == (first, 9)
-    assert neighbours.NEAR == (first, last)
+    first, last = neighbours.NEIGHBOUR_DISTANCES_PX
+    with table.changed(constant("noise map", "NEIGHBOUR_DISTANCES_PX[1]"), 9):
+        assert neighbours.NEIGHBOUR_DISTANCES_PX == (first, 9)
+    assert neighbours.NEIGHBOUR_DISTANCES_PX == (first, last)
 
 
 def test_what_follows_from_a_constant_changes_with_it():
     from bgrem.frame import background
 
     with table.changed(constant("smooth background", "TREND_DEGREE"), 2):
-        assert len(background.POWERS) == 6
-    assert len(background.POWERS) == 10
+        assert len(background.TREND_POWERS) == 6
+    assert len(background.TREND_POWERS) == 10
 
 
 @pytest.mark.parametrize("place", list(table.FOLLOWERS))
@@ -113,6 +104,6 @@ def test_a_module_that_would_keep_a_changed_constant_is_an_error(monkeypatch):
     late.__file__ = str(FILE)
     with (
         pytest.raises(RuntimeError, match="Import it before"),
-        table.changed(constant("noise map", "BRIGHT"), 2.5),
+        table.changed(constant("noise map", "BRIGHT_STREAK_NOISE"), 2.5),
     ):
         monkeypatch.setitem(sys.modules, "bgrem.late", late)

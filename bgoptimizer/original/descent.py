@@ -23,11 +23,13 @@ from bgoptimizer.surface import (
 )
 
 PATIENCE_RATE = 50  # epochs without progress after which the learning rate is halved (original)
-PATIENCE_STOP = 100  # and after which the fit ends (original)
-MIN_DELTA = 5e-5  # a smaller decrease of the loss is no progress (original)
-MIN_RATE = 1e-4  # floor of the halved learning rate (original)
-DECAY_1, DECAY_2, EPSILON = 0.9, 0.999, 1e-7  # Adam's, the defaults of Keras
-REPORT_EVERY = 10  # epochs between two calls of on_epoch
+PATIENCE_STOP = 100  # epochs without progress after which the fit ends (original)
+MIN_LOSS_DECREASE = 5e-5  # a smaller decrease of the loss is no progress (original)
+MIN_LEARNING_RATE = 1e-4  # floor of the halved learning rate (original)
+ADAM_DECAY_MEAN = 0.9  # of the mean gradient; default of Keras
+ADAM_DECAY_SQUARE = 0.999  # of the mean squared gradient; default of Keras
+ADAM_EPSILON = 1e-7  # default of Keras
+REPORT_EPOCHS = 10  # epochs between two calls of on_epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +220,7 @@ def _descend(
     )
     done = 0
     while True:
-        end = min(epochs, done + REPORT_EVERY) if on_epoch else epochs
+        end = min(epochs, done + REPORT_EPOCHS) if on_epoch else epochs
         state = run(state, ops.convert_to_tensor(end, "int32"), tensors)
         (_, _, _, best), _, counts, losses = state
         done, idle, _ = (int(n) for n in ops.convert_to_numpy(counts))
@@ -264,12 +266,12 @@ def _compiled_run(count: int, channels: int, order: int) -> Callable:
         loss, gradient = value_and_gradient(now, data)
 
         best = [ops.where(loss < lowest, new, old) for new, old in zip(now, best, strict=True)]
-        progress = loss < reference - MIN_DELTA
+        progress = loss < reference - MIN_LOSS_DECREASE
         idle = ops.where(progress, 0, idle + 1)
         idle_rate = ops.where(progress, 0, idle_rate + 1)
         halve = idle_rate >= PATIENCE_RATE
         # never above its own value: a rate that starts under the floor stays where it is
-        halved = ops.minimum(rate, ops.maximum(0.5 * rate, MIN_RATE))
+        halved = ops.minimum(rate, ops.maximum(0.5 * rate, MIN_LEARNING_RATE))
         rate = ops.where(halve, halved, rate)
         idle_rate = ops.where(halve, 0, idle_rate)
         lowest = ops.minimum(lowest, loss)
@@ -277,13 +279,21 @@ def _compiled_run(count: int, channels: int, order: int) -> Callable:
         losses = ops.where(ops.arange(losses.shape[0]) == epoch, loss, losses)
 
         step = ops.cast(epoch + 1, "float32")
-        scale = rate * ops.sqrt(1 - ops.power(DECAY_2, step)) / (1 - ops.power(DECAY_1, step))
-        first = [DECAY_1 * m + (1 - DECAY_1) * g for m, g in zip(first, gradient, strict=True)]
+        scale = (
+            rate
+            * ops.sqrt(1 - ops.power(ADAM_DECAY_SQUARE, step))
+            / (1 - ops.power(ADAM_DECAY_MEAN, step))
+        )
+        first = [
+            ADAM_DECAY_MEAN * m + (1 - ADAM_DECAY_MEAN) * g
+            for m, g in zip(first, gradient, strict=True)
+        ]
         second = [
-            DECAY_2 * v + (1 - DECAY_2) * g * g for v, g in zip(second, gradient, strict=True)
+            ADAM_DECAY_SQUARE * v + (1 - ADAM_DECAY_SQUARE) * g * g
+            for v, g in zip(second, gradient, strict=True)
         ]
         now = [
-            p - scale * m / (ops.sqrt(v) + EPSILON)
+            p - scale * m / (ops.sqrt(v) + ADAM_EPSILON)
             for p, m, v in zip(now, first, second, strict=True)
         ]
         return (
@@ -336,4 +346,5 @@ def _compile_jax(function: Callable) -> Callable:
 
 # by Keras backend; another backend needs one function in each
 GRADIENTS = {"tensorflow": _gradient_tensorflow, "jax": _gradient_jax}
+# Keras backend -> compiler; another backend needs one function here
 COMPILERS = {"tensorflow": _compile_tensorflow, "jax": _compile_jax}

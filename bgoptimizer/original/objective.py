@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-FLOOR = 1e-3  # keeps the log finite on a perfect fit; the value of the original
+LOSS_FLOOR = 1e-3  # keeps the log finite on a perfect fit; the value of the original
 
 Term = Callable[[Any, Any], Any]
 
@@ -33,7 +33,7 @@ def negative_background(residual: Any, surface: Any) -> Any:
     return ops.mean(ops.abs(surface) - surface)
 
 
-TERMS: dict[str, tuple[Term, bool]] = {  # name: (term, is it multiplied by α)
+LOSS_TERMS: dict[str, tuple[Term, bool]] = {  # name: (term, is it multiplied by α)
     "error": (error, False),
     "colour_balance": (colour_balance, False),
     "overshoot": (overshoot, True),
@@ -56,8 +56,8 @@ def background_loss(values: Any, mask: Any, surface: Any, alpha: Any) -> Any:
     scalar tensor
     """
     residual = mask * (values - surface)
-    total = FLOOR
-    for term, penalised in TERMS.values():
+    total = LOSS_FLOOR
+    for term, penalised in LOSS_TERMS.values():
         part = term(residual, surface)
         total = total + (alpha * part if penalised else part)
     return ops.log(total)

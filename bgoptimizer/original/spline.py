@@ -6,11 +6,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from bgoptimizer.surface import TINY, check_control_points, check_order, place_random
+from bgoptimizer.surface import (
+    MIN_SQUARED_DISTANCE,
+    check_control_points,
+    check_order,
+    place_random,
+)
 
 
 class SplineSurface(keras.layers.Layer):
-    """Spline surface f(p) = Σ_i w_i φ(|p - c_i|) + v · (p, 1), rows first: p = (y, x).
+    """Spline surface f(p) = Σ_i w_i φ(‖p - c_i‖) + v · (p, 1), rows first: p = (y, x).
 
     Parameters
     ----------
@@ -28,6 +33,15 @@ class SplineSurface(keras.layers.Layer):
     control_points, weights_of_basis, affine : keras.Variable
         Shapes (N, 2), (N, C) and (3, C); all trainable. `assign_spline` sets the last two, which
         start at zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgoptimizer import SplineSurface
+    >>> layer = SplineSurface(5, channels=1)
+    >>> layer.assign_spline(np.zeros((5, 1)), np.array([[0.0], [1.0], [2.0]]))
+    >>> np.asarray(layer(np.array([[0.5, 0.25]], np.float32))).tolist()  # 0 y + 1 x + 2
+    [[2.25]]
     """
 
     def __init__(
@@ -84,7 +98,7 @@ class SplineSurface(keras.layers.Layer):
 
     def _basis(self, squared: Any) -> Any:
         """φ of the squared distance, with a finite slope where a position meets a control point."""
-        floored = ops.maximum(squared, TINY)
+        floored = ops.maximum(squared, MIN_SQUARED_DISTANCE)
         if self.order == 2:
             return 0.5 * squared * ops.log(floored)
         root = ops.sqrt(floored)

@@ -12,16 +12,20 @@ import numpy as np
 from scipy import ndimage
 
 from bgoptimizer.robust.smoothing import Grid, Prior, Surface, choose_priors
+from common.robust import mad_sigma
 
-TEXTURE_SEED, TEXTURE_EDGE = 6.0, 3.0  # small-scale variance in units of the noise's
-TEXTURE_SCALES = (0.7, 1.4, 2.5)  # cells
-TEXTURE_CLIP = 12.0  # bright stars must not spread
-RING = 0.06  # guard ring in heights of the frame
-GROW_NOISE, GROW_MODEL = 2.0, 3.0  # σ of the smoothed cells, σ of the prediction
-ROUNDS = 25
-COMPACT = 4.0  # σ above the surrounding cells: a star
-FLOOR_DEPTH = -8.0  # σ of a cell: what was cut off must lie clearly below
-TOO_MUCH = 0.85  # a map that covers more has lost the sky
+TEXTURE_SEED_RATIO = 6.0  # small-scale variance / that of the noise: where an object starts
+# small-scale variance / that of the noise: how far a connected object reaches
+TEXTURE_EDGE_RATIO = 3.0
+TEXTURE_SCALES_CELLS = (0.7, 1.4, 2.5)  # cells
+MAX_TEXTURE_RATIO = 12.0  # small-scale variance / that of the noise; bright stars must not spread
+GUARD_RING_HEIGHTS = 0.06  # heights of the frame; ring around objects
+GROW_NOISE_SIGMA = 2.0  # sigma of the smoothed cells
+GROW_MODEL_SIGMA = 3.0  # sigma of the prediction
+MAX_GROW_ROUNDS = 25  # of growing the objects
+COMPACT_SIGMA = 4.0  # sigma above the surrounding 7x7 cells: a star
+FLOOR_DEPTH_SIGMA = -8.0  # sigma of a cell: what was cut off must lie clearly below
+MAX_OBJECT_SHARE = 0.85  # of the frame; a map that covers more has lost the sky
 TEXTURE_STIFFNESS = 1e-12  # of the surface under the texture: it follows all that a spline can
 TEXTURE_RATIO = 2.5  # between the two Gaussians whose difference is a scale's structure
 TEXTURE_REACH = 2.0  # times the scale; over so much and a cell the structure is averaged
@@ -86,11 +90,11 @@ def _texture(cells: np.ndarray, prior: Prior, sky: np.ndarray) -> np.ndarray:
     use = sky > 0
     residual = cells - prior.fit(cells, sky, TEXTURE_STIFFNESS).values
     strongest = np.zeros_like(cells)
-    for scale in TEXTURE_SCALES:
+    for scale in TEXTURE_SCALES_CELLS:
         wider = _smooth(residual, use, TEXTURE_RATIO * scale)
         detail = (_smooth(residual, use, scale) - wider) ** 2
         usual = np.quantile(detail[use], QUIET_SHARE) / QUIET_CHI2
-        clipped = np.minimum(detail / max(usual, 1e-300), TEXTURE_CLIP)
+        clipped = np.minimum(detail / max(usual, 1e-300), MAX_TEXTURE_RATIO)
         strongest = np.maximum(strongest, _smooth(clipped, use, TEXTURE_REACH * scale + 1))
     return strongest
 
@@ -103,8 +107,8 @@ def robust_weights(
     `bound` marks cells that only bound the surface from above (objects add light): they count
     where the surface exceeds them.
     """
-    used = np.abs(residual[weights > 0.5])
-    scale = max(noise, 1.4826 * float(np.median(used))) if used.size else noise
+    used = residual[weights > 0.5]
+    scale = max(noise, float(mad_sigma(used, 0.0))) if used.size else noise
     z = residual / scale
     far = np.maximum(1, np.abs(z) / ROBUST_CLIP)
     new = weights * np.where(z > 0, 1 / far**2, 1 / far)
@@ -164,7 +168,9 @@ def recognise_objects(
     """
     present = np.isfinite(cells)
     filled = np.where(present, cells, np.median(cells[present]))
-    compact = present & (filled - ndimage.median_filter(filled, COMPACT_SIDE) > COMPACT * noise)
+    compact = present & (
+        filled - ndimage.median_filter(filled, COMPACT_SIDE) > COMPACT_SIGMA * noise
+    )
     sky = (present & ~ndimage.binary_dilation(compact)).astype(float)
     if allowed is not None:
         sky = sky * allowed
@@ -183,15 +189,17 @@ def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float
         return False
     name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
     surface, _ = robust_fit(grid.priors[name], cells, weights, stiffness, noise)
-    return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH * noise)
+    return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH_SIGMA * noise)
 
 
 def _recognise(filled, grid, noise, present, sky, floor) -> ObjectMap:
     """Seeds and their growth, over the sky that is not cut off."""
     strength = _texture(filled, grid.priors["spline"], sky)
-    seeds = _connected(strength > TEXTURE_SEED, strength > TEXTURE_EDGE) & present & ~floor
+    seeds = (
+        _connected(strength > TEXTURE_SEED_RATIO, strength > TEXTURE_EDGE_RATIO) & present & ~floor
+    )
     seeds = ndimage.binary_fill_holes(ndimage.binary_closing(seeds) | seeds)
-    if seeds.mean() > TOO_MUCH:
+    if seeds.mean() > MAX_OBJECT_SHARE:
         seeds = np.zeros_like(seeds)
     objects, rounds = _grow(filled, grid, sky, seeds, noise)
     return ObjectMap(sky, objects & present, floor, rounds)
@@ -199,11 +207,11 @@ def _recognise(filled, grid, noise, present, sky, floor) -> ObjectMap:
 
 def _grow(cells, grid, sky, objects, noise):
     """Extend the map over the outskirts that a prediction from further out does not explain."""
-    ring = max(2, round(RING * grid.rows))
+    ring = max(2, round(GUARD_RING_HEIGHTS * grid.rows))
     rounds = []
-    for number in range(ROUNDS):
+    for number in range(MAX_GROW_ROUNDS):
         weights = sky * ~objects
-        if weights.mean() < 1 - TOO_MUCH or not objects.any():
+        if weights.mean() < 1 - MAX_OBJECT_SHARE or not objects.any():
             break
         if number % CHOOSE_EVERY == 0:
             name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
@@ -218,13 +226,13 @@ def _grow(cells, grid, sky, objects, noise):
         excess = np.zeros_like(objects)
         for scale in GROW_SCALES:
             level = _smooth(residual, sky > 0, scale)
-            outside = np.abs(level[(weights > 0) & ~guard])
-            spread = max(1.4826 * float(np.median(outside)), noise / (2 * np.sqrt(np.pi) * scale))
-            excess |= level > GROW_NOISE * spread + GROW_MODEL * unsure
+            outside = level[(weights > 0) & ~guard]
+            spread = max(float(mad_sigma(outside, 0.0)), noise / (2 * np.sqrt(np.pi) * scale))
+            excess |= level > GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
         grown = _connected(objects, (excess & guard) | objects)
         grown = ndimage.binary_fill_holes(ndimage.binary_opening(grown) | objects)
         added = int((grown & ~objects).sum())
-        if grown.mean() > TOO_MUCH:
+        if grown.mean() > MAX_OBJECT_SHARE:
             break
         objects = grown
         if added <= max(SETTLED_CELLS, SETTLED_SHARE * objects.sum()):

@@ -7,18 +7,20 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
 
 from bgoptimizer.surface import radial_basis, squared_distances
+from common.blocks import cut_blocks
 
 STIFFNESSES = 10.0 ** np.arange(-13, 1.1)  # scanned, then refined by half a decade
-FOLDS = 5
-BIN = 2  # the fit sees 2x2 cells as one: the narrowest glow is still many of them
+VALIDATION_FOLDS = 5  # of the cross-validation that chooses stiffness and prior
+FIT_BIN_CELLS = 2  # cells; the fit sees 2x2 cells as one: the narrowest glow is still many of them
 # Priors on the surface. Light pollution, vignettes and moonlight differ in scale from frame to
 # frame: "spline" is the bending energy of the spline, a number is the length (in heights of the
 # frame) of a rational quadratic covariance. Held-out blocks choose; near ties are averaged.
 PRIORS: dict[str, float | None] = {
     "spline": None, "rq 0.3": 0.3, "rq 0.5": 0.5, "rq 0.8": 0.8,
 }  # fmt: skip
-CHOICE_MARGIN = 0.02  # a later prior must be better by so much to be preferred
-AVERAGE_MARGIN = 0.10  # priors this close to the best are averaged: less error under the mask
+CHOICE_MARGIN = 0.02  # relative; a later prior must be better by this much to be preferred
+# relative; priors this close to the best are averaged: less error under the mask
+AVERAGE_MARGIN = 0.10
 
 
 def control_grid(rows: int, columns: int, count: int) -> np.ndarray:
@@ -61,9 +63,12 @@ class Grid:
     def __init__(self, rows: int, columns: int, control_points: int, order: int = 3) -> None:
         self.order = order
         self.rows, self.columns = rows, columns
-        self.coarse_shape = (-(-rows // BIN), -(-columns // BIN))
+        self.coarse_shape = (-(-rows // FIT_BIN_CELLS), -(-columns // FIT_BIN_CELLS))
         y, x = np.indices(self.coarse_shape)
-        centres = np.stack([(y + 0.5) * BIN, (x + 0.5) * BIN], -1).reshape(-1, 2) / rows
+        centres = (
+            np.stack([(y + 0.5) * FIT_BIN_CELLS, (x + 0.5) * FIT_BIN_CELLS], -1).reshape(-1, 2)
+            / rows
+        )
         self.control_points = control_grid(rows, columns, control_points)
         points = self.control_points
         count = len(points)
@@ -78,23 +83,24 @@ class Grid:
 
     def bin(self, cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weighted means and mean weights of the coarse cells, both flat."""
-        rows, columns = self.coarse_shape
-        pad = ((0, rows * BIN - self.rows), (0, columns * BIN - self.columns))
 
         def total(values: np.ndarray) -> np.ndarray:
-            return np.pad(values, pad).reshape(rows, BIN, columns, BIN).sum((1, 3)).ravel()
+            return cut_blocks(values, FIT_BIN_CELLS, 0.0).sum((1, 3)).ravel()
 
         weight = total(weights)
-        return total(cells * weights) / np.maximum(weight, 1e-9), weight / BIN**2
+        return total(cells * weights) / np.maximum(weight, 1e-9), weight / FIT_BIN_CELLS**2
 
     def refine(self, coarse: np.ndarray) -> np.ndarray:
         """Return values on the cells from values on the coarse cells (cubic)."""
         rows, columns = self.coarse_shape
         degree = min(3, rows - 1), min(3, columns - 1)
         spline = RectBivariateSpline(
-            np.arange(rows) * BIN + (BIN - 1) / 2, np.arange(columns) * BIN + (BIN - 1) / 2,
-            coarse.reshape(rows, columns), kx=degree[0], ky=degree[1],
-        )  # fmt: skip
+            np.arange(rows) * FIT_BIN_CELLS + (FIT_BIN_CELLS - 1) / 2,
+            np.arange(columns) * FIT_BIN_CELLS + (FIT_BIN_CELLS - 1) / 2,
+            coarse.reshape(rows, columns),
+            kx=degree[0],
+            ky=degree[1],
+        )
         return spline(np.arange(self.rows), np.arange(self.columns))
 
 
@@ -154,7 +160,7 @@ class Prior:
         matrix, _, total = self.normal(*self.grid.bin(np.zeros_like(weights), weights))
         upper, lower = self.factor(matrix, total, stiffness)
         half = solve_triangular(upper, self.basis.T, lower=lower, trans=0 if lower else 1)
-        return self.grid.refine(np.sqrt((half**2).sum(0) / total)) * noise / BIN
+        return self.grid.refine(np.sqrt((half**2).sum(0) / total)) * noise / FIT_BIN_CELLS
 
     def held_out(
         self, cells: np.ndarray, weights: np.ndarray, noise: float, *, refine: bool = True
@@ -165,21 +171,21 @@ class Prior:
         Errors are clipped at 5 σ: stars must not decide.
         """
         means, weight = self.grid.bin(cells, weights)
-        side = max(2, self.grid.rows // 8 // BIN)
+        side = max(2, self.grid.rows // 8 // FIT_BIN_CELLS)
         rows, columns = self.grid.coarse_shape
         down, across = -(-rows // side), -(-columns // side)
-        fold = np.random.default_rng(0).permutation(down * across) % FOLDS
+        fold = np.random.default_rng(0).permutation(down * across) % VALIDATION_FOLDS
         fold = np.kron(fold.reshape(down, across), np.ones((side, side), int))
         fold = fold[:rows, :columns].ravel()
-        parts = [self.normal(means, weight, fold == k) for k in range(FOLDS)]
+        parts = [self.normal(means, weight, fold == k) for k in range(VALIDATION_FOLDS)]
         tests = []
-        for k in range(FOLDS):
+        for k in range(VALIDATION_FOLDS):
             rest = [part for j, part in enumerate(parts) if j != k]
             total = sum(p[2] for p in rest)
             test = (fold == k) & (weight > 0.5)
             if total > 0 and test.any():
                 matrix, right = sum(p[0] for p in rest), sum(p[1] for p in rest)
-                unit = BIN * np.sqrt(weight[test]) / noise
+                unit = FIT_BIN_CELLS * np.sqrt(weight[test]) / noise
                 tests.append((matrix, right, total, means[test], self.basis[test], unit))
         errors: dict[float, float] = {}
 

@@ -1,4 +1,4 @@
-"""Whose light is it: each source of a segmentation map alone, its neighbours' light taken off.
+"""Share the light of blends: each source of a segmentation map without its neighbours' light.
 
 The denoised image shows blended sources without noise. Each source gets a profile, an elliptical
 Moffat function of the height, width and direction that its core has there; the denoised light of a
@@ -12,14 +12,15 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.frame.sources import Frame, segment_moments
+from bgrem.frame.stars import moffat, moffat_scale
 
 # Of the profile's wings. 3.5 is usual from the ground; with 3 bright sources keep their halos.
 # On development fields (crowded) 2.5 and 3 bias stars at S/N 10 to 20 by -2 and +2 %.
-BETA = 3.0
-FLATTEST = 0.2  # axis ratio
-WINDOW = 6.0  # of the isophotal major axis, SExtractor's limit for the Kron radius
-CORE_WINDOW = 3.0  # FWHM; a star's light of about 2 % lies outside
-LARGEST_WINDOW = 300  # px; larger galaxies lose the light beyond
+CORE_BETA = 3.0
+MIN_AXIS_RATIO = 0.2  # of a profile; a noisy source is not made a line
+SHARE_WINDOW_AXES = 6.0  # isophotal major axes; SExtractor's limit for the Kron radius
+SHARE_WINDOW_FWHM = 3.0  # FWHM; about 2 % of a star's light lie outside
+MAX_SHARE_WINDOW_PX = 300  # px; larger galaxies lose the light beyond
 
 
 class SharedLight:
@@ -51,9 +52,9 @@ class SharedLight:
         above_half = frame.denoised > peak[segmentation] / 2
         area = np.bincount(segmentation[above_half], minlength=number + 1)[1:]
         self.core_fwhm = 2 * np.sqrt(np.maximum(area, 1) / np.pi)
-        self.ratio, self.theta = np.clip(whole.b / whole.a, FLATTEST, 1), whole.theta
-        half = np.maximum(WINDOW * whole.a, CORE_WINDOW * self.core_fwhm)
-        half = np.maximum(np.minimum(half, LARGEST_WINDOW), reach)
+        self.ratio, self.theta = np.clip(whole.b / whole.a, MIN_AXIS_RATIO, 1), whole.theta
+        half = np.maximum(SHARE_WINDOW_AXES * whole.a, SHARE_WINDOW_FWHM * self.core_fwhm)
+        half = np.maximum(np.minimum(half, MAX_SHARE_WINDOW_PX), reach)
         half = np.ceil(half + np.hypot(whole.x - core.x, whole.y - core.y)).astype(int) + 1
         self.half = np.maximum(half, self._extent())
         self.total = np.zeros(segmentation.shape)
@@ -95,8 +96,7 @@ class SharedLight:
         # the ellipse of the core's area
         square = along**2 * self.ratio[k] + across**2 / self.ratio[k]
         scaled = square / (self.core_fwhm[k] / 2) ** 2
-        profile: np.ndarray = self.peak[k] * (1 + (2 ** (1 / BETA) - 1) * scaled) ** -BETA
-        return profile
+        return np.asarray(self.peak[k] * moffat(scaled, CORE_BETA, moffat_scale(CORE_BETA)))
 
     def alone(self) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray, np.ndarray]]:
         """Give (k, window, its original pixels, its denoised pixels) of each source alone."""

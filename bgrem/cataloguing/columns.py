@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-FLUX = "flux"  # stands for the unit of the pixels
+FLUX_UNIT = "flux"  # placeholder for the unit of the pixels
 # name: (type, unit, meaning; at most 46 characters, which fit beside TTYPE in a FITS card)
-COLUMNS: dict[str, tuple[str, str | None, str]] = {
+CATALOG_COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "NUMBER": ("i4", None, "running number, as in the segmentation map"),
     "X_IMAGE": ("f8", "pixel", "barycentre of the original pixels (first: 1)"),
     "Y_IMAGE": ("f8", "pixel", "barycentre of the original pixels (first: 1)"),
@@ -17,13 +17,13 @@ COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "ERRTHETAWIN_IMAGE": ("f4", "deg", "direction of ERRAWIN_IMAGE from x towards y"),
     "ALPHA_J2000": ("f8", "deg", "right ascension of X_IMAGE, Y_IMAGE (ICRS)"),
     "DELTA_J2000": ("f8", "deg", "declination of X_IMAGE, Y_IMAGE (ICRS)"),
-    "FLUX_AUTO": ("f4", FLUX, "original, in the denoised image's Kron ellipse"),
-    "FLUXERR_AUTO": ("f4", FLUX, "rms error of FLUX_AUTO"),
+    "FLUX_AUTO": ("f4", FLUX_UNIT, "original, in the denoised image's Kron ellipse"),
+    "FLUXERR_AUTO": ("f4", FLUX_UNIT, "rms error of FLUX_AUTO"),
     "MAG_AUTO": ("f4", "mag", "of FLUX_AUTO; 99: flux is not positive"),
     "MAGERR_AUTO": ("f4", "mag", "rms error of MAG_AUTO"),
     "KRON_RADIUS": ("f4", None, "of FLUX_AUTO, in units of A_, B_DENOISED"),
-    "FLUX_APER": ("f4", FLUX, "original, in the apertures of APERi"),
-    "FLUXERR_APER": ("f4", FLUX, "rms errors of FLUX_APER"),
+    "FLUX_APER": ("f4", FLUX_UNIT, "original, in the apertures of APERi"),
+    "FLUXERR_APER": ("f4", FLUX_UNIT, "rms errors of FLUX_APER"),
     "MAG_APER": ("f4", "mag", "of FLUX_APER; 99: flux is not positive"),
     "MAGERR_APER": ("f4", "mag", "rms errors of MAG_APER"),
     "FLUX_RADIUS": ("f4", "pixel", "radius of half of FLUX_AUTO; 0: unknown"),
@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "THETA_IMAGE": ("f4", "deg", "direction of A_IMAGE from x towards y"),
     "ELLIPTICITY": ("f4", None, "1 - B_IMAGE / A_IMAGE"),
     "ELONGATION": ("f4", None, "A_IMAGE / B_IMAGE"),
-    "BACKGROUND": ("f4", FLUX, "smooth background at the barycentre"),
+    "BACKGROUND": ("f4", FLUX_UNIT, "smooth background at the barycentre"),
     "SNR": ("f4", None, "FLUX_AUTO / FLUXERR_AUTO"),
     "SNR_WIN": ("f4", None, "signal to noise under a Gaussian window"),
     "FLAGS": ("i2", None, "1 neighbour 2 blend 4 full 8 border 16 partly"),
@@ -42,14 +42,14 @@ COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "A_DENOISED": ("f4", "pixel", "rms along the major axis, denoised"),
     "B_DENOISED": ("f4", "pixel", "rms along the minor axis, denoised"),
     "THETA_DENOISED": ("f4", "deg", "direction of A_DENOISED from x towards y"),
-    "FLUX_DENOISED": ("f4", FLUX, "denoised, in the ellipse of FLUX_AUTO"),
+    "FLUX_DENOISED": ("f4", FLUX_UNIT, "denoised, in the ellipse of FLUX_AUTO"),
     "DENOISED_RATIO": ("f4", None, "FLUX_DENOISED / FLUX_AUTO; NaN: no flux"),
     "DENOISED_FLAG": ("i2", None, "1 fluxes disagree 2 no flux 4 shape denoised"),
-    "VIGNET": ("f4", FLUX, "original pixels around it; -1e30: not its own"),
+    "VIGNET": ("f4", FLUX_UNIT, "original pixels around it; -1e30: not its own"),
 }
-SKY = ("ALPHA_J2000", "DELTA_J2000")
+SKY_COLUMNS = ("ALPHA_J2000", "DELTA_J2000")  # columns that need a WCS
 # what else the catalogue's header says
-META = {
+CATALOG_META = {
     "ENGINE": "what detected and measured",
     "THRESH": "[sigma] detection threshold, denoised image",
     "THRESHLO": "[sigma] lowest, where it follows the noise",
@@ -64,7 +64,7 @@ META = {
 
 
 def make_table(columns: dict[str, np.ndarray], unit: str, apertures: int, vignet: int) -> Any:
-    """Return an astropy Table of the columns that there are, in the order of `COLUMNS`.
+    """Return an astropy Table of the columns that there are, in the order of `CATALOG_COLUMNS`.
 
     Parameters
     ----------
@@ -84,15 +84,15 @@ def make_table(columns: dict[str, np.ndarray], unit: str, apertures: int, vignet
     shapes = {"VIGNET": (0, vignet, vignet)}
     table = Table()
     values: np.ndarray
-    for name, (kind, column_unit, meaning) in COLUMNS.items():
+    for name, (kind, column_unit, meaning) in CATALOG_COLUMNS.items():
         if name == "NUMBER":
             values = np.arange(1, number + 1)
         elif name in columns:
             values = columns[name]
-        elif number or name in SKY or (name == "VIGNET" and not vignet):
+        elif number or name in SKY_COLUMNS or (name == "VIGNET" and not vignet):
             continue
         else:
             values = np.zeros(shapes.get(name, (0, apertures) if name.endswith("_APER") else (0,)))
-        shown = flux if column_unit == FLUX else column_unit
+        shown = flux if column_unit == FLUX_UNIT else column_unit
         table[name] = Column(np.asarray(values).astype(kind), unit=shown, description=meaning)
     return table

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.cataloguing.columns import META, SKY
+from bgrem.cataloguing.columns import CATALOG_META, SKY_COLUMNS
 from common.atomic import atomic_write
-from common.fits.cards import BLOCK, CARD, close_header, ones_sum, pad, value_card
+from common.fits.cards import BLOCK_BYTES, CARD_BYTES, close_header, ones_sum, pad, value_card
 from common.header import celestial_wcs
 from common.image import Card
 
 # of astropy's own comment in its place, which is the time
-CHECKSUM = "checksum of the FITS standard"
+CHECKSUM_COMMENT = "checksum of the FITS standard"
 # digits that matter: a ten thousandth of a pixel, a tenth of a milliarcsecond
 CSV_FORMATS = {"pixel": ".4f", "sky": ".8f", "other": ".6g"}
 # what PSFEx wants of the image's header, and where it stands in the table's meta; 0: unknown
 SEXTRACTOR_CARDS = {"SEXBKDEV": "BACKSIG", "SEXGAIN": "GAIN", "SEXMGZPT": "ZEROPNT"}
+# first lines of a DS9 region file
 REGION_HEAD = "# Region file format: DS9 version 4.1\nglobal color=green width=1\n"
 
 Writer = Callable[[Path, Any, Any, Sequence[Card], Sequence[str]], None]
@@ -40,7 +41,7 @@ def write_catalog(
     Parameters
     ----------
     path : path
-        A file name with one of the suffixes of `FORMATS`.
+        A file name with one of the suffixes of `CATALOG_FORMATS`.
     table : astropy.table.Table
     header : astropy.io.fits.Header, optional
         The image's, for FITS-LDAC.
@@ -58,7 +59,7 @@ def write_catalog(
         As `common.atomic.check_writable`.
     """
     path = Path(path)
-    writer = FORMATS[catalog_suffix(path)]
+    writer = CATALOG_FORMATS[catalog_suffix(path)]
     with atomic_write(path, overwrite) as temporary:
         writer(temporary, table, header, cards, history)
 
@@ -91,12 +92,13 @@ def catalog_suffix(path: Path) -> str:
     Raises
     ------
     ValueError
-        If it is not in `FORMATS`.
+        If it is not in `CATALOG_FORMATS`.
     """
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
+    if suffix not in CATALOG_FORMATS:
         raise ValueError(
-            f"{path}: the suffix is not that of a catalogue. Use one of {', '.join(FORMATS)}."
+            f"{path}: the suffix is not that of a catalogue. Use one of "
+            f"{', '.join(CATALOG_FORMATS)}."
         )
     return suffix
 
@@ -121,20 +123,20 @@ def _write_ldac(
         header[keyword] = table.meta.get(name, 0.0)
     sources = _table_hdu(table, cards, history, "LDAC_OBJECTS")
     stored = _stored([fits.PrimaryHDU(), sources])
-    path.write_bytes(stored[:BLOCK] + _header_hdu(header) + stored[BLOCK:])
+    path.write_bytes(stored[:BLOCK_BYTES] + _header_hdu(header) + stored[BLOCK_BYTES:])
 
 
 def _header_hdu(header: Any) -> bytes:
     """Return LDAC_IMHEAD. astropy would write NUL in place of the blanks that SCAMP looks for."""
     text = header.tostring(sep="", padding=False).encode("ascii")
-    number = len(text) // CARD
+    number = len(text) // CARD_BYTES
     structure: list[Card] = [
         ("XTENSION", "BINTABLE", "binary table extension"), ("BITPIX", 8, ""), ("NAXIS", 2, ""),
         ("NAXIS1", len(text), "bytes per row"), ("NAXIS2", 1, "number of rows"),
         ("PCOUNT", 0, ""), ("GCOUNT", 1, ""), ("TFIELDS", 1, "number of columns"),
         ("EXTNAME", "LDAC_IMHEAD", "header of the image"),
         ("TTYPE1", "Field Header Card", ""), ("TFORM1", f"{len(text)}A", ""),
-        ("TDIM1", f"({CARD}, {number})", ""),
+        ("TDIM1", f"({CARD_BYTES}, {number})", ""),
     ]  # fmt: skip
     return close_header([value_card(*card) for card in structure], ones_sum(text)) + pad(text)
 
@@ -155,7 +157,7 @@ def _table_hdu(table: Any, cards: Sequence[Card], history: Sequence[str], name: 
 def _add_provenance(header: Any, cards: Sequence[Card], history: Sequence[str]) -> None:
     for keyword, value, comment in cards:
         # a hash leaves no room for a comment, which astropy would cut with a warning
-        fits_in = len(f"{keyword:8}= '{value}' / {comment}") <= CARD
+        fits_in = len(f"{keyword:8}= '{value}' / {comment}") <= CARD_BYTES
         header[keyword] = (value, comment) if fits_in else value
     for line in history:
         header["HISTORY"] = line
@@ -164,7 +166,7 @@ def _add_provenance(header: Any, cards: Sequence[Card], history: Sequence[str]) 
 def _meta_cards(table: Any) -> list[Card]:
     """Return the settings of the catalogue as keywords."""
     return [
-        (key, value, META.get(key, "[pixel] diameter of an aperture"))
+        (key, value, CATALOG_META.get(key, "[pixel] diameter of an aperture"))
         for key, value in table.meta.items()
         if key.isupper()
     ]
@@ -175,7 +177,7 @@ def _stored(hdus: list[Any]) -> bytes:
     from astropy.io import fits
 
     for hdu in hdus:
-        hdu.add_checksum(when=CHECKSUM)
+        hdu.add_checksum(when=CHECKSUM_COMMENT)
     stored = io.BytesIO()
     fits.HDUList(hdus).writeto(stored)
     return stored.getvalue()
@@ -232,7 +234,7 @@ def _write_csv(
                 flat[f"{name}_{number + 1}"] = column[:, number]
     for name, column in flat.columns.items():
         if column.dtype.kind == "f":
-            kind = "sky" if name in SKY else "pixel" if column.unit == "pixel" else "other"
+            kind = "sky" if name in SKY_COLUMNS else "pixel" if column.unit == "pixel" else "other"
             column.format = CSV_FORMATS[kind]
     flat.write(path, format="ascii.csv", overwrite=True)
 
@@ -241,7 +243,7 @@ def _write_regions(
     path: Path, table: Any, header: Any, cards: Sequence[Card], history: Sequence[str]
 ) -> None:
     """Write the Kron ellipses for DS9, in sky coordinates if there are any; doubtful ones red."""
-    wcs = celestial_wcs(header) if SKY[0] in table.colnames else None
+    wcs = celestial_wcs(header) if SKY_COLUMNS[0] in table.colnames else None
     lines = [REGION_HEAD + ("image" if wcs is None else "icrs")]
     a = table["KRON_RADIUS"] * table["A_DENOISED"]
     b = table["KRON_RADIUS"] * table["B_DENOISED"]
@@ -273,7 +275,7 @@ def _on_sky(wcs: Any, shapes: np.ndarray) -> np.ndarray:
     return np.column_stack([centre.ra.deg, centre.dec.deg, major, minor, direction])
 
 
-FORMATS: dict[str, Writer] = {
+CATALOG_FORMATS: dict[str, Writer] = {
     ".ldac": _write_ldac,
     ".cat": _write_ldac,
     ".fits": _write_fits,

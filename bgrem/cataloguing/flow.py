@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.cataloguing.columns import make_table
-from bgrem.cataloguing.measure import SATURATED, Columns, cut_vignets, measure_sources
+from bgrem.cataloguing.measure import FLAG_SATURATED, Columns, cut_vignets, measure_sources
 from bgrem.cataloguing.sextractor import measure_with_sextractor
 from bgrem.cataloguing.threshold import Threshold, find_threshold
 from bgrem.config import CatalogConfig, DenoiseConfig
@@ -18,10 +18,13 @@ from bgrem.models import Model
 from common.header import celestial_wcs, header_of
 from common.image import AstroImage
 
-BLENDED = 2  # SExtractor's FLAGS
-DISAGREES, NO_FLUX, SHAPE_LOST = 1, 2, 4  # DENOISED_FLAG
-NO_MAGNITUDE = 99.0  # SExtractor's
-PER_MAGNITUDE = 2.5 / np.log(10)
+FLAG_BLENDED = 2  # bit of FLAGS, as SExtractor has it
+DENOISED_FLAG_DISAGREES = 1  # bit of DENOISED_FLAG: fluxes of denoised and original image differ
+DENOISED_FLAG_NO_FLUX = 2  # bit of DENOISED_FLAG: the original has no positive flux there
+DENOISED_FLAG_SHAPE_LOST = 4  # bit of DENOISED_FLAG: position and shape are the denoised ones
+NO_MAGNITUDE = 99.0  # mag; SExtractor's value where there is none
+# mag; 2.5 / ln 10, error propagation of a magnitude
+MAGNITUDE_PER_RELATIVE_ERROR = 2.5 / np.log(10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,9 @@ class Catalog:
     Attributes
     ----------
     table : astropy.table.Table
-        One row per source; columns and their meaning are in `bgrem.cataloguing.columns.COLUMNS`.
-        ``table.meta`` has the settings, and as ``notes`` what was missing.
+        One row per source; columns and their meaning are in
+        `bgrem.cataloguing.columns.CATALOG_COLUMNS`. ``table.meta`` has the settings, and as
+        ``notes`` what was missing.
     segmentation : int32 array, shape (H, W)
         0: no source; k: the pixels of the source with NUMBER k.
     done : Denoised
@@ -77,11 +81,7 @@ def catalog(
     """
     config = replace(config or CatalogConfig(), **settings)
     image = image if isinstance(image, AstroImage) else AstroImage(np.asarray(image))
-    if image.shape[-1] != 1:
-        raise ValueError(
-            f"{image.name}: a catalogue is of one channel, this image has {image.shape[-1]}. "
-            "Choose one with --channels 0, 1 or 2."
-        )
+    require_one_channel(image)
     if denoising is not None and denoising.strength != 1:
         raise ValueError(f"strength must be 1 for a catalogue. Received: {denoising.strength}")
     done = done or denoise(image, denoising, model=model)
@@ -105,6 +105,15 @@ def catalog(
     return Catalog(table, segmentation, done)
 
 
+def require_one_channel(image: AstroImage) -> None:
+    """Raise ValueError where an image has several channels."""
+    if image.shape[-1] != 1:
+        raise ValueError(
+            f"{image.name}: a catalogue is of one channel, this image has {image.shape[-1]}. "
+            "Choose one with --channels 0, 1 or 2."
+        )
+
+
 def _measure_with_sep(
     frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float
 ) -> tuple[Columns, np.ndarray]:
@@ -119,7 +128,7 @@ def _measure_with_sep(
     columns = measure_sources(frame, segmentation, config)
     if columns:
         blended = found["flag"][kept] & sep.OBJ_MERGED > 0
-        columns["FLAGS"] = columns["FLAGS"] | BLENDED * blended
+        columns["FLAGS"] = columns["FLAGS"] | FLAG_BLENDED * blended
     return columns, segmentation
 
 
@@ -132,12 +141,16 @@ def _flags(
     flags = columns["FLAGS"]
     if exposure.saturate is not None:
         full = np.bincount(segmentation[original >= exposure.saturate], minlength=len(flux) + 1)
-        flags = flags | SATURATED * (full[1:] > 0)
+        flags = flags | FLAG_SATURATED * (full[1:] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(flux > 0, columns["FLUX_DENOISED"] / flux, np.nan)
         snr = flux / error
     disagrees = abs(columns["FLUX_DENOISED"] - flux) > config.disagreement * error
-    denoised = DISAGREES * disagrees + NO_FLUX * ~(flux > 0) + SHAPE_LOST * columns["SHAPE_LOST"]
+    denoised = (
+        DENOISED_FLAG_DISAGREES * disagrees
+        + DENOISED_FLAG_NO_FLUX * ~(flux > 0)
+        + DENOISED_FLAG_SHAPE_LOST * columns["SHAPE_LOST"]
+    )
     return {"FLAGS": flags, "SNR": snr, "DENOISED_RATIO": ratio, "DENOISED_FLAG": denoised}
 
 
@@ -149,7 +162,9 @@ def _magnitudes(columns: Columns, zero_point: float) -> Columns:
         some = np.where(usable, flux, 1)
         magnitude = zero_point - 2.5 * np.log10(some)
         found[f"MAG_{kind}"] = np.where(usable, magnitude, NO_MAGNITUDE)
-        found[f"MAGERR_{kind}"] = np.where(usable, PER_MAGNITUDE * error / some, NO_MAGNITUDE)
+        found[f"MAGERR_{kind}"] = np.where(
+            usable, MAGNITUDE_PER_RELATIVE_ERROR * error / some, NO_MAGNITUDE
+        )
     return found
 
 
@@ -199,4 +214,5 @@ def _threshold_meta(threshold: Threshold) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in values.items()}
 
 
+# name -> function that measures
 ENGINES = {"sep": _measure_with_sep, "sextractor": measure_with_sextractor}

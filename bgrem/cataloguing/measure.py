@@ -1,4 +1,4 @@
-"""Measure sources on the original pixels, one at a time with its neighbours' light taken off.
+"""Measure sources on the original pixels, one at a time without its neighbours' light.
 
 Where to measure (centres and ellipses of apertures) comes from the denoised image, as in
 SExtractor's dual-image mode; every flux, centroid, width and shape is of the original pixels.
@@ -13,15 +13,20 @@ import numpy as np
 from bgrem.cataloguing.blends import SharedLight
 from bgrem.config import CatalogConfig
 from bgrem.frame.sources import Frame, segment_moments
+from common.robust import FWHM_PER_SIGMA
 
-TO_FWHM = 2 * np.sqrt(2 * np.log(2))
-NEIGHBOURS, SATURATED, TRUNCATED, INCOMPLETE = 1, 4, 8, 16  # SExtractor's FLAGS
-NEIGHBOURS_AREA = 0.1  # of the Kron ellipse, as in SExtractor
-SMALLEST_AXIS = np.sqrt(1 / 12)  # px; of one pixel
-ROUNDS, ENOUGH = 20, 1e-3  # of the width's iteration; relative
-NO_PIXEL = -1e30  # as SExtractor's VIGNET has it
-CORE = 0.5  # variance of the width's window to the source's: wings count less than in its own
-WIDEST = 3.0  # times the denoised width: beyond it noise is measured
+FLAG_NEIGHBOURS = 1  # bit of FLAGS, as SExtractor has it
+FLAG_SATURATED = 4  # bit of FLAGS, as SExtractor has it
+FLAG_TRUNCATED = 8  # bit of FLAGS, as SExtractor has it
+FLAG_INCOMPLETE = 16  # bit of FLAGS, as SExtractor has it
+MAX_NEIGHBOURS_AREA = 0.1  # share of the Kron ellipse, as in SExtractor
+MIN_AXIS_PX = np.sqrt(1 / 12)  # px; standard deviation of one pixel
+MAX_WIDTH_ITERATIONS = 20  # of the iteration of a source's width
+WIDTH_TOLERANCE = 1e-3  # relative; the iteration ends
+NO_PIXEL = -1e30  # value of a missing pixel, as SExtractor's VIGNET has it
+# variance of the window / that of the source: wings count less than with 1
+WIDTH_WINDOW_VARIANCE = 0.5
+MAX_WIDTH_RATIO = 3.0  # measured / denoised width; beyond it noise is measured
 
 Columns = dict[str, np.ndarray]
 
@@ -66,7 +71,7 @@ def measure_sources(
     light = SharedLight(frame, segmentation, max(config.apertures) / 2)
     shape = light.shape
     if ellipses is None:
-        a, b = (np.maximum(np.nan_to_num(axis), SMALLEST_AXIS) for axis in (shape.a, shape.b))
+        a, b = (np.maximum(np.nan_to_num(axis), MIN_AXIS_PX) for axis in (shape.a, shape.b))
         ellipses = Ellipses(shape.x, shape.y, a, b, shape.theta)
     own = np.zeros(segmentation.shape)
     rows = []
@@ -79,7 +84,7 @@ def measure_sources(
     for name in ("X", "Y", "A", "B", "THETA"):
         columns[f"{name}_DENOISED"] = getattr(ellipses, name.lower())
     columns |= _isophotal(own, segmentation, ellipses)
-    columns["FLAGS"] = columns["FLAGS"] | TRUNCATED * _touches_border(segmentation, len(light))
+    columns["FLAGS"] = columns["FLAGS"] | FLAG_TRUNCATED * _touches_border(segmentation, len(light))
     return columns
 
 
@@ -176,7 +181,7 @@ class _Source:
             "FLUX_DENOISED": smooth, "FLUX_APER": aper, "FLUXERR_APER": aper_error,
             "FLUX_RADIUS": half_light, "FWHM_IMAGE": self._fwhm(core_fwhm),
             "FLAGS": self._flags(kron),
-        } | self._windowed(2 * seen / TO_FWHM)  # fmt: skip
+        } | self._windowed(2 * seen / FWHM_PER_SIGMA)  # fmt: skip
 
     def _half_light(self, pixels: np.ndarray, flux: float, reach: float) -> float:
         """Return the radius that holds half of a flux; 0 where there is none."""
@@ -198,7 +203,7 @@ class _Source:
         import sep
 
         (x,), (y,), (flag,) = sep.winpos(self.pixels, *self.centre, [sigma])
-        if flag or np.hypot(x - self.x, y - self.y) > TO_FWHM * sigma:
+        if flag or np.hypot(x - self.x, y - self.y) > FWHM_PER_SIGMA * sigma:
             x, y = self.x, self.y
         dx, dy = self.dx - x, self.dy - y
         weight = np.exp(-(dx**2 + dy**2) / (2 * sigma**2))
@@ -220,20 +225,20 @@ class _Source:
         Adaptive moments (Bernstein & Jarvis 2002) of a circle; 0 where noise leaves no width.
         """
         square = (self.dx - self.x) ** 2 + (self.dy - self.y) ** 2
-        variance = (start / TO_FWHM) ** 2
-        for _ in range(ROUNDS):
-            weighted = np.exp(-square / (2 * CORE * variance)) * self.pixels
+        variance = (start / FWHM_PER_SIGMA) ** 2
+        for _ in range(MAX_WIDTH_ITERATIONS):
+            weighted = np.exp(-square / (2 * WIDTH_WINDOW_VARIANCE * variance)) * self.pixels
             total = weighted.sum()
             # per axis half of the radial moment; the window makes it smaller: 1/m = 1/v + 1/(c v)
             moment = (weighted * square).sum() / total / 2 if total > 0 else 0.0
-            new = moment * (1 + CORE) / CORE
-            if not 0 < new < (WIDEST * start / TO_FWHM) ** 2:
+            new = moment * (1 + WIDTH_WINDOW_VARIANCE) / WIDTH_WINDOW_VARIANCE
+            if not 0 < new < (MAX_WIDTH_RATIO * start / FWHM_PER_SIGMA) ** 2:
                 return 0.0
-            done = abs(new - variance) < ENOUGH * variance
+            done = abs(new - variance) < WIDTH_TOLERANCE * variance
             variance = new
             if done:
                 break
-        return float(TO_FWHM * np.sqrt(variance))
+        return float(FWHM_PER_SIGMA * np.sqrt(variance))
 
     def _flags(self, kron: float) -> int:
         """Return SExtractor's bits that the surroundings set."""
@@ -245,5 +250,7 @@ class _Source:
         number = max(inside.sum(), 1)
         # cut off by the window, which only the image's edge makes so small
         whole = number >= 0.98 * np.pi * a * b * kron**2 - 2
-        flags = NEIGHBOURS if (inside & self.foreign).sum() > NEIGHBOURS_AREA * number else 0
-        return flags | (0 if whole and not (inside & self.missing).any() else INCOMPLETE)
+        flags = (
+            FLAG_NEIGHBOURS if (inside & self.foreign).sum() > MAX_NEIGHBOURS_AREA * number else 0
+        )
+        return flags | (0 if whole and not (inside & self.missing).any() else FLAG_INCOMPLETE)

@@ -11,15 +11,15 @@ from bgrem.frame.sextractor_run import run_sextractor
 from bgrem.frame.sources import Frame, number_anew
 
 # what SExtractor measures on the measurement image
-MEASURED = (
+MEASURED_COLUMNS = (
     "FLUX_AUTO", "FLUXERR_AUTO", "KRON_RADIUS", "FLUX_APER", "FLUXERR_APER", "FLUX_RADIUS",
     "FWHM_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE",
     "ERRTHETAWIN_IMAGE", "SNR_WIN", "FLAGS",
 )  # fmt: skip
 # what it measures on the detection image, whatever the measurement image is
-DETECTED = ("X_IMAGE", "Y_IMAGE", "A_IMAGE", "B_IMAGE", "THETA_IMAGE")
-ANGLES = ("THETA_IMAGE", "ERRTHETAWIN_IMAGE")
-NEVER = 1e20  # noise of a missing pixel, and no saturation
+DETECTED_COLUMNS = ("X_IMAGE", "Y_IMAGE", "A_IMAGE", "B_IMAGE", "THETA_IMAGE")
+ANGLE_COLUMNS = ("THETA_IMAGE", "ERRTHETAWIN_IMAGE")  # degrees in SExtractor, radians here
+WEIGHT_OF_MISSING = 1e20  # noise of a missing pixel, and a saturation level that is never reached
 
 
 def measure_with_sextractor(
@@ -27,9 +27,9 @@ def measure_with_sextractor(
 ) -> tuple[Columns, np.ndarray]:
     """Return the columns of `measure_sources`, and the segmentation map.
 
-    SExtractor finds sources on denoised / (sigma * threshold) and measures `MEASURED` on the
-    original pixels (neighbours: MASK_TYPE CORRECT). Barycentre, shape and the denoised flux, which
-    it cannot measure there, come from our photometry in its segments and its ellipses.
+    SExtractor finds sources on denoised / (sigma * threshold) and measures `MEASURED_COLUMNS` on
+    the original pixels (neighbours: MASK_TYPE CORRECT). Barycentre, shape and the denoised flux,
+    which it cannot measure there, come from our photometry in its segments and its ellipses.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def measure_with_sextractor(
     """
     columns = [
         f"{name}({len(config.apertures)})" if name.endswith("_APER") else name
-        for name in (*DETECTED, *MEASURED)
+        for name in (*DETECTED_COLUMNS, *MEASURED_COLUMNS)
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -49,7 +49,7 @@ def measure_with_sextractor(
             "DEBLEND_MINCONT": str(config.deblend_contrast), "BACK_TYPE": "MANUAL",
             "BACK_VALUE": "0", "WEIGHT_TYPE": "NONE,MAP_RMS", "WEIGHT_IMAGE": f"{noise},{noise}",
             "WEIGHT_GAIN": "N", "GAIN": f"{gain or 0:.9g}", "GAIN_KEY": "NONE",
-            "SATUR_LEVEL": f"{NEVER:g}", "SATUR_KEY": "NONE", "MASK_TYPE": "CORRECT",
+            "SATUR_LEVEL": f"{WEIGHT_OF_MISSING:g}", "SATUR_KEY": "NONE", "MASK_TYPE": "CORRECT",
             "PHOT_APERTURES": ",".join(f"{one:.9g}" for one in config.apertures),
             "PHOT_AUTOPARAMS": f"{config.kron_factor:.9g},{config.kron_minimum:.9g}",
             "CHECKIMAGE_TYPE": "SEGMENTATION",
@@ -69,9 +69,9 @@ def _columns(
     """Return SExtractor's columns with ours where it has only those of the detection image."""
     theirs = {
         name: table[name].astype(int if table[name].dtype.kind in "iu" else float)
-        for name in (*DETECTED, *MEASURED)
+        for name in (*DETECTED_COLUMNS, *MEASURED_COLUMNS)
     }
-    for name in ANGLES:
+    for name in ANGLE_COLUMNS:
         theirs[name] = np.radians(theirs[name])
     for name in ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE"):
         theirs[name] = theirs[name] - 1
@@ -83,7 +83,7 @@ def _columns(
     shape = columns["FLUX_APER"].shape
     return columns | {
         name: theirs[name].reshape(shape) if name.endswith("_APER") else theirs[name]
-        for name in MEASURED
+        for name in MEASURED_COLUMNS
     }
 
 
@@ -91,7 +91,7 @@ def _write_noise(folder: Path, frame: Frame) -> Path:
     from astropy.io import fits
 
     path = folder / "noise.fits"
-    fits.writeto(path, np.where(frame.missing, NEVER, frame.sigma).astype(np.float32))
+    fits.writeto(path, np.where(frame.missing, WEIGHT_OF_MISSING, frame.sigma).astype(np.float32))
     return path
 
 

@@ -1,21 +1,25 @@
 """The catalogue's threshold: one sigma of independent noise, more where noise is correlated."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from bgrem.frame.sources import Frame
+from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half
 
-WHITE = 1.0  # sigma; leaves less than one false detection per megapixel of independent noise
+# sigma; leaves less than one false detection per megapixel of independent noise
+WHITE_NOISE_THRESHOLD = 1.0
 # Noise of a Gaussian filter of WIDTH, that of independent pixels = 1, less this is the threshold
 # that leaves 0 to 7 (median 2) false ones per megapixel of white noise convolved with 17 kernels:
 # shifts by linear interpolation, smoothing, Lanczos, drizzling.
-OFFSET = 0.15
-WIDTH = 4.0  # px, FWHM, as of a star; wider ones see more of the unseen stars than of the noise
-EMPTY, MARGIN = 0.3, 3  # sigma of denoised light; px around it that are not empty either
-MESH = 256  # px; noise of coadded exposures differs from place to place
-ENOUGH = 0.1  # part of a mesh that must be empty: between blends unseen stars look like noise
+INFLATION_OFFSET = 0.15
+INFLATION_FWHM_PX = 4.0  # px, FWHM, as of a star; wider ones measure more unseen stars than noise
+MAX_EMPTY_SIGMA = 0.3  # sigma of denoised light; brighter pixels are not empty
+EMPTY_MARGIN_PX = 3  # px around light that are not empty either
+INFLATION_MESH_PX = 256  # px; noise of coadded exposures differs from place to place
+MIN_EMPTY_SHARE = 0.1  # of a mesh that must be empty: between blends unseen stars look like noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +52,26 @@ def find_threshold(frame: Frame, given: float | None = None) -> Threshold:
     if given is not None:
         return Threshold(given, "--threshold")
     residual = np.where(frame.missing, np.nan, frame.signal - frame.denoised)
-    inflation = noise_inflation(residual / frame.sigma, frame.denoised / frame.sigma)
+    inflation = star_filter_inflation(residual / frame.sigma, frame.denoised / frame.sigma)
     known = np.isfinite(inflation)
     if not known.any():
-        return Threshold(WHITE, "independent noise, as too little sky is empty to measure it")
+        return Threshold(
+            WHITE_NOISE_THRESHOLD, "independent noise, as too little sky is empty to measure it"
+        )
     grid = np.where(known, inflation, np.median(inflation[known]))
-    if (grid - OFFSET <= WHITE).all():
-        return Threshold(WHITE, "independent noise, as measured")
+    if (grid - INFLATION_OFFSET <= WHITE_NOISE_THRESHOLD).all():
+        return Threshold(WHITE_NOISE_THRESHOLD, "independent noise, as measured")
     from skimage.transform import resize
 
     between = resize(grid, frame.signal.shape, order=1, mode="edge")
-    return Threshold(np.maximum(WHITE, between - OFFSET), "the correlation of the noise")
+    return Threshold(
+        np.maximum(WHITE_NOISE_THRESHOLD, between - INFLATION_OFFSET),
+        "the correlation of the noise",
+    )
 
 
-def noise_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Return the noise of a filter of `WIDTH` over that of independent pixels, in meshes.
+def star_filter_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Return the noise of a filter of a star's width / that of independent pixels, in meshes.
 
     Parameters
     ----------
@@ -71,23 +80,63 @@ def noise_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    array, shape (rows, columns) of the meshes of about `MESH` px
-        NaN where less than `ENOUGH` is empty.
+    array, shape (rows, columns) of the meshes of about `INFLATION_MESH_PX` px
+        NaN where less than `MIN_EMPTY_SHARE` is empty.
     """
     missing = ~np.isfinite(residual)
-    empty = ~ndimage.binary_dilation(missing | (clean > EMPTY), iterations=MARGIN)
-    scale = WIDTH / 2.355
-    smooth = ndimage.gaussian_filter(np.where(missing, 0, residual).astype(np.float32), scale)
-    smooth *= 2 * np.sqrt(np.pi) * scale  # independent pixels: 1
+    empty = ~ndimage.binary_dilation(
+        missing | (clean > MAX_EMPTY_SIGMA), iterations=EMPTY_MARGIN_PX
+    )
+    scale = INFLATION_FWHM_PX / ROUNDED_FWHM_PER_SIGMA
+
+    def star_filter(plane: np.ndarray) -> np.ndarray:
+        smooth = ndimage.gaussian_filter(plane.astype(np.float32), scale)
+        smooth *= 2 * np.sqrt(np.pi) * scale
+        return smooth
+
+    return noise_inflation(
+        np.where(missing, 0, residual),
+        empty,
+        star_filter,
+        mesh=INFLATION_MESH_PX,
+        least_share=MIN_EMPTY_SHARE,
+    )
+
+
+def noise_inflation(
+    noise: np.ndarray,
+    empty: np.ndarray,
+    filtered: Callable[[np.ndarray], np.ndarray],
+    *,
+    mesh: float = np.inf,
+    least_share: float = 0.0,
+    least: int = 1,
+) -> np.ndarray:
+    """Return the noise of a filter / that of independent pixels, in meshes: (rows, columns).
+
+    By the darker half: faint sources are in the brighter one.
+
+    Parameters
+    ----------
+    noise : array, shape (H, W)
+        In sigma of a pixel, sources included; 0 where missing.
+    empty : bool array, shape (H, W)
+        Pixels without source.
+    filtered : callable
+        Plane (H, W) -> the filtered plane, scaled so that independent pixels of noise 1 give 1.
+    mesh : float, optional
+        About the side of a mesh in pixels; default: one for the whole plane.
+    least_share, least : float, int, optional
+        Empty pixels that a mesh must have, relative to all, and as a number; else it is NaN.
+    """
+    smooth = filtered(noise)
     rows, columns = (
-        np.linspace(0, side, max(1, round(side / MESH)) + 1).astype(int) for side in smooth.shape
+        np.linspace(0, side, max(1, round(side / mesh)) + 1).astype(int) for side in smooth.shape
     )
     found = np.full((len(rows) - 1, len(columns) - 1), np.nan)
     for j, k in np.ndindex(found.shape):
         area = np.s_[rows[j] : rows[j + 1], columns[k] : columns[k + 1]]
         values = smooth[area][empty[area]]
-        if values.size and values.size >= ENOUGH * empty[area].size:
-            # the darker half: faint sources are in the brighter one
-            low, middle = np.quantile(values, (0.159, 0.5))
-            found[j, k] = middle - low
+        if values.size >= max(least, least_share * empty[area].size):
+            _, found[j, k] = darker_half(values)
     return found

@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from bgrem.config import InputConfig
+from common.command import TABLE_ROWS
 from common.provenance import datasum
 
-ROWS = "the table"  # in place of an HDU's name: the rows of the last table, whatever its name
 
-
-def compare(file: Path, again: Path, hdu: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+def compare(file: Path, again: Path, hdu: str | None, settings: InputConfig) -> dict[str, Any]:
     """Return whether two files are identical, both checksums, and how far apart pixels are.
 
     Parameters
     ----------
     file, again : path
     hdu : str or None
-        The HDU with the pixels, or `ROWS`; None: that of `flags`.
-    flags : mapping
-        "hdu" and "channels" of the input.
+        The HDU with the pixels, or `TABLE_ROWS`; None: that of `settings`.
+    settings : InputConfig
+        How the input was read.
     """
-    if hdu == ROWS:
+    if hdu == TABLE_ROWS:
         first, second = (_rows(one) for one in (file, again))
     else:
-        first, second = (_part_pixels(one, hdu, flags) for one in (file, again))
+        first, second = (_part_pixels(one, hdu, settings) for one in (file, again))
     same, number = first.shape == second.shape, first.dtype.kind in "fiu"
     identical = same and first.tobytes() == second.tobytes()
     difference = None
@@ -80,10 +80,10 @@ def _rows(path: Path) -> np.ndarray:
         return np.array(tables[-1].data).view(np.ndarray)
 
 
-def _part_pixels(path: Path, hdu: str | None, flags: Mapping[str, Any]) -> np.ndarray:
+def _part_pixels(path: Path, hdu: str | None, settings: InputConfig) -> np.ndarray:
     from common.io import read_image, split_suffix
 
-    chosen, channels = (hdu, None) if hdu else (flags["hdu"], flags["channels"])
+    chosen, channels = (hdu, None) if hdu else (settings.hdu, settings.channels)
     if hdu and not split_suffix(path)[1].lower().endswith((".fits", ".fit", ".fts")):
         chosen = None  # one image only
     return read_image(path, hdu=chosen, channels=channels, zeros="data", verify=False).pixels

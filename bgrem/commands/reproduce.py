@@ -1,118 +1,105 @@
 """`bgrem reproduce`: run again what made a file, and compare the pixels or the rows."""
 
-import argparse
-import ast
 import dataclasses
 import hashlib
 import itertools
 import shlex
 import tempfile
-import types
-import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bgrem.commands.base import INPUT_FLAGS, read_input
-from bgrem.commands.compare_files import ROWS, compare, describe
-from bgrem.config import CatalogConfig, DenoiseConfig, EnhanceConfig, NoiseMapConfig
+from astropy.io import fits
+
+from bgrem.commands.base import read_input
+from bgrem.commands.compare_files import compare, describe
+from bgrem.config import InputConfig
+from bgrem.models import WEIGHTS_FILE, find_model
 from common import cli
+from common.command import Call, Command
+from common.config import from_texts, to_arguments
+from common.header import header_of
+from common.io import read_image, split_suffix
 from common.provenance import datasum, parse_history
 
-LONGEST = 60  # characters of a value in HISTORY that is read as a number
+# keyword -> what must be the same for the same pixels
 SAME_PIXELS_NEED = {"BGVERS": "version", "BGDEVICE": "device", "BGENGINE": "software"}
-WITHOUT_HEADER = (".csv", ".reg", ".ecsv", ".vot", ".xml", ".json", ".png")
+# files that cannot say how they were made
+SUFFIXES_WITHOUT_HEADER = (".csv", ".reg", ".ecsv", ".vot", ".xml", ".json", ".png")
 # keyword of a file that the run needed beside its input -> flag
 FURTHER_INPUTS = {"BGCALIB": "calibration", "BGDENOIS": "denoised"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Replay:
-    """How the files of one command are made again.
+    """What a file says of the run that made it.
 
     Attributes
     ----------
-    configs : tuple of type
-        The dataclasses whose fields its HISTORY lists, beside the `INPUT_FLAGS`.
-    parts : dict
-        BGPART -> the HDU with the pixels or rows, None: that of the input. The first one is the
-        command's ``--output``.
+    command : Command
+        What made it.
+    cards : dict
+        The keywords that begin with BG.
+    settings : dict
+        Config of each type that the command has.
     """
 
-    configs: tuple[type, ...]
-    parts: dict[str, str | None]
+    command: Command
+    cards: dict[str, Any]
+    settings: dict[type, Any]
 
     @property
     def main_part(self) -> str:
         """What ``--output`` names."""
-        return next(iter(self.parts))
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What a file says of the run that made it: command, keywords, settings, input flags."""
-
-    command: str
-    cards: dict[str, Any]
-    configs: tuple[Any, ...]
-    flags: dict[str, Any]
+        return next(iter(self.command.products))
 
     @property
     def part(self) -> str:
         """The option that names this file on the command line."""
-        return str(self.cards.get("BGPART", REPLAYS[self.command].main_part))
+        return str(self.cards.get("BGPART", self.main_part))
 
     @property
-    def model(self) -> str:
-        """Name or folder."""
-        return next(one.model for one in self.configs if hasattr(one, "model"))
+    def model(self) -> str | None:
+        """Name or folder, None where the command has no network."""
+        return next((one.model for one in self.settings.values() if hasattr(one, "model")), None)
 
     def arguments(self) -> list[str]:
         """Return the command's arguments that differ from their defaults, but for file names."""
-        found = []
-        for config in self.configs:
-            for one in dataclasses.fields(config):
-                value = getattr(config, one.name)
-                if value != one.default:
-                    flag = one.metadata.get("flags", (f"--{one.name.replace('_', '-')}",))[-1]
-                    found += _as_arguments(flag, value)
-        for name, value in self.flags.items():
-            if value is not None and (name, value) not in (("zeros", "border"), ("verify", True)):
-                found += _as_arguments(f"--{name}", value)
-        return found
+        titles = self.command.configs
+        last = sorted(self.settings, key=lambda config: titles[config] == "")
+        return [word for config in last for word in to_arguments(self.settings[config])]
 
 
-def reproduce_file(args: argparse.Namespace) -> int:
-    """`bgrem reproduce`: exit code 0 for identical pixels, 1 for others."""
-    record = read_record(args.file)
-    source = _find(args.input, args.file, record.cards.get("BGINPUT"), "input", "--input")
-    check_source(source, record)
-    words = [*record.command.split(), str(source), *record.arguments()]
-    command = shlex.join([*words, *_file_arguments(record, _new_name(args.file), args.file)])
+def run(call: Call) -> int:
+    """Run again what made a file; exit code 0 for identical pixels, 1 for others."""
+    args = call.args
+    replay = read_replay(args.file, call.commands)
+    source = _find(args.input, args.file, replay.cards.get("BGINPUT"), "input", "--input")
+    check_source(source, replay)
+    words = [*replay.command.name.split(), str(source), *replay.arguments()]
+    command = shlex.join([*words, *_file_arguments(replay, _new_name(args.file), args.file)])
     if args.only_print:
         print(command)
-        return cli.DONE
-    if not (args.quiet or args.json):
-        print(command, flush=True)
-    from bgrem.cli import main
-
+        return cli.EXIT_DONE
+    call.say(command)
     with tempfile.TemporaryDirectory(prefix="bgrem-") as folder:
         again = Path(folder) / f"again{_suffix(args.file)}"
-        arguments = [*record.command.split()[1:], str(source), *record.arguments()]
-        code = main([*arguments, *_file_arguments(record, again, args.file), "--quiet"])
+        code = call.run_words([*words[1:], *_file_arguments(replay, again, args.file), "--quiet"])
         if code:
             return code
-        hdu = REPLAYS[record.command].parts[record.part]
-        outcome = compare(args.file, again, hdu, record.flags)
-        outcome["differs"] = _changes(record, again)
+        hdu = replay.command.products[replay.part].hdu
+        outcome = compare(args.file, again, hdu, replay.settings[InputConfig])
+        outcome["differs"] = _changes(replay, again)
     outcome |= {"file": args.file, "command": command}
     if args.json:
         cli.emit_json(outcome)
-    elif not args.quiet:
-        print("\n".join(describe(outcome)))
-    return cli.DONE if outcome["identical"] else cli.SOME_FAILED
+    else:
+        call.say("\n".join(describe(outcome)))
+    return cli.EXIT_DONE if outcome["identical"] else cli.EXIT_SOME_FAILED
 
 
-def read_record(path: Path) -> Record:
+def read_replay(path: Path, commands: Mapping[str, Command]) -> Replay:
     """Return what a file says of its run.
 
     Raises
@@ -120,114 +107,48 @@ def read_record(path: Path) -> Record:
     ValueError
         If it says nothing, or another version's command has settings that this one lacks.
     """
-    if _suffix(path).lower() in WITHOUT_HEADER:
+    if _suffix(path).lower() in SUFFIXES_WITHOUT_HEADER:
         raise ValueError(
             f"{path}: {_suffix(path)} has no header that says how it was made. Run its command "
             "with --params and the …Params.json beside it."
         )
     header = _header(path)
-    command = str(header.get("BGTOOL", ""))
-    if command not in REPLAYS:
-        raise ValueError(f"{path}: is not a file of {', '.join(REPLAYS)} (BGTOOL is {command!r}).")
+    known = {one.name: one for one in commands.values() if one.reproducible}
+    name = str(header.get("BGTOOL", ""))
+    if name not in known:
+        raise ValueError(f"{path}: is not a file of {', '.join(known)} (BGTOOL is {name!r}).")
     try:
-        _, _, texts = parse_history([str(line) for line in header.get("HISTORY", ())], command)
-        flags = {name: _flag_value(name, texts.pop(name, "None")) for name in INPUT_FLAGS}
-        configs = _parse_configs(REPLAYS[command].configs, texts)
+        lines = [str(line) for line in header.get("HISTORY", ())]
+        settings = _read_settings(known[name].configs, parse_history(lines, name)[2])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     cards = {name: header[name] for name in header if str(name).startswith("BG")}
-    record = Record(command, cards, configs, flags)
-    if record.part not in REPLAYS[command].parts:
-        raise ValueError(f"{path}: BGPART is {record.part!r}, which {command} does not write.")
-    return record
+    replay = Replay(known[name], cards, settings)
+    if replay.part not in replay.command.reproducible:
+        raise ValueError(f"{path}: BGPART is {replay.part!r}, which {name} does not write.")
+    return replay
 
 
-def _parse_configs(configs: tuple[type, ...], texts: dict[str, str]) -> tuple[Any, ...]:
+def _read_settings(configs: Iterable[type], texts: dict[str, str]) -> dict[type, Any]:
     """Return one config of each type; what belongs to none of them is the last one's error."""
-    found = []
-    for config in configs[:-1]:
+    *first, last = configs
+    found: dict[type, Any] = {}
+    for config in first:
         names = [one.name for one in dataclasses.fields(config) if one.name in texts]
-        found.append(parse_config(config, {name: texts.pop(name) for name in names}))
-    return (*found, parse_config(configs[-1], texts))
+        found[config] = from_texts(config, {name: texts.pop(name) for name in names}, "HISTORY")
+    return found | {last: from_texts(last, texts, "HISTORY")}
 
 
-def parse_config(config: type, texts: dict[str, str]) -> Any:
-    """Return a config from the text of its values; fields that are not there have their default.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a text is no value of the field's type.
-    """
-    hints = typing.get_type_hints(config)
-    unknown = [name for name in texts if name not in hints]
-    if unknown:
-        raise ValueError(f"HISTORY has settings unknown to this version: {', '.join(unknown)}.")
-    values: dict[str, Any] = {}
-    for name, text in texts.items():
-        kinds = typing.get_args(hints[name]) or (hints[name],)
-        if typing.get_origin(hints[name]) is tuple:
-            values[name] = _literal_tuple(name, text, kinds[:1])
-            continue
-        optional = isinstance(hints[name], types.UnionType) and type(None) in kinds
-        if text == "None" and optional:
-            values[name] = None
-        elif str in kinds:
-            values[name] = text
-        else:
-            values[name] = _literal(name, text, kinds)
-    return config(**values)
-
-
-def _literal(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
-    try:
-        value = ast.literal_eval(text[:LONGEST])
-    except (ValueError, SyntaxError):
-        value = None
-    if float in kinds and type(value) is int:
-        value = float(value)
-    if type(value) not in kinds:
-        raise ValueError(f"HISTORY has {name} = {text}, which is no {kinds[0].__name__}.")
-    return value
-
-
-def _literal_tuple(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    parts = text.strip().removeprefix("(").removesuffix(")").split(",")
-    return tuple(_literal(name, one.strip(), kinds) for one in parts if one.strip())
-
-
-def _flag_value(name: str, text: str) -> Any:
-    """Return the value of an input flag: None, a boolean, plane numbers, or its text."""
-    if text == "None":
-        return None
-    if name == "verify":
-        return _literal(name, text, (bool,))
-    if name != "channels":
-        return text
-    numbers = [one.strip() for one in text.strip("()").split(",") if one.strip()]
-    if not numbers or not all(one.isdecimal() for one in numbers):
-        raise ValueError(f"HISTORY has channels = {text[:LONGEST]}, which are no numbers.")
-    return tuple(map(int, numbers))
-
-
-def _as_arguments(flag: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag if value else flag.replace("--", "--no-", 1)]
-    if isinstance(value, (tuple, list)):
-        value = ",".join(map(str, value))
-    return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]
-
-
-def _file_arguments(record: Record, output: Path, file: Path) -> list[str]:
+def _file_arguments(replay: Replay, output: Path, file: Path) -> list[str]:
     """Return the arguments that name the outputs: `output` for the part that `file` is."""
     found = ["--output", str(output)]
-    if record.part != (main_part := REPLAYS[record.command].main_part):
+    if replay.part != replay.main_part:
         stem = output.name.removesuffix(_suffix(output))
-        result = output.with_name(f"{stem}_{main_part}{_suffix(output)}")
-        found = ["--output", str(result), f"--{record.part}", str(output)]
+        result = output.with_name(f"{stem}_{replay.main_part}{_suffix(output)}")
+        found = ["--output", str(result), f"--{replay.part}", str(output)]
     for keyword, flag in FURTHER_INPUTS.items():
-        if record.cards.get(keyword):
-            name = _find(None, file, record.cards[keyword], flag, "its place")
+        if replay.cards.get(keyword):
+            name = _find(None, file, replay.cards[keyword], flag, "its place")
             found += [f"--{flag}", str(name)]
     return found
 
@@ -240,59 +161,50 @@ def _new_name(file: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _changes(record: Record, again: Path) -> dict[str, list[Any]]:
+def _changes(replay: Replay, again: Path) -> dict[str, list[Any]]:
     """Return what the same pixels need and has changed: what -> then, now."""
     now = _header(again)
     return {
-        what: [record.cards.get(name), now.get(name)]
+        what: [replay.cards.get(name), now.get(name)]
         for name, what in SAME_PIXELS_NEED.items()
-        if record.cards.get(name) != now.get(name)
+        if replay.cards.get(name) != now.get(name)
     }
 
 
-def check_source(source: Path, record: Record) -> None:
+def check_source(source: Path, replay: Replay) -> None:
     """Raise ValueError where the input's pixels or the model's weights are others than the file's.
 
     Weights are compared by the SHA-256 of their file, pixels by DATASUM.
     """
-    pixels = read_input(source, argparse.Namespace(**record.flags)).pixels
-    found, expected = str(datasum(pixels)), str(record.cards.get("BGDATSUM"))
+    pixels = read_input(source, replay.settings[InputConfig]).pixels
+    found, expected = str(datasum(pixels)), str(replay.cards.get("BGDATSUM"))
     if found != expected:
         raise ValueError(
             f"{source}: DATASUM of the pixels is {found}, that of the file's input was {expected}. "
             "Name the right one with --input."
         )
-    if record.cards.get("BGDENOIS"):
+    if replay.cards.get("BGDENOIS") or replay.model is None:
         return  # no network ran
-    from bgrem.models import ARRAYS, find_model
-
-    weights = find_model(record.model) / ARRAYS
+    weights = find_model(replay.model) / WEIGHTS_FILE
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    if sha256 != record.cards.get("BGMODEL"):
+    if sha256 != replay.cards.get("BGMODEL"):
         raise ValueError(
             f"{weights}: SHA-256 {sha256[:12]}… is not the file's "
-            f"{str(record.cards.get('BGMODEL'))[:12]}…: the model has changed. Get the older one."
+            f"{str(replay.cards.get('BGMODEL'))[:12]}…: the model has changed. Get the older one."
         )
 
 
 def _header(path: Path) -> Any:
     """Return the header with BGTOOL, or that of the image where there is none."""
-    from common.header import header_of
-    from common.io import read_image
-
     if _suffix(path).lower() == ".xisf":
         return header_of(read_image(path, zeros="data"))
-    from astropy.io import fits
-
     with fits.open(path) as hdus:
         headers = [hdu.header.copy() for hdu in hdus]
     return next((one for one in headers if "BGTOOL" in one), headers[0])
 
 
 def _suffix(path: Path) -> str:
-    from common.io import split_suffix
-
-    catalogue = path.suffix.lower() in (".ldac", ".cat", *WITHOUT_HEADER)
+    catalogue = path.suffix.lower() in (".ldac", ".cat", *SUFFIXES_WITHOUT_HEADER)
     return path.suffix if catalogue else split_suffix(path)[1]
 
 
@@ -308,22 +220,3 @@ def _find(given: Path | None, file: Path, name: Any, what: str, flag: str) -> Pa
         if place.is_file():
             return place.resolve()
     raise ValueError(f"{places[0]}: the {what} of {file.name} is not there. Name it with {flag}.")
-
-
-# command -> how its files are made again; a further command is one row
-REPLAYS: dict[str, Replay] = {
-    "bgrem denoise": Replay(
-        (DenoiseConfig,),
-        {
-            "result": None, "background": None, "residual": None, "bundle": "SCI",
-            "uncertainty": "SIGMA68", "quality": "DQ",
-        },
-    ),
-    "bgrem enhance": Replay((EnhanceConfig,), {"result": None}),
-    "bgrem noisemap": Replay(
-        (NoiseMapConfig,), {"result": None, "map": None, "deviation": None, "rms": None}
-    ),
-    "bgrem catalog": Replay(
-        (CatalogConfig, DenoiseConfig), {"catalogue": ROWS, "segmentation": "SEGMENTATION"}
-    ),
-}  # fmt: skip

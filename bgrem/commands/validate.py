@@ -1,56 +1,46 @@
-"""What `bgrem validate` does: a frame in, a folder with a report out."""
+"""`bgrem validate`: a frame in, a folder with a report out."""
 
-import argparse
-import dataclasses
 import time
 from pathlib import Path
-from typing import Any
 
-from bgrem import __version__
-from bgrem.commands.base import (
-    INPUT_FLAGS,
-    TOOL,
-    guard_image,
-    read_input,
-    read_settings,
-    report_outputs,
-)
-from bgrem.config import DenoiseConfig, ValidateConfig
+from bgrem.commands.base import guard_image, read_input
+from bgrem.config import DenoiseConfig, InputConfig, ValidateConfig
+from bgrem.frame.truth import FieldTruth, read_truth
+from bgrem.inference.run import load_for
+from bgrem.validation.flow import validate
+from bgrem.validation.report import check_report_folder, report_names, write_report
 from common import cli
+from common.command import Call
+from common.image import AstroImage
+from common.provenance import params_text
 
-COMMAND = f"{TOOL} validate"
-PARAMETERS = "validateParams.json"
+PARAMETERS_FILE = "validateParams.json"  # name of the file in the report's folder
 
 
-def validate_file(args: argparse.Namespace) -> int:
-    """`bgrem validate`: nothing is written before all is measured."""
-    start = time.perf_counter()
-    config, denoising = read_settings(args, COMMAND, ValidateConfig, DenoiseConfig)
-    from bgrem.validation.report import check_report_folder, report_names
-
-    names = [*report_names(config, with_truth=args.truth is not None), PARAMETERS]
+def run(call: Call) -> int:
+    """Validate a model on a frame; nothing is written before all is measured."""
+    start, args = time.perf_counter(), call.args
+    config, denoising = call.settings[ValidateConfig], call.settings[DenoiseConfig]
+    names = [*report_names(config, with_truth=args.truth is not None), PARAMETERS_FILE]
     check_report_folder(args.output, names, overwrite=args.overwrite)
-    image = read_input(args.input, args)
-    image, _ = guard_image(image, denoising.model, args)
+    image = read_input(args.input, call.settings[InputConfig])
+    image, _ = guard_image(call, image, denoising.model)
     truth = _truth(args.truth, image)
-
-    def tell(line: str) -> None:
-        if not args.quiet and not args.json:
-            print(f"{line} …", flush=True)
-
     with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
-        from bgrem.inference.run import load_for
-        from bgrem.validation.flow import validate
-        from bgrem.validation.report import write_report
-
         model = load_for(denoising)
-        done = validate(image, config, denoising=denoising, model=model, truth=truth, report=tell)
+        done = validate(
+            image, config, denoising=denoising, model=model, truth=truth,
+            report=lambda line: call.say(f"{line} …"),
+        )  # fmt: skip
+    parameters = params_text(
+        PARAMETERS_FILE, call.command.name, call.version, args.input, call.parameters
+    )
     files = write_report(
-        args.output, done, extra={PARAMETERS: _parameters(args, config, denoising)},
+        args.output, done, extra={PARAMETERS_FILE: parameters.encode("utf-8")},
         overwrite=args.overwrite,
     )  # fmt: skip
     goals = [one for result in done.results for one in result.measures if one.wanted]
-    report_outputs(args, {
+    call.report({
         "input": args.input,
         "outputs": {"report": files["report.html"], "figures": files["report.json"]},
         "goals": len(goals),
@@ -61,15 +51,13 @@ def validate_file(args: argparse.Namespace) -> int:
         "sha256": model.sha256,
         "seconds": round(time.perf_counter() - start, 3),
     })  # fmt: skip
-    return cli.DONE
+    return cli.EXIT_DONE
 
 
-def _truth(path: Path | None, image: Any) -> Any:
+def _truth(path: Path | None, image: AstroImage) -> FieldTruth | None:
     """Return the truth of a file of `bgrem simulate`, checked against the image."""
     if path is None:
         return None
-    from bgrem.frame.truth import read_truth
-
     truth = read_truth(path)
     if truth.sources.shape != image.shape[:2]:
         raise ValueError(
@@ -77,14 +65,3 @@ def _truth(path: Path | None, image: Any) -> Any:
             "Give the truth of this image."
         )
     return truth
-
-
-def _parameters(
-    args: argparse.Namespace, config: ValidateConfig, denoising: DenoiseConfig
-) -> bytes:
-    from common.provenance import params_text
-
-    parameters = {name: getattr(args, name) for name in INPUT_FLAGS}
-    parameters |= dataclasses.asdict(config) | dataclasses.asdict(denoising)
-    text = params_text(PARAMETERS, COMMAND, __version__, args.input, parameters)
-    return text.encode("utf-8")

@@ -30,16 +30,16 @@ from common.io import read_image, write_image
 if TYPE_CHECKING:
     from astropy.io import fits
 
-PARTS = ("BKG", "RESIDUAL")
-QUALITY = "DQ"
-CHANNELS = "BGCHAN"
-MOST_EXACT = 2**53  # float64 holds no larger integers exactly
+BUNDLE_PARTS = ("BKG", "RESIDUAL")  # HDU names of the planes that a bundle adds to SCI
+QUALITY_HDU = "DQ"  # HDU name of the quality plane
+CHANNELS_KEYWORD = "BGCHAN"  # keyword: planes that were denoised
+MAX_EXACT_INTEGER = 2**53  # float64 holds no larger integers exactly
 # keyword of an input with integer pixels -> where the bundle keeps its value
-STORAGE = {
+STORAGE_KEYWORDS = {
     "BITPIX": "BGBITPIX", "BZERO": "BGBZERO", "BSCALE": "BGBSCALE", "BLANK": "BGBLANK",
     "EXTNAME": "BGEXTNAM",
 }  # fmt: skip
-RESTORED = "restored"  # BGPART of what `restore` gives
+RESTORED_PART = "restored"  # value of BGPART in what `restore` writes
 
 
 def write_bundle(
@@ -69,14 +69,14 @@ def write_bundle(
     header = header_of(result)
     cards: list[Card] = [("EXTNAME", "SCI", "denoised image"), *_storage_cards(header)]
     if channels:
-        cards.append((CHANNELS, ",".join(map(str, channels)), "planes that were denoised"))
+        cards.append((CHANNELS_KEYWORD, ",".join(map(str, channels)), "planes that were denoised"))
     science = result.with_pixels(result.pixels, cards=cards)
     with atomic_write(require_plain_fits(path, "a bundle"), overwrite) as temporary:
         write_image(temporary, science, overwrite=True)
-        for name, part in zip(PARTS, (done.background, done.residual), strict=True):
+        for name, part in zip(BUNDLE_PARTS, (done.background, done.residual), strict=True):
             append_plane(temporary, name, part.pixels, header)
         if quality is not None:
-            append_plane(temporary, QUALITY, quality, header, quality_cards())
+            append_plane(temporary, QUALITY_HDU, quality, header, quality_cards())
 
 
 def _storage_cards(header: "fits.Header") -> list[Card]:
@@ -84,7 +84,7 @@ def _storage_cards(header: "fits.Header") -> list[Card]:
     if int(header.get("BITPIX", -32)) < 0:
         return []
     words = "of the input, for `bgrem restore`"
-    kept = {new: header[old] for old, new in STORAGE.items() if old in header}
+    kept = {new: header[old] for old, new in STORAGE_KEYWORDS.items() if old in header}
     return [(new, value, words) for new, value in kept.items()]
 
 
@@ -110,8 +110,8 @@ def write_restored(path: Path, bundle: Path, *, overwrite: bool = False) -> None
         floats = Path(folder) / "floats.fits"
         write_image(floats, image)
         hdus = scan(floats, str(path))
-        first = max(one.index for one in hdus if one.name == PARTS[0])
-        ours = [one.index for one in hdus[first:] if one.name in (*PARTS, QUALITY)]
+        first = max(one.index for one in hdus if one.name == BUNDLE_PARTS[0])
+        ours = [one.index for one in hdus[first:] if one.name in (*BUNDLE_PARTS, QUALITY_HDU)]
         with open(temporary, "wb") as file:
             for one in hdus:
                 if one.index not in ours:
@@ -121,11 +121,11 @@ def write_restored(path: Path, bundle: Path, *, overwrite: bool = False) -> None
 def _as_stored(plain: Path, one: Hdu) -> list[bytes] | None:
     """Return the HDU with the integers that the input had; None where it had none."""
     header = image_header(plain, one)
-    if STORAGE["BITPIX"] not in header:
+    if STORAGE_KEYWORDS["BITPIX"] not in header:
         return None
-    bitpix = int(header[STORAGE["BITPIX"]])
+    bitpix = int(header[STORAGE_KEYWORDS["BITPIX"]])
     kind = np.dtype(f">{'u' if bitpix == 8 else 'i'}{bitpix // 8}")
-    given = [(old, header[new], "") for old, new in STORAGE.items() if new in header]
+    given = [(old, header[new], "") for old, new in STORAGE_KEYWORDS.items() if new in header]
     known = {old: value for old, value, _ in given}
     values = stored_array(plain, one)
     missing, zero, scale = np.isnan(values), known.get("BZERO", 0), known.get("BSCALE", 1)
@@ -133,11 +133,11 @@ def _as_stored(plain: Path, one: Hdu) -> list[bytes] | None:
     again = (numbers * scale + zero).astype(values.dtype)
     numbers[missing] = known.get("BLANK", 0)
     limits = np.iinfo(kind)
-    fit = limits.min <= numbers.min() and numbers.max() <= min(limits.max, MOST_EXACT)
+    fit = limits.min <= numbers.min() and numbers.max() <= min(limits.max, MAX_EXACT_INTEGER)
     if not fit or (missing.any() and "BLANK" not in known) or (again != values)[~missing].any():
         return None
     stored = numbers.astype(kind)
-    cards = [card for card in one.cards if keyword_of(card) not in STORAGE.values()]
+    cards = [card for card in one.cards if keyword_of(card) not in STORAGE_KEYWORDS.values()]
     if "EXTNAME" not in known:
         cards = [card for card in cards if keyword_of(card) not in ("EXTNAME", "EXTVER")]
     primary = one.index == 0
@@ -161,15 +161,15 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
         raise ValueError(f"{path}: not a bundle of `bgrem denoise --bundle`, which are FITS files.")
     with fits.open(path, memmap=False, checksum=True) as hdus:
         found = {hdu.name: hdu for hdu in hdus}  # the last of a name: others are the input's
-        if any(hdu.header.get("BGPART") == RESTORED for hdu in hdus):
+        if any(hdu.header.get("BGPART") == RESTORED_PART for hdu in hdus):
             raise ValueError(f"{path}: is restored already, it holds the input.")
-        missing = [name for name in ("SCI", *PARTS) if name not in found]
+        missing = [name for name in ("SCI", *BUNDLE_PARTS) if name not in found]
         if missing:
             raise ValueError(
                 f"{path}: not a bundle of `bgrem denoise --bundle`, {', '.join(missing)} missing."
             )
-        background, residual = (_planes(found[name]) for name in PARTS)
-        planes = str(hdus["SCI"].header.get(CHANNELS, ""))
+        background, residual = (_planes(found[name]) for name in BUNDLE_PARTS)
+        planes = str(hdus["SCI"].header.get(CHANNELS_KEYWORD, ""))
     channels = tuple(int(one) for one in planes.split(",")) if planes else None
     science = read_image(path, hdu="SCI", channels=channels, zeros="data")
     if background.shape != science.shape or residual.shape != science.shape:
@@ -180,7 +180,7 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
         np.where(np.isnan(residual), science.pixels, restored),
         cards=[
             ("BGTOOL", "bgrem restore", "program that made this image"),
-            ("BGPART", RESTORED, "the input's pixels, from a bundle"),
+            ("BGPART", RESTORED_PART, "the input's pixels, from a bundle"),
         ],
         history=["bgrem restore: these are the input's pixels"],
     )

@@ -1,6 +1,6 @@
 """BGRem on an image: the whole flow on one screen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.residual import residual_of
 from bgrem.denoising.twin import other_noise
-from bgrem.frame.background import Statistics, paper_factor, whole_image_statistics
+from bgrem.frame.normalisers import Normaliser, normaliser_of
 from bgrem.inference.run import Progress, fill_missing, load_for, predictor, run_tiles
 from bgrem.inference.tiling import TilePlan
 from bgrem.models import Model
@@ -27,7 +27,7 @@ class Denoised:
     background : AstroImage
         The smooth background of the whole image (0 where the published preprocessing is used).
     residual : AstroImage
-        What was taken off beside it: noise.
+        What was removed beside it: noise.
     sigma : array, shape (H, W, C)
         Standard deviation of the image's noise.
     capped : bool array, shape (H, W, C)
@@ -54,7 +54,7 @@ def denoise(
     twin: bool = False,
     **settings: Any,
 ) -> Denoised:
-    """Take background and noise off an image.
+    """Remove background and noise from an image.
 
     Parameters
     ----------
@@ -79,9 +79,18 @@ def denoise(
     ------
     ValueError
         If no pixel is measured, the image is constant, or there is no such model.
-    """
-    from dataclasses import replace
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgrem import denoise, simulate_field
+    >>> field = simulate_field(shape=(64, 64), seed=3, stars=3000)
+    >>> done = denoise(field.observed, steps=1)
+    >>> parts = (done.result, done.background, done.residual)
+    >>> total = np.sum([part.pixels for part in parts], axis=0)[..., 0]
+    >>> bool(np.allclose(total, field.observed, rtol=1e-6))
+    True
+    """
     config = replace(config or DenoiseConfig(), **settings)
     if not isinstance(image, AstroImage):
         image = AstroImage(np.asarray(image))
@@ -90,12 +99,9 @@ def denoise(
         _denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
         for channel in range(image.shape[-1])
     ]
-    always, optional = ([plane[:3] for plane in planes], [plane[3:] for plane in planes])
-    result, background, sigma = (np.stack(part, -1) for part in zip(*always, strict=True))
-    capped, twins = (
-        None if part[0] is None else np.stack(part, -1) for part in zip(*optional, strict=True)
-    )
     pixels = image.pixels
+    result = np.stack([plane.sources for plane in planes], -1)
+    background = np.stack([plane.background for plane in planes], -1)
     if config.strength < 1:
         removed = pixels - result
         result = pixels - config.strength * removed if config.strength else pixels.copy()
@@ -106,8 +112,27 @@ def denoise(
     residual = residual_of(pixels, result, background)
     return Denoised(
         image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual),
-        sigma, capped, twins,
+        np.stack([plane.sigma for plane in planes], -1),
+        _stack_optional([plane.capped for plane in planes]),
+        _stack_optional([plane.twin for plane in planes]),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _DenoisedPlane:
+    """One channel, arrays of shape (H, W) in the image's units; attributes as of `Denoised`."""
+
+    sources: np.ndarray
+    background: np.ndarray
+    sigma: np.ndarray
+    capped: np.ndarray | None
+    twin: np.ndarray | None
+
+
+def _stack_optional(planes: list[np.ndarray | None]) -> np.ndarray | None:
+    """Return the planes of all channels as (H, W, C), or None where there are none."""
+    known = [plane for plane in planes if plane is not None]
+    return np.stack(known, -1) if known else None
 
 
 def _denoise_plane(
@@ -117,62 +142,49 @@ def _denoise_plane(
     model: Model,
     progress: Progress | None,
     twin: bool,
-) -> tuple[Any, ...]:
-    """Return sources, smooth background, noise, `capped` and twin of one channel, each (H, W)."""
+) -> _DenoisedPlane:
+    """Denoise one channel, shape (H, W)."""
     missing = ~np.isfinite(pixels)
     lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
+    normaliser = normaliser_of(model.description)
     try:
-        statistics = _statistics(lifted, missing, config, model)
+        statistics = normaliser.fit(lifted, missing, mesh=config.mesh, factor=config.normalisation)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     scaled = fill_missing(statistics.forward(lifted), missing, config.seed)
-    tile_median = model.description.get("background") == "tile-median"
+    tiling = _tiling(config, model, normaliser, scaled.shape)
 
-    def network_steps(noisy: np.ndarray) -> np.ndarray:
-        if tile_median:
-            noisy = noisy - np.median(noisy, axis=(1, 2, 3), keepdims=True)
-        *_, clean = denoise_steps(noisy, predictor(model), config.steps, model.schedule)
-        return clean
+    def predict_tiles(tiles: np.ndarray) -> np.ndarray:
+        if normaliser.subtracts_tile_median:
+            tiles = tiles - np.median(tiles, axis=(1, 2, 3), keepdims=True)
+        *_, predicted = denoise_steps(tiles, predictor(model), config.steps, model.schedule)
+        return predicted
 
-    tiled = _with_tile(config, model, scaled.shape)
+    def sources_of(noisy: np.ndarray) -> np.ndarray:
+        sources = run_tiles(noisy, tiling, predict_tiles, progress)
+        return np.maximum(sources, 0) if config.clip else sources
 
-    def cleaned(image: np.ndarray) -> np.ndarray:
-        clean = run_tiles(image, tiled, network_steps, progress)
-        return np.maximum(clean, 0) if config.clip else clean
-
-    clean, capped = cleaned(scaled), None
-    second = statistics.inverse(cleaned(clean + other_noise(scaled - clean))) if twin else None
+    sources = sources_of(scaled)
+    twin_sources = sources_of(sources + other_noise(scaled - sources)) if twin else None
+    capped, kept = None, sources
     if config.max_sigma is not None:
-        capped = (np.abs(scaled - clean) > config.max_sigma) & ~missing
-        clean = np.where(capped, scaled, clean)
-    return statistics.inverse(clean), statistics.background, statistics.sigma, capped, second
+        capped = (np.abs(scaled - sources) > config.max_sigma) & ~missing
+        kept = np.where(capped, scaled, sources)
+    return _DenoisedPlane(
+        statistics.inverse(kept),
+        statistics.background,
+        statistics.sigma,
+        capped,
+        None if twin_sources is None else statistics.inverse(twin_sources),
+    )
 
 
-def _statistics(
-    pixels: np.ndarray, missing: np.ndarray, config: DenoiseConfig, model: Model
-) -> Statistics:
-    """Return what the whole image is scaled by: measured, or the user's factor."""
-    if model.description.get("background") == "tile-median":
-        factor = config.normalisation or paper_factor(pixels)
-        return Statistics(np.zeros(pixels.shape, np.float32),
-                          np.full(pixels.shape, 1 / factor, np.float32))  # fmt: skip
-    if model.description.get("background") == "poisson":
-        from bgrem.frame.counts import counts_statistics
-
-        found = counts_statistics(pixels, missing)
-    else:
-        found = whole_image_statistics(pixels, missing, mesh=config.mesh)
-    if config.normalisation:
-        return Statistics(found.background, np.full_like(found.sigma, 1 / config.normalisation))
-    return found
-
-
-def _with_tile(config: DenoiseConfig, model: Model, shape: tuple[int, ...]) -> DenoiseConfig:
-    """Return the config with the tile of a model of counts: its field is as small as that."""
-    from dataclasses import replace
-
+def _tiling(
+    config: DenoiseConfig, model: Model, normaliser: Normaliser, shape: tuple[int, ...]
+) -> DenoiseConfig:
+    """Return the config with the model's tile, if its network must not see larger ones."""
     tile = int(model.description.get("tile", config.tile))
-    if model.description.get("background") != "poisson" or tile >= config.tile:
+    if not normaliser.keeps_training_tile or tile >= config.tile:
         return config
     overlap = min(config.overlap, tile // 4)
     # as many pixels at once as with the config's tile, and none for nothing

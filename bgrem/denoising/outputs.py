@@ -1,34 +1,23 @@
 """What `bgrem denoise` writes: the result, and on request its parts; each says what made it."""
 
-import argparse
-import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bgrem import __version__
-from bgrem.commands.base import run_record
-from bgrem.config import DenoiseConfig
 from bgrem.denoising.bundle import write_bundle
 from bgrem.denoising.flow import Denoised
 from bgrem.denoising.quality import quality_plane, write_quality
 from bgrem.denoising.uncertainty import Calibration, denoised_uncertainty, write_uncertainty
-from bgrem.models import Model
+from common.command import RunRecord
 from common.header import SATURATION_KEYWORDS, header_number, header_of
 from common.image import AstroImage, Card
 from common.io import write_image
-from common.provenance import write_params
-
-if TYPE_CHECKING:
-    from astropy.io import fits
-
-COMMAND = "bgrem denoise"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DenoisedRun:
     """One denoised image and what its files are made from.
 
     Attributes
@@ -37,76 +26,40 @@ class Run:
         Input and result.
     files : dict of path
         Option -> file.
+    record : RunRecord
+        What made the files.
     outside : bool
         Whether the frame lies outside of the model's domain.
-    calibration, calibration_name
-        For the half-widths; the name is empty where it is the model's own.
-    cards, history
-        What made the files.
-    header : astropy.io.fits.Header
-        Of the input.
     channels : tuple of int or None
         Planes of the input that the image holds, None: all.
+    calibration, calibration_name
+        For the half-widths; the name is empty where it is the model's own.
     """
 
     image: AstroImage
     done: Denoised
     files: dict[str, Path]
+    record: RunRecord
     outside: bool
+    channels: tuple[int, ...] | None
     calibration: Calibration | None
     calibration_name: str
-    cards: tuple[Card, ...]
-    history: list[str]
-    header: "fits.Header"
-    channels: tuple[int, ...] | None
-    overwrite: bool
-
-    def carried(self, option: str, part: AstroImage) -> AstroImage:
-        """Return a part with the cards and the history of its file."""
-        what = ("BGPART", option, "which of the run's files this is")
-        notes = [*self.history, f"{COMMAND}: {PARTS[option][0]}"]
-        return part.with_pixels(part.pixels, cards=[*self.cards, what], history=notes)
 
     def quality(self) -> np.ndarray:
         """Return the quality plane."""
-        saturation = header_number(self.header, SATURATION_KEYWORDS)
+        saturation = header_number(header_of(self.image), SATURATION_KEYWORDS)
         return quality_plane(self.image, self.done, saturation=saturation, outside=self.outside)
 
 
-def write_denoised(
-    path: Path,
-    image: AstroImage,
-    done: Denoised,
-    files: dict[str, Path],
-    args: argparse.Namespace,
-    config: DenoiseConfig,
-    model: Model,
-    *,
-    outside: bool,
-    calibration: Calibration | None,
-) -> None:
-    """Write all files of one input and its parameters; `Run` says what the arguments are."""
-    parameters, cards, history = run_record(COMMAND, path, image, config, model, args)
-    cards += measured_cards(done, config.strength)
-    run = Run(
-        image=image, done=done, files=files, outside=outside, calibration=calibration,
-        calibration_name=args.calibration.name if args.calibration else "",
-        cards=cards, history=history,
-        header=header_of(image), channels=args.channels, overwrite=args.overwrite,
-    )  # fmt: skip
-    for option, (_, write) in PARTS.items():
-        if option in files:
-            write(run, files[option])
-    if "before_after" in files:
-        from bgrem.denoising.pictures import before_after
-
-        before_after(image, done, files["before_after"], overwrite=args.overwrite)
-    write_params(
-        files["parameters"], COMMAND, __version__, path, parameters, overwrite=args.overwrite
-    )
+def write_denoised(run: DenoisedRun) -> None:
+    """Write all files of one input and its parameters."""
+    for option, write in WRITERS.items():
+        if option in run.files:
+            write(run, option, run.files[option])
+    run.record.write_parameters(run.files["parameters"])
 
 
-def measured_cards(done: Denoised, strength: float = 1.0) -> tuple[Card, ...]:
+def measured_cards(done: Denoised, strength: float = 1.0) -> list[Card]:
     """Return BGNOISE and BGLEVEL in the image's units; of a colour image numbered by channel.
 
     The level is unknown with `strength` 0, where no background is taken off.
@@ -123,50 +76,53 @@ def measured_cards(done: Denoised, strength: float = 1.0) -> tuple[Card, ...]:
             number = str(channel + 1) if plane.shape[-1] > 1 else ""
             median = float(np.nanmedian(plane[..., channel]))
             cards.append((keyword + number, float(f"{median:.6g}"), words))
-    return tuple(cards)
+    return cards
 
 
-def _write_result(run: Run, file: Path) -> None:
-    write_image(file, run.carried("result", run.done.result), overwrite=run.overwrite)
+def _write_part(run: DenoisedRun, option: str, file: Path) -> None:
+    image = run.record.carried(option, getattr(run.done, option))
+    write_image(file, image, overwrite=run.record.overwrite)
 
 
-def _write_background(run: Run, file: Path) -> None:
-    write_image(file, run.carried("background", run.done.background), overwrite=run.overwrite)
-
-
-def _write_residual(run: Run, file: Path) -> None:
-    write_image(file, run.carried("residual", run.done.residual), overwrite=run.overwrite)
-
-
-def _write_bundle(run: Run, file: Path) -> None:
-    result = run.carried("bundle", run.done.result)
+def _write_bundle(run: DenoisedRun, option: str, file: Path) -> None:
+    result = run.record.carried(option, run.done.result)
     write_bundle(
-        file, run.done, result, run.quality(), channels=run.channels, overwrite=run.overwrite
-    )
+        file, run.done, result, run.quality(), channels=run.channels,
+        overwrite=run.record.overwrite,
+    )  # fmt: skip
 
 
-def _write_uncertainty(run: Run, file: Path) -> None:
+def _write_uncertainty(run: DenoisedRun, option: str, file: Path) -> None:
     if run.calibration is None:
         raise ValueError(f"{file}: half-widths need a calibration.")
     widths = denoised_uncertainty(run.done, run.calibration)
-    narrow = run.carried("uncertainty", run.image.with_pixels(widths[0]))
+    narrow = run.record.carried(option, run.image.with_pixels(widths[0]))
     if run.calibration_name:
         name = ("BGCALIB", run.calibration_name, "calibration of the half-widths")
         narrow = narrow.with_pixels(narrow.pixels, cards=[name])
-    write_uncertainty(file, narrow, widths[1], run.header, overwrite=run.overwrite)
+    header = header_of(run.image)
+    write_uncertainty(file, narrow, widths[1], header, overwrite=run.record.overwrite)
 
 
-def _write_quality(run: Run, file: Path) -> None:
-    image = run.carried("quality", run.image)
-    write_quality(file, image, run.quality(), run.header, overwrite=run.overwrite)
+def _write_quality(run: DenoisedRun, option: str, file: Path) -> None:
+    image = run.record.carried(option, run.image)
+    header = header_of(run.image)
+    write_quality(file, image, run.quality(), header, overwrite=run.record.overwrite)
 
 
-# option, also the file's BGPART: what the file says of itself, how it is written
-PARTS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
-    "result": ("this is the input without background and noise", _write_result),
-    "background": ("this is the smooth background", _write_background),
-    "residual": ("this is the noise that was taken off", _write_residual),
-    "bundle": ("this is the denoised image with what was taken off", _write_bundle),
-    "uncertainty": ("half-widths that hold 68 and 95 % of the errors", _write_uncertainty),
-    "quality": ("these are the bits of the quality plane", _write_quality),
+def _write_before_after(run: DenoisedRun, option: str, file: Path) -> None:
+    from bgrem.denoising.pictures import before_after
+
+    before_after(run.image, run.done, file, overwrite=run.record.overwrite)
+
+
+# option of a product -> how it is written
+WRITERS: dict[str, Callable[[DenoisedRun, str, Path], None]] = {
+    "result": _write_part,
+    "background": _write_part,
+    "residual": _write_part,
+    "bundle": _write_bundle,
+    "uncertainty": _write_uncertainty,
+    "quality": _write_quality,
+    "before_after": _write_before_after,
 }

@@ -14,21 +14,26 @@ from common.image import AstroImage, Card
 if TYPE_CHECKING:
     from astropy.io import fits
 
-MISSING, FILLED, SATURATED, OUTSIDE, CAPPED = 1, 2, 4, 8, 16
-BITS = {
-    MISSING: "missing in the input",
-    FILLED: "the network saw pixels that were filled in nearby",
-    SATURATED: "saturated in the input",
-    OUTSIDE: "frame outside of the training's domain",
-    CAPPED: "would have changed by more than max_sigma",
+DQ_MISSING = 1  # bit: missing in the input
+DQ_FILLED = 2  # bit: the network saw pixels that were filled in nearby
+DQ_SATURATED = 4  # bit: saturated in the input
+DQ_OUTSIDE_DOMAIN = 8  # bit: frame outside of the training's domain
+DQ_CAPPED = 16  # bit: would have changed by more than max_sigma
+DQ_BITS = {
+    DQ_MISSING: "missing in the input",
+    DQ_FILLED: "the network saw pixels that were filled in nearby",
+    DQ_SATURATED: "saturated in the input",
+    DQ_OUTSIDE_DOMAIN: "frame outside of the training's domain",
+    DQ_CAPPED: "would have changed by more than max_sigma",
 }
-REACH = 3  # px; farther away 19 of 20 pixels change by less than 0.07 sigma with what fills a hole
+# px; farther away 19 of 20 pixels change by less than 0.07 sigma with the filling
+FILLED_REACH_PX = 3
 
 
 def quality_plane(
     image: AstroImage, done: Denoised, *, saturation: float | None = None, outside: bool = False
 ) -> np.ndarray:
-    """Return the bits of `BITS`, shape (H, W, C), uint8.
+    """Return the bits of `DQ_BITS`, shape (H, W, C), uint8.
 
     Parameters
     ----------
@@ -42,19 +47,19 @@ def quality_plane(
         Whether the frame lies outside of the model's domain.
     """
     missing = image.missing
-    distance = np.ones((2 * REACH + 1,) * 2 + (1,), bool)
+    distance = np.ones((2 * FILLED_REACH_PX + 1,) * 2 + (1,), bool)
     near = ndimage.binary_dilation(missing, distance) & ~missing
-    plane = MISSING * missing.astype(np.uint8) + FILLED * near.astype(np.uint8)
+    plane = DQ_MISSING * missing.astype(np.uint8) + DQ_FILLED * near.astype(np.uint8)
     if saturation is not None:
-        plane |= SATURATED * (np.nan_to_num(image.pixels) >= saturation).astype(np.uint8)
+        plane |= DQ_SATURATED * (np.nan_to_num(image.pixels) >= saturation).astype(np.uint8)
     if done.capped is not None:
-        plane |= CAPPED * done.capped.astype(np.uint8)
-    return plane | np.uint8(OUTSIDE * outside)
+        plane |= DQ_CAPPED * done.capped.astype(np.uint8)
+    return plane | np.uint8(DQ_OUTSIDE_DOMAIN * outside)
 
 
 def quality_cards() -> list[Card]:
     """Return a COMMENT card for each bit."""
-    return [("COMMENT", f"DQ bit {bit}: {meaning}", "") for bit, meaning in BITS.items()]
+    return [("COMMENT", f"DQ bit {bit}: {meaning}", "") for bit, meaning in DQ_BITS.items()]
 
 
 def write_quality(

@@ -3,7 +3,9 @@
 import numpy as np
 from scipy import ndimage
 
-STRENGTH, MOST = 2.5, 4.0  # px, over which noise is measured; units of the noise
+NOISE_STRENGTH_WIDTH_PX = 2.5  # px; Gaussian over which the local strength of the noise is measured
+# local noise = 1; stronger values are artefacts and are clipped in the second noise
+MAX_TWIN_NOISE = 4.0
 
 
 def other_noise(removed: np.ndarray) -> np.ndarray:
@@ -17,6 +19,6 @@ def other_noise(removed: np.ndarray) -> np.ndarray:
     removed : array, shape (H, W)
         Image less result, in units of its noise.
     """
-    strength = np.maximum(np.sqrt(ndimage.gaussian_filter(removed**2, STRENGTH)), 1)
-    elsewhere = np.clip((removed / strength)[::-1, ::-1], -MOST, MOST)
+    strength = np.maximum(np.sqrt(ndimage.gaussian_filter(removed**2, NOISE_STRENGTH_WIDTH_PX)), 1)
+    elsewhere = np.clip((removed / strength)[::-1, ::-1], -MAX_TWIN_NOISE, MAX_TWIN_NOISE)
     return (elsewhere * strength).astype(np.float32)

@@ -23,14 +23,14 @@ from common.fits.planes import append_plane, is_plain_fits
 from common.image import AstroImage
 from common.io import write_image
 
-LEVELS = (0.6827, 0.9545)  # of one and two standard deviations
-NAMES = ("SIGMA68", "SIGMA95")
-EDGES = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)  # of the signal's ranges, in sigma
-NEIGHBOURS = 5  # px; the signal of a pixel is the brightest one in this square
-FEATURES = 10  # of `describe_surroundings`
-FLOOR = 0.02  # sigma; what is fainter is no light, and its logarithm would be noise
-BLOCK = 256  # rows at once: all terms of a large frame would fill the memory
-SETTINGS = ("steps", "clip")  # of `DenoiseConfig`: what a calibration holds for
+INTERVAL_LEVELS = (0.6827, 0.9545)  # share of the errors within one and two standard deviations
+INTERVAL_HDUS = ("SIGMA68", "SIGMA95")  # HDU names of the two planes
+SIGNAL_EDGES = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)  # sigma; of the ranges of the signal
+SIGNAL_SQUARE_PX = 5  # px; the signal of a pixel is the brightest one in this square
+FEATURE_COUNT = 10  # of `describe_surroundings`
+MIN_SIGNAL = 0.02  # sigma; what is fainter is no light, its logarithm would be noise
+ROWS_AT_ONCE = 256  # rows: all terms of a large frame would fill the memory
+CALIBRATED_SETTINGS = ("steps", "clip")  # of `DenoiseConfig`: what a calibration holds for
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class Calibration:
     Attributes
     ----------
     settings : dict
-        `SETTINGS` with which the fields were denoised.
+        `CALIBRATED_SETTINGS` with which the fields were denoised.
     middle, spread : array, shape (F,)
         Mean and standard deviation of the features.
     weights : array, shape (2, T)
-        Of the terms, for each of `LEVELS`.
+        Of the terms, for each of `INTERVAL_LEVELS`.
     centres : array, shape (R,)
         Logarithm of the median signal of each range.
     shifts : array, shape (2, R)
@@ -126,7 +126,7 @@ def load_calibration(
     if values is None:
         raise ValueError(f"{where}: has no calibration. Make one with `bgrem calibrate`.")
     found = Calibration.from_json(values, where)
-    if len(found.middle) != FEATURES:
+    if len(found.middle) != FEATURE_COUNT:
         raise ValueError(f"{where}: the calibration is of another version. Make it anew with "
                          "`bgrem calibrate`.")  # fmt: skip
     if found.notes.get("sha256") != description.get("sha256"):
@@ -134,7 +134,7 @@ def load_calibration(
     for name in ("normalisation", "minimum"):
         if getattr(config, name) is not None:
             raise ValueError(f"{where}: no calibration holds with --{name}. Leave it out.")
-    wanted = {name: getattr(config, name) for name in SETTINGS}
+    wanted = {name: getattr(config, name) for name in CALIBRATED_SETTINGS}
     if found.settings != wanted:
         raise ValueError(
             f"{where}: the calibration is for {found.settings}, not for {wanted}. "
@@ -155,15 +155,15 @@ def denoised_uncertainty(done: Denoised, calibration: Calibration) -> np.ndarray
     Returns
     -------
     array
-        `LEVELS` of the errors lie within; NaN where the input is missing. Where `max_sigma` has
-        left the input at least its noise and twice that.
+        `INTERVAL_LEVELS` of the errors lie within; NaN where the input is missing. Where
+        `max_sigma` has left the input at least its noise and twice that.
     """
     height, width, channels = done.sigma.shape
     found = np.empty((2, height, width, channels), np.float32)
     for channel in range(channels):
         features, signal = describe_surroundings(done, channel)
-        for top in range(0, height, BLOCK):
-            rows = slice(top, top + BLOCK)
+        for top in range(0, height, ROWS_AT_ONCE):
+            rows = slice(top, top + ROWS_AT_ONCE)
             block = features[:, rows].reshape(len(features), -1).astype(float)
             widths = calibration.half_widths(block, signal[rows].ravel())
             found[:, rows, :, channel] = widths.reshape(2, -1, width)
@@ -190,7 +190,7 @@ def write_uncertainty(
     header : astropy.io.fits.Header
         WCS and other keywords of the input, for SIGMA95.
     """
-    first = ("EXTNAME", NAMES[0], "half-width that holds 68.27 % of the errors")
+    first = ("EXTNAME", INTERVAL_HDUS[0], "half-width that holds 68.27 % of the errors")
     narrow = narrow.with_pixels(narrow.pixels, cards=[first])
     if not is_plain_fits(path):
         write_image(path, narrow, overwrite=overwrite)
@@ -198,7 +198,7 @@ def write_uncertainty(
     second = ("COMMENT", "half-width that holds 95.45 % of the errors", "")
     with atomic_write(path, overwrite) as temporary:
         write_image(temporary, narrow, overwrite=True)
-        append_plane(temporary, NAMES[1], wide, header, [second])
+        append_plane(temporary, INTERVAL_HDUS[1], wide, header, [second])
 
 
 def describe_surroundings(done: Denoised, channel: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -219,14 +219,14 @@ def describe_surroundings(done: Denoised, channel: int = 0) -> tuple[np.ndarray,
     change[done.result.missing[..., channel]] = 0  # there is no light there, and a twin is
     smooth = ndimage.gaussian_filter
     left = np.abs(smooth(removed, 1.5))
-    features = np.empty((FEATURES, *light.shape), np.float32)
+    features = np.empty((FEATURE_COUNT, *light.shape), np.float32)
     planes = itertools.chain(
         [light], (smooth(light, scale) for scale in (1, 2.5, 6, 16)),
         [left, smooth(left, 16)], (smooth(change, scale) for scale in (1, 2.5, 8)),
     )  # fmt: skip
     for feature, plane in zip(features, planes, strict=True):
-        np.log(np.maximum(plane, 0) + np.float32(FLOOR), out=feature)
-    signal = ndimage.maximum_filter(light, NEIGHBOURS)
+        np.log(np.maximum(plane, 0) + np.float32(MIN_SIGNAL), out=feature)
+    signal = ndimage.maximum_filter(light, SIGNAL_SQUARE_PX)
     return features, signal
 
 

@@ -9,9 +9,10 @@ from common.header import READ_NOISE_KEYWORDS, header_number, header_of
 from common.image import AstroImage
 
 # the search of cosmic rays
-USUAL_READ_NOISE = 3.0  # electrons
-USUAL_FWHM = 2.0  # px; of stars where there are none to measure
-LEAST_CONTRAST = 2.0  # to the fine structure; tracks of several pixels have less than single ones
+DEFAULT_READ_NOISE = 3.0  # electrons; for the search of cosmic rays, where the header has none
+DEFAULT_FWHM_PX = 2.0  # px; where there are no stars to measure
+# to the fine structure; tracks of several pixels have less than single ones
+MIN_COSMIC_RAY_CONTRAST = 2.0
 
 
 def remove_cosmic_rays(
@@ -31,9 +32,9 @@ def remove_cosmic_rays(
 
     read_noise = config.read_noise
     if read_noise is None:
-        read_noise = header_number(header_of(image), READ_NOISE_KEYWORDS) or USUAL_READ_NOISE
+        read_noise = header_number(header_of(image), READ_NOISE_KEYWORDS) or DEFAULT_READ_NOISE
     fwhm = measure_frame(image).fwhm
-    fwhm = fwhm if np.isfinite(fwhm) else USUAL_FWHM
+    fwhm = fwhm if np.isfinite(fwhm) else DEFAULT_FWHM_PX
     cleaned, hits = electrons.copy(), np.zeros(electrons.shape, bool)
     for channel in range(electrons.shape[-1]):
         plane = electrons[..., channel]
@@ -42,10 +43,17 @@ def remove_cosmic_rays(
         sigma = float(np.median(whole_image_statistics(plane, missing).sigma))
         lift = max(sigma**2 - read_noise**2, 0.0) - float(np.median(plane[~missing]))
         found, filled = detect_cosmics(
-            np.where(missing, -lift, plane) + lift, inmask=missing, gain=1.0,
-            readnoise=read_noise, satlevel=np.inf, cleantype="meanmask", objlim=LEAST_CONTRAST,
-            fsmode="convolve", psfmodel="gauss", psffwhm=fwhm,
-        )  # fmt: skip
+            np.where(missing, -lift, plane) + lift,
+            inmask=missing,
+            gain=1.0,
+            readnoise=read_noise,
+            satlevel=np.inf,
+            cleantype="meanmask",
+            objlim=MIN_COSMIC_RAY_CONTRAST,
+            fsmode="convolve",
+            psfmodel="gauss",
+            psffwhm=fwhm,
+        )
         hits[..., channel] = found & ~missing
         cleaned[..., channel] = np.where(hits[..., channel], filled - lift, plane)
     return cleaned, hits

@@ -57,7 +57,7 @@ def enhance(
     Raises
     ------
     ValueError
-        If the unit is unknown, the ratio is none that the model knows, no pixel is measured, or
+        If the unit is unknown, the model was not trained for the ratio, no pixel is measured, or
         there is no such model.
 
     Notes
@@ -87,7 +87,8 @@ def _check_ratio(ratio: float, model: Model) -> None:
     low, high = model.description.get("ratios", (1.0, np.inf))
     if not low <= ratio <= high:
         raise ValueError(
-            f"ratio {ratio:g}: the model {model.name} knows ratios from {low:g} to {high:g}."
+            f"ratio {ratio:g}: the model {model.name} was trained for ratios from {low:g} to "
+            f"{high:g}."
         )
 
 

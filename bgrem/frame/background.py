@@ -1,23 +1,30 @@
 """Into the network's units and back: a smooth background and the noise of the whole image."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-MESH = 64  # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
-TREND_DEGREE = 3  # of the polynomial that takes strong gradients off before a mesh is laid
-POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
-MASK_SIGMA = 2.0  # smoothed pixels above this belong to sources
-SMOOTHING = (1.5, 5.0)  # px; scales on which sources are looked for
-SMALLEST_MESH = 16
-FILTER = 3  # meshes; median filter between them
-ROUNDS = 3
-CREST, CREST_SHARE = 0.75, 0.02  # noise; part of the free pixels
-SKEWED = 2.5  # bright side : dark side of what varies; more is an object, not a sky
-ENOUGH = 1_000_000  # pixels that give the noise to a thousandth
-FAINTEST = 0.3  # of the noise: fainter and wider light cannot be told from a varying sky
+from bgrem.frame.sources import mask_sources
+from common.blocks import cut_blocks
+from common.robust import difference_noise, mad_sigma, neighbour_differences
+
+# px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
+BACKGROUND_MESH_PX = 64
+TREND_DEGREE = 3  # of the polynomial that removes strong gradients before a mesh is laid
+# exponents of y and x in the polynomial
+TREND_POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
+BACKGROUND_MASK_SIGMA = 2.0  # noise after smoothing; pixels above it belong to sources
+BACKGROUND_MASK_SCALES_PX = (1.5, 5.0)  # px; scales on which sources are looked for
+BACKGROUND_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
+MIN_BACKGROUND_MESH_PX = 16  # px; smaller meshes have too few pixels for a mode
+MESH_FILTER_SIDE = 3  # meshes; side of the median filter between them
+BACKGROUND_MASK_ROUNDS = 3  # of masking and meshing
+CREST_HEIGHT = 0.75  # noise; how far the finer mesh lies above the background on a crest
+CREST_SHARE = 0.02  # of the free pixels; more crests mean a wavy sky
+MAX_SKY_SKEW = 2.5  # variation to the bright side / to the dark side; more is an object, not a sky
+PIXELS_FOR_NOISE = 1_000_000  # pixels; give the noise to a thousandth
+MIN_MASK_LEVEL = 0.3  # noise; fainter and wider light cannot be separated from a varying sky
 TREND_ROUNDS = 5  # of the polynomial's reweighting; the weights hardly change any more
 BLOCKS_PER_SIDE = 6  # of the image's shorter side, at least: a cubic needs four and noise more
 SMALLEST_BLOCK = 4  # px; fewer pixels have no percentile worth a fit
@@ -71,7 +78,7 @@ def paper_factor(pixels: np.ndarray) -> float:
 
 
 def whole_image_statistics(
-    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = MESH
+    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = BACKGROUND_MESH_PX
 ) -> Statistics:
     """Return background and noise of an image of shape (H, W).
 
@@ -104,11 +111,11 @@ def whole_image_statistics(
         raise ValueError("the image is constant: it has no noise that could be removed.")
     flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
     fine, _ = _mesh(flat, missing, mesh // MESHES_PER_WAVE)  # waves are no sources
-    calm = missing | _sources(flat - fine, missing, 1.0)
+    calm = missing | _sources(flat - fine, missing)
     mask = calm
-    for _ in range(ROUNDS):
+    for _ in range(BACKGROUND_MASK_ROUNDS):
         background, sigma = _mesh(flat, mask, mesh)
-        mask = missing | _sources(flat - background, missing, 1.0)
+        mask = missing | _sources(flat - background, missing)
     if _is_wavy(fine, background, ~calm):
         background, sigma = _mesh(flat, calm, mesh // MESHES_PER_WAVE)
     # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
@@ -140,52 +147,51 @@ def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool
     both sides; around galaxies, which must not be followed, it varies to the bright one.
     """
     low, middle, high = np.percentile(fine, (WAVE_TAIL, 50, 100 - WAVE_TAIL))
-    crests = (fine - background > CREST)[free].mean() if free.any() else 0.0
-    return bool(crests > CREST_SHARE and high - middle < SKEWED * (middle - low))
+    crests = (fine - background > CREST_HEIGHT)[free].mean() if free.any() else 0.0
+    return bool(crests > CREST_SHARE and high - middle < MAX_SKY_SKEW * (middle - low))
 
 
 def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
     """Return the noise from differences of neighbours, which no gradient and few sources reach."""
-    step = -(-flat.size // ENOUGH)
-    right = (flat[::step, 1:] - flat[::step, :-1])[~(missing[::step, 1:] | missing[::step, :-1])]
-    below = (flat[1::step] - flat[:-1:step])[~(missing[1::step] | missing[:-1:step])]
-    differences = np.concatenate([right, below])
+    step = -(-flat.size // PIXELS_FOR_NOISE)
+    differences = np.concatenate(
+        [neighbour_differences(flat, ~missing, axis=axis, step=step) for axis in (1, 0)]
+    )
     if not differences.size:
         return 0.0
-    spread = 1.4826 * float(np.median(np.abs(differences))) / np.sqrt(2)
-    return spread or float(differences.std()) / np.sqrt(2)  # counts of mostly equal pixels
+    # counts of mostly equal pixels have no median
+    return difference_noise(differences, 0.0) or float(differences.std()) / np.sqrt(2)
 
 
 def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarray:
     """Return a polynomial through block medians, reweighted four times against the bright."""
     height, width = flat.shape
     side = max(SMALLEST_BLOCK, min(mesh // 2, min(flat.shape) // BLOCKS_PER_SIDE))
-    rows, columns = -(-height // side), -(-width // side)
-    padded = np.full((rows * side, columns * side), np.nan)
-    padded[:height, :width] = np.where(missing, np.nan, flat)
-    blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
+    blocks = cut_blocks(np.where(missing, np.nan, flat), side, np.nan).swapaxes(1, 2)
+    rows, columns = blocks.shape[:2]
+    blocks = blocks.reshape(rows, columns, -1)
     enough = np.isfinite(blocks).sum(-1) > MEASURED_SHARE * side * side
     if enough.sum() < BLOCKS_PER_TERM * (TREND_DEGREE + 1) ** 2:
         return np.zeros_like(flat)
     levels = np.zeros(enough.shape)
     # the darker half of a block knows more of the sky where stars are dense
-    percentile = np.nanpercentile if missing.any() or padded.shape != flat.shape else np.percentile
+    percentile = np.nanpercentile if missing.any() or blocks.size != flat.size else np.percentile
     levels[enough] = percentile(blocks[enough], BLOCK_PERCENTILE, axis=-1)
 
     y, x = _from_minus_one(rows, side, height), _from_minus_one(columns, side, width)
-    design = np.stack([np.outer(y**i, x**j)[enough] for i, j in POWERS], -1)
+    design = np.stack([np.outer(y**i, x**j)[enough] for i, j in TREND_POWERS], -1)
     values, weights = levels[enough], np.ones(int(enough.sum()))
     for _ in range(TREND_ROUNDS):
         root = np.sqrt(weights)
         solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
         residual = values - design @ solution
-        scale = 1.4826 * np.median(np.abs(residual)) or 1.0
+        scale = mad_sigma(residual, 0.0) or 1.0
         # bright blocks hold objects: they count less than dark ones
         off = np.where(residual > 0, residual, DARK_RESIDUAL * residual) / (TREND_CLIP * scale)
         weights = 1 / (1 + off**2)
     y, x = _from_minus_one(height, 1, height), _from_minus_one(width, 1, width)
     trend = np.zeros(flat.shape)
-    for coefficient, (i, j) in zip(solution, POWERS, strict=True):
+    for coefficient, (i, j) in zip(solution, TREND_POWERS, strict=True):
         trend += coefficient * np.outer(y**i, x**j)
     return trend
 
@@ -195,19 +201,22 @@ def _from_minus_one(count: int, side: int, length: int) -> np.ndarray:
     return 2 * (np.arange(count) + 0.5) * side / length - 1
 
 
-def _sources(flat: np.ndarray, missing: np.ndarray, noise: float) -> np.ndarray:
+def _sources(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Return where sources are: smoothed pixels that stand out, and their surroundings."""
     filled = np.where(missing, 0, flat)
 
-    def on_scale(scale: float) -> np.ndarray:
-        smooth = ndimage.gaussian_filter(filled, scale, mode="nearest")
-        level = noise * max(MASK_SIGMA / (2 * np.sqrt(np.pi) * scale), FAINTEST)
-        bright = smooth - np.median(smooth[~missing]) > level
-        bright = ndimage.binary_opening(bright)  # single pixels are noise
-        return ndimage.binary_dilation(bright, iterations=round(scale))
+    def noise(scale: float) -> float:
+        return max(1 / (2 * np.sqrt(np.pi) * scale), MIN_MASK_LEVEL / BACKGROUND_MASK_SIGMA)
 
-    with ThreadPoolExecutor() as threads:  # the filters let go of Python's lock
-        found = np.logical_or.reduce(list(threads.map(on_scale, SMOOTHING)))
+    found = mask_sources(
+        filled,
+        missing,
+        scales=BACKGROUND_MASK_SCALES_PX,
+        sigma=BACKGROUND_MASK_SIGMA,
+        growth=BACKGROUND_MASK_GROWTH,
+        noise=noise,
+        opened=True,
+    )
     # where nearly everything is masked nothing would be left to measure: keep the darkest half
     if found[~missing].mean() > MOST_MASKED:
         found &= filled > np.median(filled[~missing])
@@ -216,9 +225,31 @@ def _sources(flat: np.ndarray, missing: np.ndarray, noise: float) -> np.ndarray:
 
 def _mesh(flat: np.ndarray, mask: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray]:
     """Return background and rms of a mesh of clipped modes."""
+    grid = sep_mesh(flat, mesh, mask, least=MIN_BACKGROUND_MESH_PX)
+    return grid.back(), grid.rms()
+
+
+def sep_mesh(
+    pixels: np.ndarray, mesh: int, mask: np.ndarray | None = None, *, least: int = 1
+) -> Any:
+    """Return SExtractor's background of pixels (H, W): a `sep.Background`.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+    mesh : int
+        Side of a mesh in pixels; at most half of the frame's shorter side is taken.
+    mask : bool array, shape (H, W), optional
+        Pixels that are left out.
+    least : int, optional
+        Side of a mesh in pixels that is taken at least.
+    """
     import sep
 
-    side = max(SMALLEST_MESH, min(mesh, min(flat.shape) // 2))
-    data = np.ascontiguousarray(flat, np.float64)
-    grid = sep.Background(data, mask=mask, bw=side, bh=side, fw=FILTER, fh=FILTER)
-    return grid.back(), grid.rms()
+    side = max(least, min(mesh, min(pixels.shape) // 2))
+    if mask is not None:
+        mask = np.ascontiguousarray(mask)  # that of a turned view lies column by column
+    return sep.Background(
+        np.ascontiguousarray(pixels, np.float64), mask=mask, bw=side, bh=side,
+        fw=MESH_FILTER_SIDE, fh=MESH_FILTER_SIDE,
+    )  # fmt: skip

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 # SExtractor's default.conv, a pyramid, and its other defaults
-DEFAULT_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
-DEFAULT_CONTRAST = 0.005
-MINIMUM_AREA, DEBLEND_LEVELS = 5, 32
+SEXTRACTOR_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
+SEXTRACTOR_CONTRAST = 0.005  # DEBLEND_MINCONT of SExtractor
+SEXTRACTOR_MIN_AREA = 5  # px; DETECT_MINAREA of SExtractor
+SEXTRACTOR_DEBLEND_LEVELS = 32  # DEBLEND_NTHRESH of SExtractor
+MIN_PIXEL_STACK = 100_000  # pixels; stack of `sep` for small frames
+MAX_SUB_OBJECTS = 65536  # parts of one blend; crowded frames have more than the 1024 of `sep`
 # A denoised image has no noise that a filter would have to smooth, nor any that a low contrast
 # would split sources along.
-DENOISED: dict[str, Any] = {"kernel": None, "contrast": 5e-5}
+DENOISED_OPTIONS: dict[str, Any] = {"kernel": None, "contrast": 5e-5}
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ def detect_with_sep(
     threshold: float,
     *,
     noise: np.ndarray | float | None = None,
-    kernel: np.ndarray | None = DEFAULT_KERNEL,
-    contrast: float = DEFAULT_CONTRAST,
+    kernel: np.ndarray | None = SEXTRACTOR_KERNEL,
+    contrast: float = SEXTRACTOR_CONTRAST,
 ) -> Detections:
     """Return what the `sep` library finds in background-subtracted pixels, shape (H, W).
 
@@ -56,9 +59,9 @@ def extract_with_sep(
     threshold: float,
     *,
     noise: np.ndarray | float | None = None,
-    kernel: np.ndarray | None = DEFAULT_KERNEL,
-    contrast: float = DEFAULT_CONTRAST,
-    minimum_area: int = MINIMUM_AREA,
+    kernel: np.ndarray | None = SEXTRACTOR_KERNEL,
+    contrast: float = SEXTRACTOR_CONTRAST,
+    minimum_area: int = SEXTRACTOR_MIN_AREA,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the `sep` library's records, shape (N,), and its segmentation map, shape (H, W).
 
@@ -75,18 +78,39 @@ def extract_with_sep(
     minimum_area : int
         DETECT_MINAREA, in pixels.
     """
+    options = {} if noise is None else {"err": noise}
+    found: tuple[np.ndarray, np.ndarray] = extract(
+        pixels,
+        threshold,
+        minarea=minimum_area,
+        filter_kernel=kernel,
+        filter_type="conv",
+        deblend_nthresh=SEXTRACTOR_DEBLEND_LEVELS,
+        deblend_cont=contrast,
+        segmentation_map=True,
+        **options,
+    )
+    return found
+
+
+def extract(pixels: np.ndarray, threshold: float, **options: Any) -> Any:
+    """Return what `sep.extract` returns for pixels (H, W), with as much memory as it can need.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+        Without background.
+    threshold : float
+    **options
+        Of `sep.extract`.
+    """
     import sep
 
     data = np.ascontiguousarray(pixels, np.float32)
     # the stack is filled anew at each call: no larger than can be needed
-    sep.set_extract_pixstack(max(100_000, 2 * data.size))
-    sep.set_sub_object_limit(65536)
-    options = {} if noise is None else {"err": noise}
-    found: tuple[np.ndarray, np.ndarray] = sep.extract(
-        data, threshold, minarea=minimum_area, filter_kernel=kernel, filter_type="conv",
-        deblend_nthresh=DEBLEND_LEVELS, deblend_cont=contrast, segmentation_map=True, **options,
-    )  # fmt: skip
-    return found
+    sep.set_extract_pixstack(max(MIN_PIXEL_STACK, 2 * data.size))
+    sep.set_sub_object_limit(MAX_SUB_OBJECTS)
+    return sep.extract(data, threshold, **options)
 
 
 def matched_filter(

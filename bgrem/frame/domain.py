@@ -8,20 +8,23 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.config import CatalogConfig
+from bgrem.frame.background import sep_mesh
 from bgrem.frame.stars import measure_point_spread
 from common.image import AstroImage, Card
+from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half, neighbour_differences
 
-WINDOW = 512  # px; sides of the parts that stand for a large frame
-WINDOWS = 4
-MESH = 64  # px; of the quick background
-STARS = 16  # fitted in all parts: the median of so many is good to a few per cent
-SURE = 2.0  # standard deviations that a count may lie outside by chance
-WIDTH_ERROR = 0.08  # relative; widths vary by so much over a field
-BRIGHT_SHARE = 1e-4  # a single star is not a frame
-DARK = 0.25  # quantile of the smoothed frame: below it even crowded frames are nearly free of stars
-FAR = 5  # px; resampling correlates no noise at such a distance
-SIGNIFICANT = 5.0  # sigma of a matched filter: what the card counts
-UNKNOWN = float("nan")
+DOMAIN_WINDOW_PX = 512  # px; side of the parts that stand for a large frame
+DOMAIN_WINDOWS = 4  # parts that stand for a large frame
+DOMAIN_MESH_PX = 64  # px; of the quick background
+MIN_DOMAIN_SIDE_PX = 8  # px; of a frame, and of its meshes
+MAX_STARS_FOR_DOMAIN = 16  # stars fitted in all parts: their median is good to a few per cent
+DENSITY_MARGIN_SIGMA = 2.0  # standard deviations that a count may lie outside by chance
+FWHM_MARGIN = 0.08  # relative; widths vary by this much over a field
+MIN_BRIGHT_SHARE = 1e-4  # of the pixels; a single star does not make a frame bright
+DARK_QUANTILE = 0.25  # of the smoothed frame: below it even crowded frames are nearly free of stars
+FAR_LAG_PX = 5  # px; resampling correlates no noise at this distance
+DENSITY_SIGMA = 5.0  # sigma of a matched filter: the sources that the model card counts
+NOT_MEASURABLE = float("nan")  # value of a property that the frame does not give
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class FrameProperties:
         Number of sources above 5 sigma of a matched filter, on so much area. Blends count once,
         so it is a lower limit where stars are dense.
     brightest : float
-        Signal-to-noise ratio of the bright pixels: all but one in `BRIGHT_SHARE` are fainter.
+        Signal-to-noise ratio of the bright pixels: all but one in `MIN_BRIGHT_SHARE` are fainter.
     sky_electrons : float
         Electrons that give the noise, without read noise.
     saturated_share : float
@@ -49,21 +52,21 @@ class FrameProperties:
         Of neighbouring pixels without source.
     """
 
-    level: float = UNKNOWN
-    noise: float = UNKNOWN
-    mean: float = UNKNOWN
-    fwhm: float = UNKNOWN
-    stars: float = UNKNOWN
-    megapixels: float = UNKNOWN
-    brightest: float = UNKNOWN
-    sky_electrons: float = UNKNOWN
-    saturated_share: float = UNKNOWN
-    noise_correlation: float = UNKNOWN
+    level: float = NOT_MEASURABLE
+    noise: float = NOT_MEASURABLE
+    mean: float = NOT_MEASURABLE
+    fwhm: float = NOT_MEASURABLE
+    stars: float = NOT_MEASURABLE
+    megapixels: float = NOT_MEASURABLE
+    brightest: float = NOT_MEASURABLE
+    sky_electrons: float = NOT_MEASURABLE
+    saturated_share: float = NOT_MEASURABLE
+    noise_correlation: float = NOT_MEASURABLE
 
     @property
     def star_density(self) -> float:
         """Sources above 5 sigma per megapixel."""
-        return self.stars / self.megapixels if self.megapixels > 0 else UNKNOWN
+        return self.stars / self.megapixels if self.megapixels > 0 else NOT_MEASURABLE
 
 
 def measure_frame(image: AstroImage) -> FrameProperties:
@@ -83,21 +86,24 @@ def measure_frame(image: AstroImage) -> FrameProperties:
     exposure = find_exposure(header_of(image), CatalogConfig())
     plane = image.pixels[..., image.shape[-1] // 2]
     windows = _windows(plane)
-    parts = [_measure_window(one, exposure.saturate, STARS // len(windows)) for one in windows]
+    parts = [
+        _measure_window(one, exposure.saturate, MAX_STARS_FOR_DOMAIN // len(windows))
+        for one in windows
+    ]
     found = {
         name: _median([getattr(part, name) for part in parts])
         for name in ("level", "noise", "mean", "fwhm", "noise_correlation")
     }
     stars, area = (np.nansum([getattr(p, n) for p in parts]) for n in ("stars", "megapixels"))
-    brightest, sky = UNKNOWN, UNKNOWN
+    brightest, sky = NOT_MEASURABLE, NOT_MEASURABLE
     if found["noise"] > 0:
         bright = np.concatenate([part[np.isfinite(part)] for part in windows])
-        top = float(np.quantile(bright, 1 - BRIGHT_SHARE))
+        top = float(np.quantile(bright, 1 - MIN_BRIGHT_SHARE))
         brightest = (top - found["level"]) / found["noise"]
     if exposure.gain is not None:
         read_noise = exposure.read_noise or 0.0
         sky = max((found["noise"] * exposure.gain) ** 2 - read_noise**2, 0.0)
-    share = UNKNOWN
+    share = NOT_MEASURABLE
     if exposure.saturate is not None:
         share = float(np.mean(plane >= exposure.saturate))
     return FrameProperties(
@@ -108,14 +114,14 @@ def measure_frame(image: AstroImage) -> FrameProperties:
 
 def _median(values: list[float]) -> float:
     known = [value for value in values if np.isfinite(value)]
-    return float(np.median(known)) if known else UNKNOWN
+    return float(np.median(known)) if known else NOT_MEASURABLE
 
 
 def _windows(plane: np.ndarray) -> list[np.ndarray]:
     """Return the whole plane, or windows spread over its measured part."""
-    if plane.size <= WINDOWS * WINDOW**2:
+    if plane.size <= DOMAIN_WINDOWS * DOMAIN_WINDOW_PX**2:
         return [plane]
-    sides = [min(WINDOW, side) for side in plane.shape]
+    sides = [min(DOMAIN_WINDOW_PX, side) for side in plane.shape]
     corners = [
         (row, column)
         for row in range(0, plane.shape[0] - sides[0] + 1, sides[0])
@@ -125,27 +131,24 @@ def _windows(plane: np.ndarray) -> list[np.ndarray]:
     measured = np.array([np.isfinite(window[::4, ::4]).mean() for window in windows])
     usable = np.flatnonzero(measured >= min(0.8, float(measured.max())))
     # away from the first and the last, which lie in corners
-    places = (np.arange(WINDOWS) + 0.5) / WINDOWS * len(usable)
+    places = (np.arange(DOMAIN_WINDOWS) + 0.5) / DOMAIN_WINDOWS * len(usable)
     return [windows[usable[k]] for k in sorted({int(place) for place in places})]
 
 
 def _measure_window(window: np.ndarray, saturation: float | None, stars: int) -> FrameProperties:
     """Return the properties of one window (width of so many stars), NaN where it has no noise."""
-    import sep
-
     missing = ~np.isfinite(window)
-    if missing.all() or min(window.shape) < 8:
+    if missing.all() or min(window.shape) < MIN_DOMAIN_SIDE_PX:
         return FrameProperties()
     pixels = np.ascontiguousarray(np.where(missing, np.median(window[~missing]), window), float)
-    side = max(8, min(MESH, min(window.shape) // 2))
-    grid = sep.Background(pixels, mask=missing, bw=side, bh=side, fw=3, fh=3)
+    grid = sep_mesh(pixels, DOMAIN_MESH_PX, missing, least=MIN_DOMAIN_SIDE_PX)
     noise, mean = float(np.median(grid.rms())), float(np.mean(window[~missing]))
     if not noise > 0:
         return FrameProperties(mean=mean)
     scaled = np.where(missing, 0, (pixels - grid.back()) / noise)
     full = None if saturation is None else np.nan_to_num(window) >= saturation
     spread = measure_point_spread(scaled, missing, full, most=stars)
-    fwhm = UNKNOWN if spread is None else spread.fwhm
+    fwhm = NOT_MEASURABLE if spread is None else spread.fwhm
     return FrameProperties(
         level=float(np.median(grid.back())), noise=noise, mean=mean, fwhm=fwhm,
         stars=_count_stars(scaled, 3.0 if spread is None else fwhm),
@@ -156,33 +159,30 @@ def _measure_window(window: np.ndarray, saturation: float | None, stars: int) ->
 
 def _count_stars(scaled: np.ndarray, fwhm: float) -> float:
     """Return the number of peaks above 5 sigma of a Gaussian matched filter."""
-    smooth = ndimage.gaussian_filter(scaled, fwhm / 2.355)
-    # the darker half is noise, also where stars are dense
-    middle, low = np.quantile(smooth, (0.5, 0.159))
+    smooth = ndimage.gaussian_filter(scaled, fwhm / ROUNDED_FWHM_PER_SIGMA)
+    middle, noise = darker_half(smooth)  # of noise, also where stars are dense
     peaks = smooth == ndimage.maximum_filter(smooth, 3)
-    return float((peaks & (smooth - middle > SIGNIFICANT * (middle - low))).sum())
+    return float((peaks & (smooth - middle > DENSITY_SIGMA * noise)).sum())
 
 
 def _neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
     """Return the correlation of horizontal and vertical neighbours away from sources."""
     smooth = ndimage.gaussian_filter(scaled, 4.0)  # hardly a choice among the pixels' own noise
-    calm = ~missing & (smooth < np.quantile(smooth, DARK)) & (np.abs(scaled) < 4)
+    calm = ~missing & (smooth < np.quantile(smooth, DARK_QUANTILE)) & (np.abs(scaled) < 4)
     if not np.var(scaled[calm]) > 0.1:  # counts of mostly equal pixels
-        return UNKNOWN
+        return NOT_MEASURABLE
     found = []
     for turned, known in ((scaled, calm), (scaled.T, calm.T)):
         # what is alike at some distance is sky and unseen stars: it is in neither difference
-        near, far = (_step_variance(turned, known, lag) for lag in (1, FAR))
-        found.append(1 - near / far if far > 0 else UNKNOWN)
+        near, far = (_step_variance(turned, known, lag) for lag in (1, FAR_LAG_PX))
+        found.append(1 - near / far if far > 0 else NOT_MEASURABLE)
     return float(np.mean(found))
 
 
 def _step_variance(scaled: np.ndarray, calm: np.ndarray, lag: int) -> float:
     """Return the variance of differences of calm pixels in a row, NaN if there are few."""
-    both = calm[:, :-lag] & calm[:, lag:]
-    if both.sum() < 1000:
-        return UNKNOWN
-    return float(np.var(scaled[:, :-lag][both] - scaled[:, lag:][both]))
+    differences = neighbour_differences(scaled, calm, lag=lag)
+    return float(np.var(differences)) if len(differences) >= 1000 else NOT_MEASURABLE
 
 
 @dataclass(frozen=True)
@@ -199,10 +199,14 @@ class _Rule:
 def _value_and_error(key: str, found: FrameProperties) -> tuple[float, float]:
     """Return what the frame has for an entry of the card, and how far chance may take it."""
     if key == "stars_above_5_sigma_per_megapixel":
-        chance = SURE * np.sqrt(found.stars + 1) / found.megapixels if found.megapixels else 0.0
+        chance = (
+            DENSITY_MARGIN_SIGMA * np.sqrt(found.stars + 1) / found.megapixels
+            if found.megapixels
+            else 0.0
+        )
         return found.star_density, float(chance)
     if key == "fwhm_px":
-        return found.fwhm, WIDTH_ERROR * found.fwhm
+        return found.fwhm, FWHM_MARGIN * found.fwhm
     names = {
         "sky_electrons": "sky_electrons",
         "signal_to_noise_of_pixels": "brightest",
@@ -214,24 +218,24 @@ def _value_and_error(key: str, found: FrameProperties) -> tuple[float, float]:
     return value, 0.05 if key == "noise_correlation_of_neighbours" else 0.1 * abs(value)
 
 
-COMPARE = "compare with the original (bgrem validate)"
-RULES = {
-    "fwhm_px": _Rule("FWHM", "stars have a FWHM of", "px", COMPARE, "bin the frame"),
+COMPARE_ADVICE = "compare with the original (bgrem validate)"  # what a message recommends
+DOMAIN_RULES = {
+    "fwhm_px": _Rule("FWHM", "stars have a FWHM of", "px", COMPARE_ADVICE, "bin the frame"),
     "stars_above_5_sigma_per_megapixel": _Rule(
-        "stars", "sources above 5 sigma are", "per megapixel", COMPARE, COMPARE),
+        "stars", "sources above 5 sigma are", "per megapixel", COMPARE_ADVICE, COMPARE_ADVICE),
     "sky_electrons": _Rule(
         "sky", "the sky's noise stands for", "electrons per pixel",
-        f"check GAIN, or {COMPARE}", f"check GAIN, or {COMPARE}"),
+        f"check GAIN, or {COMPARE_ADVICE}", f"check GAIN, or {COMPARE_ADVICE}"),
     "signal_to_noise_of_pixels": _Rule(
         "brightness", "the brightest pixels have a signal-to-noise ratio of", "",
-        COMPARE, "mask the brightest stars (--dq)"),
+        COMPARE_ADVICE, "mask the brightest stars (--dq)"),
     "noise_correlation_of_neighbours": _Rule(
         "noise", "the noise of neighbouring pixels is correlated by", "",
         "take the frame before sharpening or compression",
         "take the frame before resampling or smoothing"),
     "saturated_share": _Rule(
         "saturation", "the saturated part of the pixels is", "",
-        COMPARE, "mask saturated stars (--dq)"),
+        COMPARE_ADVICE, "mask saturated stars (--dq)"),
     "counts_per_pixel": _Rule(
         "counts", "the mean level is", "counts per pixel",
         "choose another band or bin the map", "choose another band"),
@@ -246,11 +250,12 @@ def check_domain(found: FrameProperties, description: Mapping[str, Any]) -> list
     found : FrameProperties
         NaN is unknown and not compared.
     description : mapping
-        model.json. Entries of `domain` that are [low, high] and known to `RULES` are compared.
+        model.json. Entries of `domain` that are [low, high] and known to `DOMAIN_RULES` are
+        compared.
     """
     card = description.get("domain", {})
     lines = []
-    for key, rule in RULES.items():
+    for key, rule in DOMAIN_RULES.items():
         if not isinstance(limits := card.get(key), (list, tuple)) or len(limits) != 2:
             continue
         value, error = _value_and_error(key, found)
@@ -276,7 +281,7 @@ def guard_domain(
     ValueError
         If something does and `strict` is on.
     """
-    if not any(key in description.get("domain", {}) for key in RULES):
+    if not any(key in description.get("domain", {}) for key in DOMAIN_RULES):
         return None
     lines = check_domain(measure_frame(image), description)
     if lines and strict:

@@ -1,4 +1,4 @@
-"""What header and user say of an exposure: gain, saturation, zero point, place on the sky."""
+"""Facts about an exposure from header and user: gain, saturation, zero point, place on the sky."""
 
 import re
 from collections.abc import Mapping
@@ -16,8 +16,9 @@ from common.header import (
 )
 from common.image import AstroImage
 
-COUNTS = ("", "adu", "dn", "ct", "cts", "count", "counts")  # BUNIT whose gain the header gives
-ELECTRONS = ("electron", "electrons", "e", "e-")
+# values of BUNIT for which GAIN of the header holds
+COUNT_UNITS = ("", "adu", "dn", "ct", "cts", "count", "counts")
+ELECTRON_UNITS = ("electron", "electrons", "e", "e-")  # values of BUNIT that mean electrons
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ def find_exposure(header: Mapping[str, Any], config: CatalogConfig) -> Exposure:
         return None
 
     gain, gain_note = known("gain", GAIN_KEYWORDS), ""
-    if config.gain is None and unit.lower() in ELECTRONS:
+    if config.gain is None and unit.lower() in ELECTRON_UNITS:
         gain, origin["gain"] = 1.0, f"BUNIT {unit}"
-    elif config.gain is None and gain is not None and unit.lower() not in COUNTS:
+    elif config.gain is None and gain is not None and unit.lower() not in COUNT_UNITS:
         gain_note = f"{origin.pop('gain')} is not used, as BUNIT is {unit}"
         gain = None
     values = {
@@ -86,8 +87,11 @@ def find_exposure(header: Mapping[str, Any], config: CatalogConfig) -> Exposure:
     return Exposure(**values, unit=unit, origin=origin, notes=tuple(notes))
 
 
-PER_SECOND = re.compile(r"(.*?)\s*(?:/\s*(?:s|sec|second|seconds)|s(?:ec)?\*?\*?\(?-1\)?)$", re.I)
-EXPOSURE_KEYWORDS = ("EXPTIME", "EXPOSURE", "ITIME", "TEXPTIME")
+# of a BUNIT divided by seconds
+PER_SECOND_PATTERN = re.compile(
+    r"(.*?)\s*(?:/\s*(?:s|sec|second|seconds)|s(?:ec)?\*?\*?\(?-1\)?)$", re.I
+)
+EXPOSURE_KEYWORDS = ("EXPTIME", "EXPOSURE", "ITIME", "TEXPTIME")  # in order of trust
 
 
 def electrons_of(
@@ -113,12 +117,12 @@ def electrons_of(
     unit = str(header.get("BUNIT", "")).strip()
     if seconds is None:
         seconds = header_number(header, EXPOSURE_KEYWORDS)
-    rate = PER_SECOND.fullmatch(unit)
+    rate = PER_SECOND_PATTERN.fullmatch(unit)
     base = (rate[1] if rate else unit).strip().lower()
     factor: float | None = gain
-    if base in ELECTRONS:
+    if base in ELECTRON_UNITS:
         factor = 1.0
-    elif gain is None and base in COUNTS:
+    elif gain is None and base in COUNT_UNITS:
         factor = header_number(header, GAIN_KEYWORDS)
     if factor is None or not factor > 0:
         raise ValueError(

@@ -2,68 +2,20 @@
 
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bgrem.frame.detect import (
-    DEBLEND_LEVELS,
-    DEFAULT_CONTRAST,
-    DEFAULT_KERNEL,
-    MINIMUM_AREA,
-    Detections,
-)
+from bgrem.frame.detect import SEXTRACTOR_DEBLEND_LEVELS, SEXTRACTOR_MIN_AREA
 
-INSTALL_SEXTRACTOR = "apt install source-extractor"
+INSTALL_SEXTRACTOR = "apt install source-extractor"  # command that a message recommends
 
 
 def find_sextractor() -> str | None:
     """Return the SExtractor command of this machine, or None."""
     return shutil.which("source-extractor") or shutil.which("sex")
-
-
-def detect_with_sextractor(
-    pixels: np.ndarray,
-    threshold: float,
-    *,
-    relative: bool = True,
-    mesh: int = 64,
-    background: bool = True,
-    kernel: np.ndarray | None = DEFAULT_KERNEL,
-    contrast: float = DEFAULT_CONTRAST,
-) -> Detections:
-    """Return what SExtractor finds, shape (H, W) in.
-
-    Parameters
-    ----------
-    threshold : float
-        In units of SExtractor's own noise, or, where not `relative`, of the pixels.
-    mesh : int
-        BACK_SIZE.
-    background : bool
-        Whether SExtractor takes its background off.
-
-    Raises
-    ------
-    FileNotFoundError
-        If SExtractor is not installed.
-    """
-    options = {
-        "THRESH_TYPE": "RELATIVE" if relative else "ABSOLUTE",
-        "DETECT_THRESH": f"{threshold:.6g}",
-        "BACK_SIZE": str(mesh),
-        "BACK_TYPE": "AUTO" if background else "MANUAL",
-        "DEBLEND_MINCONT": str(contrast),
-    }
-    with tempfile.TemporaryDirectory() as name:
-        table = run_sextractor(
-            Path(name), [pixels], ["X_IMAGE", "Y_IMAGE", "FLUX_ISO"], options, kernel=kernel
-        )
-    x, y, flux = (np.array(table[n], float) for n in ("X_IMAGE", "Y_IMAGE", "FLUX_ISO"))
-    return Detections(x - 1, y - 1, flux)
 
 
 def run_sextractor(
@@ -114,8 +66,8 @@ def run_sextractor(
     everywhere = {
         "CATALOG_NAME": str(folder / "found.fits"), "CATALOG_TYPE": "FITS_1.0",
         "PARAMETERS_NAME": str(folder / "columns"), "VERBOSE_TYPE": "NORMAL",
-        "ANALYSIS_THRESH": options["DETECT_THRESH"], "DETECT_MINAREA": str(MINIMUM_AREA),
-        "DEBLEND_NTHRESH": str(DEBLEND_LEVELS), "FILTER": "N",
+        "ANALYSIS_THRESH": options["DETECT_THRESH"], "DETECT_MINAREA": str(SEXTRACTOR_MIN_AREA),
+        "DEBLEND_NTHRESH": str(SEXTRACTOR_DEBLEND_LEVELS), "FILTER": "N",
         "MEMORY_OBJSTACK": "65000", "MEMORY_PIXSTACK": "5000000",
     }  # fmt: skip
     if kernel is not None:

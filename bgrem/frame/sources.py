@@ -1,12 +1,18 @@
 """Planes of a frame and its sources: segments, their moments, masks of light above the noise."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-MASK_SIGMA = 4.0  # of a smoothed frame: above it noise is rare, so that little noise is masked
-MASK_SCALES = (1.5, 5.0)  # px; stars, and the wings of bright ones
+from common.robust import mad_sigma
+
+# sigma of a smoothed frame: above it noise is rare, little noise is masked
+COMPARISON_MASK_SIGMA = 4.0
+COMPARISON_MASK_SCALES_PX = (1.5, 5.0)  # px; stars, and the wings of bright ones
+COMPARISON_MASK_GROWTH = 2.0  # scales; how far the mask goes on around a source
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +83,7 @@ def segment_moments(
     row, column = np.divmod(place, segmentation.shape[1])
 
     def total(*factors: np.ndarray) -> np.ndarray:
-        weights = np.prod([value, *factors], axis=0)
-        return np.bincount(label, weights, number)
+        return sum_by_label(label, number, value, *factors)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         flux = total()
@@ -93,6 +98,52 @@ def segment_moments(
     return Moments(flux, x, y, a, b, 0.5 * np.arctan2(2 * xy, x2 - y2))
 
 
+def second_moments(
+    labels: np.ndarray, weights: np.ndarray, angle: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return variances along and across an angle and the covariance of N objects, px^2: each (N,).
+
+    With u = x cos(angle) + y sin(angle) and v = y cos(angle) - x sin(angle), the mean of a quantity
+    q over an object's pixels being <q> = sum(w q) / sum(w):
+
+        along = <(u - <u>)^2>,  across = <(v - <v>)^2>,  covariance = <(u - <u>) (v - <v>)>
+
+    Parameters
+    ----------
+    labels : array of int, shape (H, W)
+        0 is no object; its moments are 0.
+    weights : array, shape (H, W)
+        Weights w of the pixels, not negative.
+    angle : float, optional
+        Radians from x towards y.
+    """
+    y, x = np.nonzero(labels)
+    label, weight = labels[y, x], weights[y, x]
+    number = int(labels.max()) + 1
+    total = np.maximum(sum_by_label(label, number, weight), 1e-9)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return sum_by_label(label, number, weight, values) / total
+
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    u, v = u - mean(u)[label], v - mean(v)[label]
+    return mean(u * u), mean(v * v), mean(u * v)
+
+
+def sum_by_label(label: np.ndarray, number: int, *factors: np.ndarray) -> np.ndarray:
+    """Return the sum of a product of factors over the pixels of each label, shape (number,).
+
+    Parameters
+    ----------
+    label : int array, shape (M,)
+        Of each pixel, 0 to `number` - 1.
+    number : int
+    *factors : array, shape (M,)
+        Multiplied in this order.
+    """
+    return np.bincount(label, np.prod(factors, axis=0), number)
+
+
 def number_anew(segmentation: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return which of the sources 1 to N have pixels, shape (N,), and the map numbered by those.
 
@@ -103,8 +154,8 @@ def number_anew(segmentation: np.ndarray, number: int) -> tuple[np.ndarray, np.n
     return kept, numbers[segmentation]
 
 
-def mask_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
-    """Return where sources stand out of the noise, smoothed on two scales, and around them.
+def mask_frame_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
+    """Return where sources stand out of a frame's noise, smoothed on two scales, and around them.
 
     A median filter comes first, so that single bright pixels (artefacts) stay with the noise.
 
@@ -113,15 +164,62 @@ def mask_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.
     residual : array, shape (H, W)
         Without background; 0 where missing.
     missing : bool array, shape (H, W), optional
-        Pixels that tell nothing of the noise.
+        Pixels that say nothing about the noise.
+    """
+    return mask_sources(
+        ndimage.median_filter(residual, 3),
+        missing,
+        scales=COMPARISON_MASK_SCALES_PX,
+        sigma=COMPARISON_MASK_SIGMA,
+        growth=COMPARISON_MASK_GROWTH,
+    )
+
+
+def mask_sources(
+    pixels: np.ndarray,
+    missing: np.ndarray | None = None,
+    *,
+    scales: tuple[float, ...],
+    sigma: float,
+    growth: float,
+    noise: Callable[[float], np.ndarray | float] | None = None,
+    smooth: Callable[[np.ndarray, float], np.ndarray] | None = None,
+    opened: bool = False,
+) -> np.ndarray:
+    """Return where smoothed pixels stand out of the noise on any scale, and around them: (H, W).
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+        Without background; 0 where missing.
+    missing : bool array, shape (H, W), optional
+        Pixels that say nothing about level and noise.
+    scales : tuple of float
+        px; widths of the smoothing.
+    sigma : float
+        Noise of the smoothed pixels; brighter ones belong to sources.
+    growth : float
+        Scales; how far the mask goes on around them.
+    noise : callable, optional
+        Scale -> noise of the smoothed pixels, one number or an array (H, W). Default: measured.
+    smooth : callable, optional
+        (pixels, scale) -> light above the level, shape (H, W). Default: a Gaussian, the level is
+        the median.
+    opened : bool
+        Leave out spots that contain no cross of five pixels: noise.
     """
     measured = np.s_[:] if missing is None or missing.all() else ~missing
-    calm = ndimage.median_filter(residual, 3)
-    found = np.zeros(residual.shape, bool)
-    for scale in MASK_SCALES:
-        smooth = ndimage.gaussian_filter(calm, scale, mode="nearest")
-        middle = np.median(smooth[measured])
-        spread = 1.4826 * np.median(np.abs(smooth[measured] - middle))
-        bright = smooth - middle > MASK_SIGMA * spread
-        found |= ndimage.binary_dilation(bright, iterations=round(2 * scale))
-    return found
+
+    def above_median(pixels: np.ndarray, scale: float) -> np.ndarray:
+        smoothed = ndimage.gaussian_filter(pixels, scale, mode="nearest")
+        return np.asarray(smoothed - np.median(smoothed[measured]))
+
+    def on_scale(scale: float) -> np.ndarray:
+        light = (smooth or above_median)(pixels, scale)
+        bright = light > sigma * (noise(scale) if noise else mad_sigma(light[measured], 0.0))
+        if opened:
+            bright = ndimage.binary_opening(bright)
+        return np.asarray(ndimage.binary_dilation(bright, iterations=round(growth * scale)))
+
+    with ThreadPoolExecutor() as threads:  # the filters let go of Python's lock
+        return np.logical_or.reduce(list(threads.map(on_scale, scales)))

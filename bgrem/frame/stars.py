@@ -6,17 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, optimize
 
-PEAK, FAINT_PEAK = 20.0, 8.0  # sigma; the width is good to some per cent, some ten per cent
-DETECTION_SIGMA = 4.0  # per pixel; with five pixels above it hardly a false detection
-SHARPEST = 0.4  # smoothed to unsmoothed peak: a single hot pixel has 0.25, stars of 1.5 px 0.42
-FEWEST, MOST = 3, 40  # stars of one width; more do not make the median better than the model is
-MANY = 20  # bright ones: fainter are not needed, the brightest twentieth may be saturated
-CORE = 0.25  # of the peak; above it a star is nearly a Gaussian
-ALIKE = 0.15  # relative; stars differ by less in width, galaxies and blends by more
-SUBPIXEL = 3  # points per axis that stand for a pixel
-PLACES = 4  # per axis within a pixel
-USUAL_BETA = 3.5  # of ground-based stars, where only the width is given
-BETAS = (1.5, 12.0)  # steeper ones are Gaussians
+from bgrem.frame.detect import SEXTRACTOR_MIN_AREA, extract
+from common.robust import ROUNDED_FWHM_PER_SIGMA
+
+MIN_STAR_PEAK_SIGMA = 20.0  # sigma; the width is good to a few per cent
+MIN_FAINT_STAR_PEAK_SIGMA = 8.0  # sigma; the width is good to some ten per cent
+STAR_DETECTION_SIGMA = 4.0  # sigma per pixel; with five pixels above it hardly a false detection
+# smoothed / unsmoothed peak: a hot pixel has 0.25, stars of 1.5 px have 0.42
+MIN_SMOOTHED_PEAK_RATIO = 0.4
+MIN_STARS_FOR_PSF = 3  # stars of one width
+MAX_STARS_FOR_PSF = 40  # stars; more do not make the median better than the model is
+# stars; fainter ones are then not needed
+ENOUGH_BRIGHT_STARS = 20
+UNSATURATED_QUANTILE = 0.95  # of the peaks; where no saturation is given
+PSF_CORE_LEVEL = 0.25  # of the peak; above it a star is nearly a Gaussian
+MAX_STAR_WIDTH_SPREAD = 0.15  # relative; stars differ by less in width, galaxies and blends by more
+PSF_SAMPLES_PER_PIXEL = 3  # points per axis that stand for a pixel
+PSF_PHASES = 4  # positions per axis within a pixel
+DEFAULT_BETA = 3.5  # of ground-based stars, where only the width is given
+BETA_RANGE = (1.5, 12.0)  # of the fit; steeper profiles are Gaussians
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class PointSpread:
     """
 
     fwhm: float
-    beta: float = USUAL_BETA
+    beta: float = DEFAULT_BETA
     shear: tuple[float, float] = (0.0, 0.0)
     stars: int = 0
 
@@ -64,7 +72,7 @@ class PointSpread:
 
         half = int(np.ceil(radius + 2))
         side, profile, inside = 2 * half + 1, self.profile, []
-        for dx, dy in itertools.product(np.arange(PLACES) / PLACES, repeat=2):
+        for dx, dy in itertools.product(np.arange(PSF_PHASES) / PSF_PHASES, repeat=2):
             drawn = profile.drawImage(nx=side, ny=side, scale=1.0, offset=(dx, dy)).array
             pixels = drawn.astype(np.float64)
             inside.append(sep.sum_circle(pixels, [half + dx], [half + dy], radius, subpix=0)[0][0])
@@ -99,28 +107,43 @@ def find_stars(
     saturated : bool array, shape (H, W), optional
         Without it the brightest twentieth of many is left out.
     """
-    import sep
-
     data = np.ascontiguousarray(np.where(missing, 0, scaled), np.float32)
-    sep.set_extract_pixstack(max(100_000, 2 * data.size))
-    sep.set_sub_object_limit(65536)
-    found = sep.extract(data, DETECTION_SIGMA, mask=missing, minarea=5)
-    clear = (found["flag"] == 0) & (found["peak"] > FAINT_PEAK)
-    clear &= found["cpeak"] > SHARPEST * found["peak"]
-    found = found[clear]
+    found = extract(data, STAR_DETECTION_SIGMA, mask=missing, minarea=SEXTRACTOR_MIN_AREA)
+    found = clear_stars(found, MIN_FAINT_STAR_PEAK_SIGMA)
     found = found[np.argsort(-found["peak"], kind="stable")]
-    found = found[: max(MANY, int((found["peak"] > PEAK).sum()))]
-    if saturated is None and len(found) > MANY:
-        found = found[found["peak"] <= np.quantile(found["peak"], 0.95)]
+    found = found[: max(ENOUGH_BRIGHT_STARS, int((found["peak"] > MIN_STAR_PEAK_SIGMA).sum()))]
+    if saturated is None and len(found) > ENOUGH_BRIGHT_STARS:
+        found = without_brightest(found)
     elif saturated is not None:
         near = ndimage.maximum_filter(saturated, 7)
         found = found[~near[found["y"].round().astype(int), found["x"].round().astype(int)]]
     fwhm = np.array([_core_width(data, x, y) for x, y in zip(found["x"], found["y"], strict=True)])
     good = np.isfinite(fwhm)
-    if good.sum() < FEWEST:
+    if good.sum() < MIN_STARS_FOR_PSF:
         return Stars(found["x"][good], found["y"][good], fwhm[good])
-    alike = good & (np.abs(np.log(np.where(good, fwhm, 1) / _mode(fwhm[good]))) < ALIKE)
+    alike = good & (
+        np.abs(np.log(np.where(good, fwhm, 1) / _mode(fwhm[good]))) < MAX_STAR_WIDTH_SPREAD
+    )
     return Stars(found["x"][alike], found["y"][alike], fwhm[alike])
+
+
+def wider_than_pixels(found: np.ndarray) -> np.ndarray:
+    """Return which records of `sep` (N,) are no hot pixels: bool array of shape (N,)."""
+    return np.asarray(found["cpeak"] > MIN_SMOOTHED_PEAK_RATIO * found["peak"])
+
+
+def clear_stars(found: np.ndarray, least: float) -> np.ndarray:
+    """Return the records of `sep` that are stars alone and whole, with a peak above `least`.
+
+    Flags: not blended, not cut by the edge.
+    """
+    clear = (found["flag"] == 0) & (found["peak"] > least) & wider_than_pixels(found)
+    return found[clear]
+
+
+def without_brightest(found: np.ndarray) -> np.ndarray:
+    """Return the records of `sep` without the brightest twentieth, which may be saturated."""
+    return found[found["peak"] <= np.quantile(found["peak"], UNSATURATED_QUANTILE)]
 
 
 def _core_width(data: np.ndarray, x: float, y: float) -> float:
@@ -131,14 +154,14 @@ def _core_width(data: np.ndarray, x: float, y: float) -> float:
     area = data[max(top, 0) : row + half + 1, max(left, 0) : column + half + 1].astype(np.float64)
     if area.shape != (2 * half + 1, 2 * half + 1):
         return np.nan
-    labels, _ = ndimage.label(area > CORE * area[half, half])
+    labels, _ = ndimage.label(area > PSF_CORE_LEVEL * area[half, half])
     rows, columns = np.nonzero(labels == labels[half, half])
     if labels[half, half] == 0 or len(rows) < 4:
         return np.nan
     light = area[rows, columns]
     squared = (columns + left - x) ** 2 + (rows + top - y) ** 2
     slope, _ = np.polyfit(squared, np.log(light), 1, w=light)
-    return float(2.355 * np.sqrt(-0.5 / slope)) if slope < 0 else np.nan
+    return float(ROUNDED_FWHM_PER_SIGMA * np.sqrt(-0.5 / slope)) if slope < 0 else np.nan
 
 
 def _mode(values: np.ndarray) -> float:
@@ -156,7 +179,7 @@ def measure_point_spread(
     missing: np.ndarray,
     saturated: np.ndarray | None = None,
     *,
-    most: int = MOST,
+    most: int = MAX_STARS_FOR_PSF,
 ) -> PointSpread | None:
     """Return the median Moffat profile of a frame's stars, or None if there are too few.
 
@@ -173,7 +196,7 @@ def measure_point_spread(
         fitted = _fit_moffat(scaled, missing, stars.x[k], stars.y[k], stars.fwhm[k])
         if fitted is not None:
             fits.append(fitted)
-    if len(fits) < FEWEST:
+    if len(fits) < MIN_STARS_FOR_PSF:
         return None
     fwhm, beta, first, second = np.median(fits, axis=0)
     return PointSpread(float(fwhm), float(beta), (float(first), float(second)), len(fits))
@@ -193,28 +216,55 @@ def _fit_moffat(
     error = np.sqrt(1 + (0.03 * np.maximum(ndimage.gaussian_filter(light, 0.7), 0)) ** 2)
 
     def residual(values: np.ndarray) -> np.ndarray:
-        return ((_moffat(values, half) - light) / error).ravel()
+        return ((_moffat_pixels(values, half) - light) / error).ravel()
 
     peak = light[half, half]
-    start = [peak, x - column, y - row, np.log(max(fwhm, 1.0)), np.log(USUAL_BETA), 0.0, 0.0, 0.0]
-    low = [0, -2, -2, np.log(0.5), np.log(BETAS[0]), -0.5, -0.5, -np.inf]
-    high = [np.inf, 2, 2, np.log(3 * fwhm + 1), np.log(BETAS[1]), 0.5, 0.5, np.inf]
+    start = [peak, x - column, y - row, np.log(max(fwhm, 1.0)), np.log(DEFAULT_BETA), 0.0, 0.0, 0.0]
+    low = [0, -2, -2, np.log(0.5), np.log(BETA_RANGE[0]), -0.5, -0.5, -np.inf]
+    high = [np.inf, 2, 2, np.log(3 * fwhm + 1), np.log(BETA_RANGE[1]), 0.5, 0.5, np.inf]
     done = optimize.least_squares(residual, start, bounds=(low, high), loss="soft_l1", max_nfev=40)
     if not done.success:
         return None
     return float(np.exp(done.x[3])), float(np.exp(done.x[4])), float(done.x[5]), float(done.x[6])
 
 
-def _moffat(values: np.ndarray, half: int) -> np.ndarray:
+def moffat(squares: np.ndarray, beta: float, scale: float) -> np.ndarray:
+    """Return Moffat's profile, 1 in the centre.
+
+    Parameters
+    ----------
+    squares : array
+        Squared distances from the centre.
+    beta : float
+        Exponent.
+    scale : float
+        `moffat_scale` / the square of half the full width at half maximum, in the same unit.
+    """
+    return np.asarray((1 + squares * scale) ** -beta)
+
+
+def moffat_scale(beta: float) -> float:
+    """Return the scale with which `moffat` is 1/2 at a distance of 1."""
+    return 2 ** (1 / beta) - 1
+
+
+def _moffat_pixels(values: np.ndarray, half: int) -> np.ndarray:
     """Return a sheared Moffat profile on a level, averaged over pixels."""
     peak, x, y, log_fwhm, log_beta, first, second, level = values
     beta = np.exp(log_beta)
-    steps = (np.arange((2 * half + 1) * SUBPIXEL) + 0.5) / SUBPIXEL - half - 0.5
+    steps = (
+        (np.arange((2 * half + 1) * PSF_SAMPLES_PER_PIXEL) + 0.5) / PSF_SAMPLES_PER_PIXEL
+        - half
+        - 0.5
+    )
     u, v = np.meshgrid(steps - x, steps - y)
     # the inverse of GalSim's shear, area kept
     norm = 1 / np.sqrt(1 - first**2 - second**2)
     u, v = norm * ((1 - first) * u - second * v), norm * (-second * u + (1 + first) * v)
-    radius = 2 * np.sqrt(2 ** (1 / beta) - 1) / np.exp(log_fwhm)
-    fine = (1 + (u * u + v * v) * radius**2) ** -beta
+    radius = 2 * np.sqrt(moffat_scale(beta)) / np.exp(log_fwhm)
+    fine = moffat(u * u + v * v, beta, radius**2)
     side = 2 * half + 1
-    return peak * fine.reshape(side, SUBPIXEL, side, SUBPIXEL).mean((1, 3)) + level
+    return (
+        peak * fine.reshape(side, PSF_SAMPLES_PER_PIXEL, side, PSF_SAMPLES_PER_PIXEL).mean((1, 3))
+        + level
+    )

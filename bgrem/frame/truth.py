@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 # FITS name, column of the catalogue, format, unit
-COLUMNS = (
+TRUTH_COLUMNS = (
     ("X_IMAGE", "x", "D", "pixel"),
     ("Y_IMAGE", "y", "D", "pixel"),
     ("FLUX_TRUE", "flux", "D", "adu"),
@@ -46,7 +46,7 @@ def read_truth(path: Path) -> FieldTruth:
             )
         sources = np.asarray(hdus["SOURCES"].data, np.float64)
         table = hdus["CATALOGUE"].data
-        catalogue = {name: np.array(table[column]) for column, name, _, _ in COLUMNS}
+        catalogue = {name: np.array(table[column]) for column, name, _, _ in TRUTH_COLUMNS}
     catalogue = {
         name: column if column.dtype.kind == "U" else column.astype(np.float64)
         for name, column in catalogue.items()

@@ -6,13 +6,15 @@ from typing import Any
 
 from bgrem.models import Model
 
-LONGEST = 56  # characters; with the precision it fits one FITS card
+MAX_DEVICE_NAME = 56  # characters; with the precision it fits one FITS card
 
 
 def describe_device(model: Model) -> str:
     """Return the processor or GPU and the precision that the model computes in."""
     precision = model.network.dtype_policy.compute_dtype
-    return f"{_gpu_name() or f'CPU {_processor_name()}'}"[:LONGEST].rstrip() + f", {precision}"
+    return (
+        f"{_gpu_name() or f'CPU {_processor_name()}'}"[:MAX_DEVICE_NAME].rstrip() + f", {precision}"
+    )
 
 
 def describe_engine() -> str:

@@ -7,11 +7,12 @@ from scipy import ndimage
 
 from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from bgrem.inference.device import automatic_precision
-from bgrem.inference.tiling import MULTIPLE, TilePlan, map_tiles
-from bgrem.models import Model
+from bgrem.inference.tiling import TILE_MULTIPLE, TilePlan, map_tiles
+from bgrem.models import Model, load_model, require_task
+from common.cli import is_out_of_memory
 
 Progress = Callable[[int], None]
-SMALLEST = 128  # px; side of a tile where memory runs out
+MIN_TILE_PX = 128  # px; side of a tile that is still tried when memory runs out
 TileSettings = DenoiseConfig | EnhanceConfig | NoiseMapConfig  # model, tiles, precision
 
 
@@ -24,16 +25,15 @@ def run_tiles(
     """Run the tiles; where memory runs out, one at a time, then smaller ones."""
     tile, batch_size = config.tile, config.batch_size
     while True:
-        plan = TilePlan(scaled.shape, tile, min(config.overlap, tile - MULTIPLE))
+        plan = TilePlan(scaled.shape, tile, min(config.overlap, tile - TILE_MULTIPLE))
         try:
             return map_tiles(scaled, plan, function, batch_size=batch_size, progress=progress)
         except Exception as error:
-            exhausted = "ResourceExhausted" in type(error).__name__ or "OOM" in str(error)
-            if not (exhausted or isinstance(error, MemoryError)) or (
-                tile <= SMALLEST and batch_size == 1
-            ):
+            if not is_out_of_memory(error) or (tile <= MIN_TILE_PX and batch_size == 1):
                 raise
-            tile, batch_size = (tile, 1) if batch_size > 1 else (max(SMALLEST, tile // 32 * 16), 1)
+            tile, batch_size = (
+                (tile, 1) if batch_size > 1 else (max(MIN_TILE_PX, tile // 32 * 16), 1)
+            )
 
 
 def fill_missing(scaled: np.ndarray, missing: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -59,8 +59,6 @@ def load_for(config: TileSettings, task: str = "denoise") -> Model:
     ValueError
         If there is no such model, or it was trained for another task.
     """
-    from bgrem.models import load_model, require_task
-
     require_task(config.model, task)
 
     precision = automatic_precision() if config.precision == "auto" else config.precision

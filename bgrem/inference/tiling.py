@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MULTIPLE = 16  # the networks halve a tile four times
+TILE_MULTIPLE = 16  # px; the networks halve a tile four times
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class TilePlan:
     overlap: int = 64
 
     def __post_init__(self) -> None:
-        if self.tile < MULTIPLE or self.tile % MULTIPLE:
-            raise ValueError(f"tile must be a multiple of {MULTIPLE}. Received: {self.tile}")
-        if not 0 <= self.overlap <= self.tile - MULTIPLE:
+        if self.tile < TILE_MULTIPLE or self.tile % TILE_MULTIPLE:
+            raise ValueError(f"tile must be a multiple of {TILE_MULTIPLE}. Received: {self.tile}")
+        if not 0 <= self.overlap <= self.tile - TILE_MULTIPLE:
             raise ValueError(
-                f"overlap must be from 0 to {self.tile - MULTIPLE} (tile {self.tile}). "
+                f"overlap must be from 0 to {self.tile - TILE_MULTIPLE} (tile {self.tile}). "
                 f"Received: {self.overlap}"
             )
 
@@ -61,7 +61,7 @@ def _side(length: int, tile: int, overlap: int) -> int:
     """Return the smallest side with which as few tiles reach from end to end as with `tile`."""
     number = max(1, -(-(length - overlap) // (tile - overlap)))
     needed = -(-(length + (number - 1) * overlap) // number)
-    return min(tile, -(-needed // MULTIPLE) * MULTIPLE)
+    return min(tile, -(-needed // TILE_MULTIPLE) * TILE_MULTIPLE)
 
 
 def _starts(length: int, side: int, overlap: int) -> list[int]:

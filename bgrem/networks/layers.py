@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-FREQUENCIES = np.geomspace(1.0, 1000.0, 16).astype(np.float32)  # of the embedding (BGRem, Sect. 3)
+# of the embedding of the noise variance (BGRem, Sect. 3)
+EMBEDDING_FREQUENCIES = np.geomspace(1.0, 1000.0, 16).astype(np.float32)
 
 
 @keras.saving.register_keras_serializable("bgrem")
@@ -40,12 +41,12 @@ class SinusoidalEmbedding(layers.Layer):
 
     def call(self, noise_variances: Any) -> Any:
         """Return (B, 1, 1, 32) from (B, 1, 1, 1)."""
-        angles = ops.cast(noise_variances, "float32") * (2 * np.pi * FREQUENCIES)
+        angles = ops.cast(noise_variances, "float32") * (2 * np.pi * EMBEDDING_FREQUENCIES)
         return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape with 32 channels."""
-        return (*shape[:-1], 2 * len(FREQUENCIES))
+        return (*shape[:-1], 2 * len(EMBEDDING_FREQUENCIES))
 
 
 @keras.saving.register_keras_serializable("bgrem")

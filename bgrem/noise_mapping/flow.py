@@ -1,42 +1,36 @@
-"""DDNN on a frame: a map of all that diffusion can reproduce, so that satellites remain."""
+"""DDNN on a frame: a map of all structures that diffusion can reproduce; satellites remain."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bgrem.config import NoiseMapConfig
-from bgrem.inference.run import Progress, fill_missing, load_for, predictor, run_tiles
+from bgrem.inference.run import Progress, fill_missing, load_for
 from bgrem.models import Model
-from bgrem.networks.diffusion import ddim_step
-from bgrem.networks.schedule import LinearSchedule
-from bgrem.noise_mapping.hiding import compact_light, longer_light, look_around
-from bgrem.noise_mapping.neighbours import follow_streaks, look_along
-from bgrem.noise_mapping.residual_noise import rms_of
-from bgrem.noise_mapping.streaks import find_streaks
+from bgrem.noise_mapping.protection import choose_protection
+from bgrem.noise_mapping.residual_noise import residual_rms
+from bgrem.noise_mapping.runs import DiffusionRuns
 from bgrem.noise_mapping.units import find_units
 from common.image import AstroImage
-
-ROUNDS = 2  # a first map still has some of the light that is looked for
-POINT_PIXELS = 40  # above half the threshold; larger patches are left-overs of streaks
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseMap:
-    """What `noisemap` gives, all of one shape (H, W, C) in the frame's units.
+    """What `noisemap` returns, all of one shape (H, W, C) in the unit of the frame.
 
     Attributes
     ----------
     residual : AstroImage
-        Frame less map: satellites and the frame's noise.
+        Frame - map: satellites and the frame's noise.
     map : AstroImage
-        Streaks, banding, sky: the mean of all runs, on streaks with what neighbours tell.
+        Streaks, banding, sky: the mean of all runs. Bright streaks are corrected by the light of
+        their neighbours along them.
     deviation : AstroImage
         Sample standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
     rms : AstroImage
-        Noise of the residual's pixels, and what is left over of streaks as bright: what to detect
-        against (`bgrem.noise_mapping.residual_noise.rms_of`).
+        Noise of the residual's pixels, left-overs of streaks included: what to detect against
+        (`bgrem.noise_mapping.residual_noise.residual_rms`).
     """
 
     residual: AstroImage
@@ -55,13 +49,15 @@ def noisemap(
 ) -> NoiseMap:
     """Map the structures of a raw frame; what the model cannot reproduce is in the residual.
 
-    Noise is added up to a diffusion time and taken off again with all that the model does not
-    know, `runs` times (Waldmann et al. 2023, Sect. 3.1 and equation 6). The noise is drawn for the
-    whole frame: tiles see the same. Before, streaks and points of light are replaced by what their
-    neighbours along the streaks tell (`protect`), so that points and trails across stay out of the
-    map; in a frame without streaks all that is smaller than the sky. Where streaks are too short
-    for that, what is longer than they are is replaced by the sky, and points that stand out of a
-    first map by it, twice, as inpainting with diffusion does (Lugmayr et al. 2022).
+    Noise is added up to a diffusion time. Then the network removes it, with everything that it has
+    not learned. That is repeated `runs` times, and the mean is the map (Waldmann et al. 2023,
+    Sect. 3.1 and equation 6). The noise is drawn for the whole frame, so that it does not depend
+    on the tiles.
+
+    Points of light and trails are replaced before that (`protect`), so that they are not in the
+    map: by their neighbours along the streaks, or, in a frame without streaks, by the sky. Where
+    streaks are too short for it, lines that are longer than they are replaced by the sky, and
+    points by a first map.
 
     Parameters
     ----------
@@ -73,6 +69,11 @@ def noisemap(
         A loaded model; default: the one that `config.model` names.
     progress : callable, optional
         Called with the number of tiles that are done.
+
+    Returns
+    -------
+    NoiseMap
+        Residual, map, deviation and rms, each with the shape and type of the image.
 
     Raises
     ------
@@ -88,13 +89,13 @@ def noisemap(
         for channel in range(image.shape[-1])
     ]
     dtype = image.pixels.dtype
-    mean, deviation, rms = (
+    mapped, deviation, rms = (
         np.where(image.missing, np.nan, np.stack(part, -1)).astype(dtype)
         for part in zip(*planes, strict=True)
     )
     return NoiseMap(
-        image.with_pixels((image.pixels - mean).astype(dtype)),
-        image.with_pixels(mean),
+        image.with_pixels((image.pixels - mapped).astype(dtype)),
+        image.with_pixels(mapped),
         image.with_pixels(deviation),
         image.with_pixels(rms),
     )
@@ -109,87 +110,17 @@ def _map_plane(
         units = find_units(pixels, missing, config, model)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    flat = np.where(missing, 0, (pixels - units.background) / units.sigma).astype(np.float32)
+    flat = np.where(missing, 0, units.flatten(pixels)).astype(np.float32)
     flat = fill_missing(flat, missing, config.seed)
-    times, added = _times(config, units.own)
-    predict, rng = predictor(model), np.random.default_rng(config.seed)
 
-    def one_run(seen: np.ndarray) -> np.ndarray:
-        return _one_run(units.scaled(seen), times, added, config, predict, rng, progress)
+    # one generator for all noise: protection draws first, then run by run
+    rng = np.random.default_rng(config.seed)
+    runs = DiffusionRuns.of(units, config, model, progress)
+    protection = choose_protection(flat, config)
+    protected = protection.protect(runs.map_once, rng)
 
-    def filled(hidden: np.ndarray, light: np.ndarray) -> np.ndarray:
-        return np.where(hidden, light + rng.standard_normal(flat.shape, np.float32), flat)
+    mean, deviation = runs.mean_and_deviation(protected.flat, rng)
 
-    # what the network does not see it cannot map
-    streaks = find_streaks(flat) if config.protect else None
-    along = look_along(flat, streaks, config.protect) if streaks and not streaks.short else None
-    if not config.protect:
-        seen, hidden = flat, np.zeros(flat.shape, bool)
-    elif streaks is None:
-        hidden, sky = look_around(flat, config.protect)
-        seen = filled(hidden, sky)
-    elif along:
-        hidden = along.points
-        seen = filled(hidden | along.bright, along.light)
-    else:
-        trails, sky = longer_light(flat, streaks)
-        seen = filled(trails, sky)
-        for _ in range(ROUNDS):
-            first = units.flat(one_run(seen))
-            hidden = trails | compact_light(flat - first, config.protect, POINT_PIXELS)
-            seen = filled(hidden, np.where(trails, sky, first))
-    mean, squares = np.zeros(flat.shape), np.zeros(flat.shape)
-    runs = config.runs if added or config.eta else 1  # they would all be the same
-    for run in range(runs):
-        found = one_run(seen)
-        change = found - mean
-        mean += change / (run + 1)
-        squares += change * (found - mean)
-    mapped = units.flat(mean)
-    if streaks and along:
-        mapped = follow_streaks(mapped, flat, streaks, along)
-    return (
-        units.background + units.sigma * mapped,
-        units.unit * np.sqrt(squares / max(runs - 1, 1)),
-        units.sigma * rms_of(flat - mapped, mapped, hidden | missing),
-    )
-
-
-def _times(config: NoiseMapConfig, own: float) -> tuple[np.ndarray, float]:
-    """Return falling diffusion times, and the noise that takes a frame to the first of them.
-
-    A frame has noise of its own: where that is more than the time's, it starts at the time that
-    has as much, and nothing is added.
-    """
-    schedule, added = LinearSchedule(), 0.0
-    signals, noises = schedule.rates(np.arange(schedule.steps + 1))
-    start = max(config.depth, int(np.argmax(noises >= own * signals)))
-    if start == config.depth:
-        added = float(np.sqrt(max(noises[start] ** 2 - (own * signals[start]) ** 2, 0)))
-    return np.round(np.linspace(start, 0, config.ddim_steps + 1)).astype(int), added
-
-
-def _one_run(
-    scaled: np.ndarray,
-    times: np.ndarray,
-    added: float,
-    config: NoiseMapConfig,
-    predict: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    rng: np.random.Generator,
-    progress: Progress | None,
-) -> np.ndarray:
-    """Return the structure after one way up to the first time and back to 0."""
-    signals, noises = (rates.tolist() for rates in LinearSchedule().rates(times))
-    noisy = np.float32(signals[0]) * scaled
-    if added:
-        noisy += np.float32(added) * rng.standard_normal(scaled.shape, np.float32)
-    for k in range(len(times) - 1):
-        variance = noises[k] ** 2
-
-        def noise_of(tiles: np.ndarray, variance: float = variance) -> np.ndarray:
-            return predict(tiles, np.full((len(tiles), 1, 1, 1), variance, np.float32))
-
-        predicted = run_tiles(noisy, config, noise_of, progress)
-        rates = [(signals[n], noises[n]) for n in (k, k + 1)]
-        noisy = ddim_step(noisy, predicted, *rates, eta=config.eta, rng=rng)
-    return noisy
+    mapped = protection.finish(mean)
+    rms = residual_rms(flat - mapped, mapped, protected.hidden | missing)
+    return units.to_pixels(mapped), deviation, units.sigma * rms

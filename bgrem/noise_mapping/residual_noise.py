@@ -1,79 +1,111 @@
-"""Noise of a residual, measured on pixels where the map is as bright."""
+"""Noise of a residual, measured on pixels where the map has the same brightness."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from bgrem.noise_mapping.streaks import BRIGHT
+from bgrem.noise_mapping.streaks import BRIGHT_STREAK_NOISE
+from common.robust import MAD_TO_SIGMA
 
-RIMS = 5  # px; a streak's rim is as uncertain as its middle
-FEWEST, ENOUGH = 100, 2_000_000  # pixels to measure noise on
-FEWEST_IN_RANGE = 10  # pixels to measure the scatter on in one range of brightness
-TAIL = 0.01  # of the residual's pixels that are set aside where left-overs are measured
-TAIL_SIGMA = 2.5758  # standard deviations that a share of TAIL exceeds, both signs
+RMS_BRIGHTNESS_SIDE_PX = 5  # px; the rim of a streak is as uncertain as its middle
+MIN_PIXELS_FOR_RMS = 100  # pixels; fewer give no noise of a range
+MIN_PIXELS_FOR_SCATTER = 10  # pixels; fewer give no scatter of a range
+MAX_PIXELS_FOR_RMS = 2_000_000  # pixels; more make the noise no better
+TAIL_SHARE = 0.01  # of the pixels; the largest ones, left out where left-overs are measured
+TAIL_SIGMA = 2.5758  # standard deviations that TAIL_SHARE of a Gaussian exceeds, both signs
 
 
-def rms_of(left: np.ndarray, mapped: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
-    """Return the noise of a residual, with what is left over of streaks as bright: shape (H, W).
+def residual_rms(
+    left: np.ndarray, mapped: np.ndarray, hidden: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the noise of a residual, left-overs of streaks included: shape (H, W), float32.
+
+    It is a function of the map's brightness b, the maximum over `RMS_BRIGHTNESS_SIDE_PX` px:
+
+        rms(b) = 1.4826 median |left|                              where b is dark
+        rms(b) = max(1.4826 median |left|, q_99 |left| / 2.5758)   on streaks
+
+    over the pixels of about this brightness. Both terms are the standard deviation if the residual
+    is Gaussian. The quantile also measures left-overs on a few per cent of the pixels. Where the
+    map is dark they would be stars and trails that stay in the residual.
 
     Parameters
     ----------
     left, mapped : array, shape (H, W)
         Residual and map in units of the frame's noise.
     hidden : bool array, shape (H, W), optional
-        What is no noise, but satellites, stars, trails, missing pixels.
+        Pixels that are not measured: satellites, stars, trails, missing pixels.
     """
-    light = ndimage.maximum_filter(mapped, RIMS)
+    light = ndimage.maximum_filter(mapped, RMS_BRIGHTNESS_SIDE_PX)
     free = np.ones(left.shape, bool) if hidden is None or hidden.all() else ~hidden
-    rms = np.interp(light, *_widths(left[free], light[free], fewest=FEWEST))
-    bright = light > BRIGHT
-    known = bright & free
-    if known.sum() >= FEWEST:
-        reach = np.interp(light, *_widths(left[known], light[known], fewest=FEWEST, tails=True))
-        rms = np.where(bright, np.maximum(rms, reach), rms)
+    rms = np.interp(light, *_scatter_curve(left[free], light[free], MIN_PIXELS_FOR_RMS))
+    bright = light > BRIGHT_STREAK_NOISE
+    measured = bright & free
+    if measured.sum() >= MIN_PIXELS_FOR_RMS:
+        curve = _scatter_curve(left[measured], light[measured], MIN_PIXELS_FOR_RMS, tails=True)
+        rms = np.where(bright, np.maximum(rms, np.interp(light, *curve)), rms)
     return rms.astype(np.float32)
 
 
 def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
-    """Return the robust standard deviation of values on pixels as bright, shape (H, W).
+    """Return the robust standard deviation of values as a function of brightness.
 
-    It grows with the light: photon noise, and what interpolation between pixels leaves. It is
-    measured in ranges of brightness, narrower where there are fewer pixels, and interpolated.
+    It increases with the light: photon noise, and errors of the interpolation between pixels. At
+    each pixel, with b its brightness:
+
+        scatter(b) = 1.4826 median |values|    over the pixels of about this brightness
+
+    The ranges of brightness hold a tenth of the pixels, and less the brighter they are. Between
+    their medians it is interpolated.
+
+    Parameters
+    ----------
+    values, brightness : array, shape (H, W)
+        The values' mean is about 0.
+
+    Returns
+    -------
+    array, shape (H, W), float32
+        In the unit of the values.
     """
-    curve = _widths(values.ravel(), brightness.ravel())
+    curve = _scatter_curve(values.ravel(), brightness.ravel(), MIN_PIXELS_FOR_SCATTER)
     return np.interp(brightness, *curve).astype(np.float32)
 
 
-def _widths(
-    values: np.ndarray, brightness: np.ndarray, *, fewest: int | None = None, tails: bool = False
-) -> tuple[Any, Any]:
-    """Return brightness, rising, and the standard deviation there, both (N,), of pixels (M,).
+def _scatter_curve(
+    values: np.ndarray, brightness: np.ndarray, min_pixels: int, *, tails: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return N brightnesses, increasing, and the scatter there, not decreasing: both (N,).
 
-    `fewest`: pixels to measure one on. `tails`: of a Gaussian that reaches as far as the values,
-    1 % of them set aside, if that is more.
+    Parameters
+    ----------
+    values, brightness : array, shape (M,)
+    min_pixels : int
+        Ranges of brightness with fewer pixels are left out.
+    tails : bool
+        As on streaks in `residual_rms`.
     """
-    fewest = FEWEST_IN_RANGE if fewest is None else fewest
-    if len(values) > ENOUGH:
-        some = np.random.default_rng(0).integers(len(values), size=ENOUGH)
-        values, brightness = values[some], brightness[some]
+    if len(values) > MAX_PIXELS_FOR_RMS:
+        drawn = np.random.default_rng(0).integers(len(values), size=MAX_PIXELS_FOR_RMS)
+        values, brightness = values[drawn], brightness[drawn]
     shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
     edges = np.quantile(brightness, shares)
-    places = np.searchsorted(edges, brightness, "right")
-    order = np.argsort(places, kind="stable")
-    bounds = np.searchsorted(places[order], np.arange(1, len(edges) + 2))
-
-    def width(part: np.ndarray) -> float:
-        median, far = np.quantile(np.abs(part), (0.5, 1 - TAIL))
-        return float(max(1.4826 * median, far / TAIL_SIGMA if tails else 0))
-
+    ranges = np.searchsorted(edges, brightness, "right")
+    order = np.argsort(ranges, kind="stable")
+    bounds = np.searchsorted(ranges[order], np.arange(1, len(edges) + 2))
     centres, widths = [], []
     for low, high in itertools.pairwise(bounds):
         chosen = order[low:high]
-        if len(chosen) >= fewest:
+        if len(chosen) >= min_pixels:
             centres.append(np.median(brightness[chosen]))
-            widths.append(width(values[chosen]))
+            widths.append(_width(values[chosen], tails))
     if not centres:  # a tiny frame
-        centres, widths = [0.0], [width(values)]
+        centres, widths = [0.0], [_width(values, tails)]
     return np.array(centres), np.maximum.accumulate(np.maximum(widths, 1e-6))
+
+
+def _width(values: np.ndarray, tails: bool) -> float:
+    """Return the standard deviation of a Gaussian with the median, or the tails, of values (M,)."""
+    median, far = np.quantile(np.abs(values), (0.5, 1 - TAIL_SHARE))
+    return float(max(MAD_TO_SIGMA * median, far / TAIL_SIGMA if tails else 0))

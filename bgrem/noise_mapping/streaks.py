@@ -1,6 +1,6 @@
-"""Streaks of a staring frame: their direction and length.
+"""Streaks of a staring frame: their direction and length. The first step of `choose_protection`.
 
-All stars of a frame draw streaks of one direction, which trails of satellites have by chance alone.
+All stars of a frame make streaks of one direction. A satellite's trail has it only by chance.
 """
 
 from dataclasses import dataclass
@@ -8,19 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-SMOOTH, FAINTEST = 1.0, 1.5  # px, and noise of a pixel: light for the correlation
-REACH = 80  # px, of the correlation
-FIRST = 3  # px; noise that is smoothed by 1 px does not correlate further
-COARSE = (4, 12)  # px along the streaks, for the first guess of their direction
-CHANCE = 3.0  # times the scatter of the correlation: less is noise
-SHORTEST, NARROWEST = 8.0, 1.5  # px, widths; the neighbours along shorter streaks are dark
-LARGEST = 0.1  # of all light's power, an object's
-SMALLEST, ELONGATED = 12, 1.6  # px, of an object; its variance along to that across the streaks
-PARALLEL = np.radians(10)  # an object's direction to the streaks'
-FEWEST, SHARE = 4, 0.2  # of the objects: stars' streaks have 0.3 and more, round stars under 0.1
-NEARBY, ROUNDEST = 5, 1.18  # px; correlation in the best direction to the mean one: less is round
-FAINT, WIDE = 2.0, 8.0  # noise, px: what is brighter or smaller is no sky
-BRIGHT = 1.5  # noise; brighter streaks are told by their neighbours alone
+from bgrem.frame.sources import second_moments
+
+STREAK_SMOOTHING_PX = 1.0  # px; sigma of the smoothing before light is correlated
+MIN_STREAK_LIGHT = 1.5  # noise of a pixel; fainter light is left out of the correlation
+MAX_SHIFT_PX = 80  # px; largest shift of the correlation
+MIN_SHIFT_PX = 3  # px; noise that is smoothed by 1 px does not correlate at larger shifts
+COARSE_SHIFTS_PX = (4, 12)  # px along the streaks, for the first estimate of their direction
+MIN_CORRELATION_SCATTER = 3.0  # times the scatter of the correlation: less is noise
+MIN_USABLE_LENGTH_PX = 8.0  # px; the neighbours along shorter streaks are dark
+MIN_USABLE_LENGTH_WIDTHS = 1.5  # widths; the neighbours along shorter streaks are dark
+MAX_POWER_SHARE = 0.1  # of all light's power, for one object: no bright star and no trail decides
+MIN_STREAK_PIXELS = 12  # px of an object; smaller ones have no reliable direction
+MIN_ELONGATION = 1.6  # variance along / variance across the streaks
+MAX_STREAK_ANGLE = np.radians(10)  # radians; an object's direction to that of the streaks
+MIN_PARALLEL_OBJECTS = 4  # objects elongated along one direction: fewer are single trails
+# of the objects: frames with streaks have 0.3 and more, round stars under 0.1
+MIN_PARALLEL_SHARE = 0.2
+ROUNDNESS_SHIFT_PX = 5  # px; shift at which roundness is measured
+# correlation in the best direction / mean over directions: less is round
+MIN_CORRELATION_RATIO = 1.18
+MAX_SKY_NOISE = 2.0  # noise; what is brighter is no sky
+SKY_WIDTH_PX = 8.0  # px; what is smaller is no sky
+BRIGHT_STREAK_NOISE = 1.5  # noise; brighter streaks are replaced by the light of their neighbours
 
 
 @dataclass(frozen=True)
@@ -32,9 +42,9 @@ class Streaks:
     angle : float
         Radians from x towards y, 0 to pi.
     length : float
-        Pixels; 2 * `REACH` stands for longer ones.
+        Pixels; 2 * `MAX_SHIFT_PX` stands for longer ones.
     short : bool
-        Too short, for their width, to be told by neighbours along them.
+        Too short, relative to their width, for an interpolation between neighbours along them.
     """
 
     angle: float
@@ -43,7 +53,7 @@ class Streaks:
 
 
 def find_streaks(flat: np.ndarray) -> Streaks | None:
-    """Measure the streaks by the correlation of their light with itself.
+    """Measure the streaks of a frame by the autocorrelation of its light.
 
     Parameters
     ----------
@@ -53,102 +63,126 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     Returns
     -------
     Streaks or None
-        None: there are none, but round stars, or single trails.
+        None: there are no streaks. The stars are round, or there are single trails only.
     """
-    light, labels = _light(flat)
-    power = np.abs(np.fft.rfft2(light - light.mean())) ** 2
-    shifts = np.arange(-REACH, REACH + 1)  # negative ones are at the end
-    shifts = np.clip(shifts, *((1 - min(light.shape)) // 2, min(light.shape) // 2))
-    found = np.fft.irfft2(power, light.shape)[np.ix_(shifts, shifts)]
-
-    def along(angles: np.ndarray, distances: np.ndarray) -> np.ndarray:
-        steps = np.multiply.outer(np.stack([np.sin(angles), np.cos(angles)]), distances)
-        return ndimage.map_coordinates(found, REACH + steps, order=1)
-
-    def profile(angle: float) -> np.ndarray:
-        return along(np.array([angle]), np.arange(FIRST, REACH + 1))[0]
-
+    light, labels = _compress_light(flat)
+    correlation = _autocorrelation(light)
     angles = np.radians(np.arange(180.0))
-    angle = angles[along(angles, np.arange(*COARSE)).mean(1).argmax()]
-    length, width = _length(profile(angle)), _length(profile(angle + np.pi / 2))
-    by_chance = profile(angle)[0] <= CHANCE * found.std()
-    near = along(angles, np.array([NEARBY]))
-    if (
-        by_chance
-        or near.max() < ROUNDEST * near.mean()
-        or not _most_lie_along(light, labels, angle)
+    angle = _best_angle(correlation, angles, np.arange(*COARSE_SHIFTS_PX))
+    if not (
+        _is_significant(correlation, angle)
+        and _is_elongated(correlation, angles)
+        and _has_parallel_objects(light, labels, angle)
     ):
         return None
-    if length < max(SHORTEST, NARROWEST * width):
+    length = _length(_profile(correlation, angle))
+    width = _length(_profile(correlation, angle + np.pi / 2))
+    if length < max(MIN_USABLE_LENGTH_PX, MIN_USABLE_LENGTH_WIDTHS * width):
         return Streaks(float(angle), length, short=True)
-    # the longer the arm, the finer the angle; beyond half the length little is left
-    arm = np.arange(FIRST, max(COARSE[1], min(length / 2, REACH / 2)))
-    angles = angle + np.radians(np.linspace(-3, 3, 121))
-    angle = angles[along(angles, arm).mean(1).argmax()]
-    return Streaks(float(angle % np.pi), _length(profile(angle)))
+    # at larger shifts the angle is more precise; beyond half the length little light is left
+    arm = np.arange(MIN_SHIFT_PX, max(COARSE_SHIFTS_PX[1], min(length / 2, MAX_SHIFT_PX / 2)))
+    angle = _best_angle(correlation, angle + np.radians(np.linspace(-3, 3, 121)), arm)
+    return Streaks(float(angle % np.pi), _length(_profile(correlation, angle)))
 
 
-def _light(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compress_light(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the compressed light of a frame, and the labels of its objects, both (H, W).
 
-    No object has more than `LARGEST` of the light's power: no bright star and no trail decides.
+    Light is arcsinh(flat - sky - threshold), 0 below the threshold. No object has more than
+    `MAX_POWER_SHARE` of the sum of its squares, so that no bright star and no trail decides.
     """
-    smooth = ndimage.gaussian_filter(flat.astype(np.float32), SMOOTH) - smooth_sky(flat)
-    light = np.arcsinh(np.maximum(smooth - FAINTEST, 0))
+    smooth = ndimage.gaussian_filter(flat.astype(np.float32), STREAK_SMOOTHING_PX) - smooth_sky(
+        flat
+    )
+    light = np.arcsinh(np.maximum(smooth - MIN_STREAK_LIGHT, 0))
     labels, number = ndimage.label(light > 0, np.ones((3, 3)))
     powers = np.bincount(labels.ravel(), np.square(light).ravel(), minlength=number + 1)
-    weights = np.sqrt(np.minimum(LARGEST * powers.sum() / np.maximum(powers, 1e-9), 1))
+    weights = np.sqrt(np.minimum(MAX_POWER_SHARE * powers.sum() / np.maximum(powers, 1e-9), 1))
     return (light * weights[labels]).astype(np.float32), labels
 
 
-def _most_lie_along(light: np.ndarray, labels: np.ndarray, angle: float) -> bool:
-    """Return whether many objects are drawn out in one direction: stars, not trails among stars."""
+def _autocorrelation(light: np.ndarray) -> np.ndarray:
+    """Return C(d) = sum over pixels p of L(p) L(p + d), L = light - mean, for shifts d.
+
+    Shape (S, S), S = 2 * `MAX_SHIFT_PX` + 1; shift 0 is in the middle. By the Wiener-Khinchin
+    theorem it is the inverse Fourier transform of the power spectrum of the light (H, W).
+    """
+    power = np.abs(np.fft.rfft2(light - light.mean())) ** 2
+    shifts = np.arange(-MAX_SHIFT_PX, MAX_SHIFT_PX + 1)  # negative ones are at the end
+    shifts = np.clip(shifts, *((1 - min(light.shape)) // 2, min(light.shape) // 2))
+    return np.asarray(np.fft.irfft2(power, light.shape)[np.ix_(shifts, shifts)])
+
+
+def _correlation_at(
+    correlation: np.ndarray, angles: np.ndarray, distances: np.ndarray
+) -> np.ndarray:
+    """Return the correlation at shifts in directions (A,) and distances (D,): shape (A, D)."""
+    steps = np.multiply.outer(np.stack([np.sin(angles), np.cos(angles)]), distances)
+    return np.asarray(ndimage.map_coordinates(correlation, MAX_SHIFT_PX + steps, order=1))
+
+
+def _profile(correlation: np.ndarray, angle: float) -> np.ndarray:
+    """Return the correlation in one direction from `MIN_SHIFT_PX` to `MAX_SHIFT_PX`."""
+    distances = np.arange(MIN_SHIFT_PX, MAX_SHIFT_PX + 1)
+    return _correlation_at(correlation, np.array([angle]), distances)[0]
+
+
+def _best_angle(correlation: np.ndarray, angles: np.ndarray, distances: np.ndarray) -> float:
+    """Return the angle with the highest mean correlation over the distances."""
+    return float(angles[_correlation_at(correlation, angles, distances).mean(1).argmax()])
+
+
+def _is_significant(correlation: np.ndarray, angle: float) -> bool:
+    """Return whether the correlation in a direction is more than its scatter over all shifts."""
+    return bool(_profile(correlation, angle)[0] > MIN_CORRELATION_SCATTER * correlation.std())
+
+
+def _is_elongated(correlation: np.ndarray, angles: np.ndarray) -> bool:
+    """Return whether the light is elongated: round stars correlate alike in all directions."""
+    near = _correlation_at(correlation, angles, np.array([ROUNDNESS_SHIFT_PX]))
+    return bool(near.max() >= MIN_CORRELATION_RATIO * near.mean())
+
+
+def _has_parallel_objects(light: np.ndarray, labels: np.ndarray, angle: float) -> bool:
+    """Return whether many objects are elongated along an angle: stars, not trails among stars."""
     along, across, both = second_moments(labels, light, angle)
-    large = np.bincount(labels.ravel()) >= SMALLEST
+    large = np.bincount(labels.ravel()) >= MIN_STREAK_PIXELS
     large[0] = False
-    parallel = np.abs(2 * both) < np.tan(2 * PARALLEL) * (along - across)
-    drawn_out = (large & parallel & (along > ELONGATED * across)).sum()
-    return bool(drawn_out >= max(FEWEST, SHARE * large.sum()))
+    # an object's own angle t to that of the streaks: tan(2 t) = 2 both / (along - across)
+    parallel = np.abs(2 * both) < np.tan(2 * MAX_STREAK_ANGLE) * (along - across)
+    elongated = (large & parallel & (along > MIN_ELONGATION * across)).sum()
+    return bool(elongated >= max(MIN_PARALLEL_OBJECTS, MIN_PARALLEL_SHARE * large.sum()))
 
 
-def second_moments(
-    labels: np.ndarray, weights: np.ndarray, angle: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return variances along and across an angle and the covariance of objects, px^2: each (N,).
+def _length(profile: np.ndarray) -> float:
+    """Return the length of streaks, px, from the correlation along them (`_profile`).
 
-    Parameters
-    ----------
-    labels : array of int, shape (H, W)
-        0 is no object; its moments are 0.
-    weights : array, shape (H, W)
-        Of the pixels, not negative.
-    angle : float, optional
-        Radians from x towards y.
+    The autocorrelation of a line of length l is proportional to 1 - d / l. It is half of its value
+    at the first shift, d0 = `MIN_SHIFT_PX`, at d = (l + d0) / 2, so l = 2 d - d0.
     """
-    y, x = np.nonzero(labels)
-    label, weight = labels[y, x], weights[y, x]
-    number = int(labels.max()) + 1
-    total = np.maximum(np.bincount(label, weight, number), 1e-9)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(label, weight * values, number) / total
-
-    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    u, v = u - mean(u)[label], v - mean(v)[label]
-    return mean(u * u), mean(v * v), mean(u * v)
-
-
-def _length(correlation: np.ndarray) -> float:
-    """Return the length of streaks whose correlation from `FIRST` px on is given.
-
-    It falls in a straight line to 0 at the length.
-    """
-    below = correlation < correlation[0] / 2
-    return float(2 * (FIRST + below.argmax()) - FIRST) if below.any() else 2.0 * REACH
+    below = profile < profile[0] / 2
+    return (
+        float(2 * (MIN_SHIFT_PX + below.argmax()) - MIN_SHIFT_PX)
+        if below.any()
+        else 2.0 * MAX_SHIFT_PX
+    )
 
 
 def smooth_sky(flat: np.ndarray, hidden: np.ndarray | None = None) -> np.ndarray:
-    """Return smooth light, (H, W), of what is not hidden."""
+    """Return the smooth light of a frame where it is not hidden, shape (H, W).
+
+    With m = 1 where the frame counts, 0 where it is hidden, f the frame clipped to
+    +-`MAX_SKY_NOISE` and G a Gaussian of `SKY_WIDTH_PX`, it is G(m f) / G(m).
+
+    Parameters
+    ----------
+    flat : array, shape (H, W)
+        As in `find_streaks`.
+    hidden : bool array, shape (H, W), optional
+        Pixels that do not count.
+    """
     free = np.ones(flat.shape, np.float32) if hidden is None else (~hidden).astype(np.float32)
-    light = ndimage.gaussian_filter(free * np.clip(flat, -FAINT, FAINT), WIDE)
-    return np.asarray(light / np.maximum(ndimage.gaussian_filter(free, WIDE), 1e-3))
+    light = ndimage.gaussian_filter(
+        free * np.clip(flat, -MAX_SKY_NOISE, MAX_SKY_NOISE), SKY_WIDTH_PX
+    )
+    return np.asarray(light / np.maximum(ndimage.gaussian_filter(free, SKY_WIDTH_PX), 1e-3))

@@ -1,60 +1,122 @@
-"""Units of a raw frame: its smooth background with bands, its noise, the scale of a network."""
+"""Units of a raw frame: its smooth background with bands, its noise, the scale of a network.
 
+Three units are in use. Pixels, in the unit of the image. A `flat` frame, without background and in
+units of its noise: streaks and points are searched for in it. A `scaled` frame, in the network's
+units.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from bgrem.config import NoiseMapConfig
-from bgrem.frame.background import MESH, bands, whole_image_statistics
+from bgrem.frame.background import BACKGROUND_MESH_PX, bands, whole_image_statistics
 from bgrem.models import Model
 
 # noise of a simulated frame in the network's units: it is what the diffusion has at time 118
-OWN_NOISE = 0.4
+FRAME_NOISE_IN_UNITS = 0.4
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Of the network, and of the frame's noise: arrays (H, W) in the frame's units.
+    """The units of a frame: all arrays of shape (H, W), in the unit of the image.
 
-    `own` is the frame's noise in the network's units; 0 where the network has learned it, too.
+        flat = (pixels - background) / sigma
+        scaled = (pixels - network_level) / network_unit
+
+    Attributes
+    ----------
+    network_level, network_unit : array
+        Zero and unit of what the network is given.
+    background, sigma : array
+        Smooth background with bands; standard deviation of the noise.
+    frame_noise : float
+        Noise of the frame in the network's units that belongs to the diffusion; 0 for a network
+        that has learned the noise as a part of the structures.
     """
 
-    level: np.ndarray
-    unit: np.ndarray
+    network_level: np.ndarray
+    network_unit: np.ndarray
     background: np.ndarray
     sigma: np.ndarray
-    own: float
+    frame_noise: float
 
-    def scaled(self, flat: np.ndarray) -> np.ndarray:
-        """Return what the network sees of a frame without background, its noise 1."""
-        scaled = (self.background - self.level + self.sigma * flat) / self.unit
+    def flatten(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the flat frame of pixels (H, W)."""
+        return (pixels - self.background) / self.sigma
+
+    def to_pixels(self, flat: np.ndarray) -> np.ndarray:
+        """Return the pixels of a flat frame: the inverse of `flatten`."""
+        return self.background + self.sigma * flat
+
+    def to_network(self, flat: np.ndarray) -> np.ndarray:
+        """Return a flat frame in the network's units, float32."""
+        scaled = (self.background - self.network_level + self.sigma * flat) / self.network_unit
         return scaled.astype(np.float32)
 
-    def flat(self, scaled: np.ndarray) -> np.ndarray:
-        """Return the opposite of `scaled`."""
-        return (self.level - self.background + self.unit * scaled) / self.sigma
+    def from_network(self, scaled: np.ndarray) -> np.ndarray:
+        """Return a scaled frame as a flat one: the inverse of `to_network`."""
+        return (self.network_level - self.background + self.network_unit * scaled) / self.sigma
 
 
 def find_units(
     pixels: np.ndarray, missing: np.ndarray, config: NoiseMapConfig, model: Model
 ) -> Units:
-    """Return the units of a channel (H, W) for a model; see `frame_level` and `contrast`."""
+    """Return the units of a channel for a model: by its noise, or by its contrast.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+        NaN where missing.
+    missing : bool array, shape (H, W)
+    config : NoiseMapConfig
+        `mesh` is the side of the background's mesh, px.
+    model : Model
+        Its description says how the frames of its training were scaled.
+
+    Raises
+    ------
+    ValueError
+        If no pixel is measured, or the frame is constant, or there is no such scaling.
+    """
+    name = model.description.get("scaling", DEFAULT_SCALING)
+    if name not in SCALINGS:
+        raise ValueError(
+            f"model.json: scaling must be one of {', '.join(SCALINGS)}. Received: {name!r}"
+        )
     background, sigma = frame_level(pixels, missing, mesh=config.mesh)
-    if model.description.get("scaling") == "contrast":
-        level, unit = (np.full(pixels.shape, value) for value in contrast(pixels))
-        return Units(level, unit, background, sigma, 0.0)
-    return Units(background, sigma / OWN_NOISE, background, sigma, OWN_NOISE)
+    return SCALINGS[name](pixels, background, sigma)
+
+
+def units_of_noise(pixels: np.ndarray, background: np.ndarray, sigma: np.ndarray) -> Units:
+    """Return the units of a model that was trained on frames without noise."""
+    return Units(background, sigma / FRAME_NOISE_IN_UNITS, background, sigma, FRAME_NOISE_IN_UNITS)
+
+
+def units_of_contrast(pixels: np.ndarray, background: np.ndarray, sigma: np.ndarray) -> Units:
+    """Return the units of a model that was trained on raw frames: it has learned their noise."""
+    level, unit = (np.full(pixels.shape, value) for value in contrast(pixels))
+    return Units(level, unit, background, sigma, 0.0)
+
+
+# name in model.json (`scaling`): training writes it, inference reads it
+SCALINGS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Units]] = {
+    "noise": units_of_noise,
+    "contrast": units_of_contrast,
+}
+DEFAULT_SCALING = "noise"  # row of the table for a model whose card names none
 
 
 def frame_level(
-    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = MESH
+    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = BACKGROUND_MESH_PX
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what no network is needed for: smooth background with bands, and the noise, (H, W).
+    """Return smooth background with bands, and the noise, both (H, W): no network is needed for it.
 
     Parameters
     ----------
     pixels, missing, mesh
-        As `bgrem.frame.background.whole_image_statistics`.
+        As in `bgrem.frame.background.whole_image_statistics`.
     """
     missing = ~np.isfinite(pixels) if missing is None else missing
     found = whole_image_statistics(pixels, missing, mesh=mesh)
@@ -62,14 +124,22 @@ def frame_level(
 
 
 def contrast(pixels: np.ndarray) -> tuple[float, float]:
-    """Return level and width of a frame between ZScale's limits (Waldmann et al., Sect. 2)."""
+    """Return mean and standard deviation of the pixels, clipped to ZScale's limits.
+
+    Waldmann et al. (2023, Sect. 2) scale their frames in this way.
+
+    Raises
+    ------
+    ValueError
+        If no pixel is measured, or all have one value.
+    """
     from astropy.visualization import ZScaleInterval
 
-    known = pixels[np.isfinite(pixels)]
-    if not known.size:
+    measured = pixels[np.isfinite(pixels)]
+    if not measured.size:
         raise ValueError("no pixel is measured.")
-    low, high = ZScaleInterval().get_limits(known)
-    inside = np.clip(known, low, high)
-    if not inside.std() > 0:
+    low, high = ZScaleInterval().get_limits(measured)
+    clipped = np.clip(measured, low, high)
+    if not clipped.std() > 0:
         raise ValueError("the frame is constant: there is nothing to map.")
-    return float(inside.mean()), float(inside.std())
+    return float(clipped.mean()), float(clipped.std())

@@ -12,8 +12,8 @@ from scipy import fft
 
 from bgrem.config import SimulateConfig
 from bgrem.simulate.hubble_scene import (
-    SATURATION,
     WFC3,
+    WFC3_SATURATION,
     HubblePointSpread,
     Scene,
     sersic_profile,
@@ -21,11 +21,11 @@ from bgrem.simulate.hubble_scene import (
 from bgrem.simulate.optical import draw_sky, power_law
 
 # WFC3 Instrument Handbook, Sect. 5.4 and 9.3, as the preset has them
-READ_NOISE = WFC3.read_noise  # electrons
-DARK_CURRENT = WFC3.dark_current  # electrons per second and pixel
-ZERO_POINT = WFC3.zero_point  # magnitude of one electron per second, F606W
-EXPOSURES = (200, 3000)  # seconds
-SKIES = (0.015, 0.12)  # electrons per second and pixel; zodiacal light, from low to high
+# electrons; WFC3 Instrument Handbook, Sect. 5.4, as the preset has it
+WFC3_READ_NOISE = WFC3.read_noise
+WFC3_DARK_CURRENT = WFC3.dark_current  # electrons per second and pixel; WFC3 Instrument Handbook
+EXPOSURE_RANGE = (200, 3000)  # seconds
+SKY_RANGE = (0.015, 0.12)  # electrons per second and pixel; zodiacal light, from low to high
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class HubbleField:
     ----------
     sources : array, shape (H, W), float32
         Convolved with the point-spread function and the pixel. Clipped, so that the long exposure
-        of sources and sky is at most `SATURATION`: bright stars have flat cores.
+        of sources and sky is at most `WFC3_SATURATION`: bright stars have flat cores.
     sky : array, shape (H, W), float32
         Zodiacal light.
     catalogue : dict of array
@@ -47,7 +47,7 @@ class HubbleField:
     exposure : float
         Seconds of the long exposure.
     kind : str
-        One of `KINDS`.
+        One of `HUBBLE_KINDS`.
     seed : int
     """
 
@@ -71,25 +71,25 @@ def simulate_hubble_field(
     shape : tuple of int
         Rows and columns.
     kind : str, optional
-        One of `KINDS`; default: drawn.
+        One of `HUBBLE_KINDS`; default: drawn.
 
     Raises
     ------
     ValueError
         If there is no such kind.
     """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"unknown kind of field {kind!r}. Choose from {', '.join(KINDS)}.")
+    if kind is not None and kind not in HUBBLE_KINDS:
+        raise ValueError(f"unknown kind of field {kind!r}. Choose from {', '.join(HUBBLE_KINDS)}.")
     rng = np.random.default_rng([seed, 29])
-    drawn = str(rng.choice(list(KINDS)))
+    drawn = str(rng.choice(list(HUBBLE_KINDS)))
     kind = kind or drawn
-    exposure, level = _log_uniform(rng, *EXPOSURES), _log_uniform(rng, *SKIES)
+    exposure, level = _log_uniform(rng, *EXPOSURE_RANGE), _log_uniform(rng, *SKY_RANGE)
     variation = SimulateConfig(gradient=rng.uniform(0, 0.06), waves=rng.uniform(0, 0.01))
     sky = draw_sky(variation, level, shape, rng)
-    sigma = np.sqrt((level + DARK_CURRENT) * exposure + READ_NOISE**2)
+    sigma = np.sqrt((level + WFC3_DARK_CURRENT) * exposure + WFC3_READ_NOISE**2)
     scene = Scene(shape, HubblePointSpread(rng), float(sigma))
-    KINDS[kind](scene, rng)
-    sources = np.minimum(scene.render() / exposure, SATURATION / exposure - sky)
+    HUBBLE_KINDS[kind](scene, rng)
+    sources = np.minimum(scene.render() / exposure, WFC3_SATURATION / exposure - sky)
     catalogue = scene.catalogue()
     catalogue["flux"] = catalogue["flux"] / exposure
     return HubbleField(
@@ -131,8 +131,8 @@ def short_exposure(
 
 
 def _detector_noise(shape, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    dark = rng.normal(0, np.sqrt(DARK_CURRENT * seconds), shape)
-    return np.asarray(dark + rng.normal(0, READ_NOISE, shape))
+    dark = rng.normal(0, np.sqrt(WFC3_DARK_CURRENT * seconds), shape)
+    return np.asarray(dark + rng.normal(0, WFC3_READ_NOISE, shape))
 
 
 def gaussian_field(rng: np.random.Generator, shape: tuple[int, ...], slope: float) -> np.ndarray:
@@ -236,7 +236,7 @@ def _nebula(scene: Scene, rng: np.random.Generator) -> None:
     _add_field_stars(scene, rng, _log_uniform(rng, 50, 3000))
 
 
-KINDS: dict[str, Callable[[Scene, np.random.Generator], None]] = {
+HUBBLE_KINDS: dict[str, Callable[[Scene, np.random.Generator], None]] = {
     "deep": _deep_field,
     "cluster": _star_cluster,
     "sparse": _sparse_field,

@@ -9,13 +9,25 @@ from bgrem.config import SimulateConfig
 from bgrem.frame.stamps import add_stamp
 from bgrem.simulate.detector import expose
 from bgrem.simulate.presets import PRESETS, Instrument
+from common.robust import ROUNDED_FWHM_PER_SIGMA
 
-SUBPIXEL = 8  # stars lie on a grid of 1/8 px, so that one bank of stamps serves all of them
-ZONES = 3  # the point-spread function is drawn at 3x3 places and interpolated between them
-STAMP = 65  # px; where a star's profile is cut, unless it is bright
-WIDE_STAMP = 257
-FAINTEST = 0.7  # signal-to-noise ratio below which a star is not drawn
-COLUMNS = ("x", "y", "flux", "snr", "kind", "half_light_radius", "sersic", "axis_ratio", "angle")
+STAR_SUBPIXEL = 8  # stars lie on a grid of 1/8 px: one bank of stamps serves all of them
+PSF_ZONES = 3  # per axis; the point-spread function is drawn at 3x3 places and interpolated
+STAMP_PX = 65  # px; where a star's profile is cut, unless it is bright
+WIDE_STAMP_PX = 257  # px; of bright stars
+MIN_STAR_SNR = 0.7  # S/N below which a star is not drawn
+# of the list of sources
+OPTICAL_COLUMNS = (
+    "x",
+    "y",
+    "flux",
+    "snr",
+    "kind",
+    "half_light_radius",
+    "sersic",
+    "axis_ratio",
+    "angle",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +40,8 @@ class SimulatedField:
         `noise` holds what the detector adds: shot noise, read noise, artefacts, and what
         saturation cuts off. The bias is part of `background`.
     catalogue : dict of array
-        `COLUMNS`: 0-based pixel position, flux in ADU, signal-to-noise ratio of a matched filter
-        on an isolated source over the sky, kind ("star", "galaxy", "structure"), shape.
+        `OPTICAL_COLUMNS`: 0-based pixel position, flux in ADU, signal-to-noise ratio of a matched
+        filter on an isolated source over the sky, kind ("star", "galaxy", "structure"), shape.
     fwhm : float
         Of the point-spread function in the field's centre, in pixels.
     point_spread : array, shape (65, 65)
@@ -60,6 +72,15 @@ def simulate_field(
         Default: a MeerLICHT field. `changes` are its fields: ``simulate_field(seed=3)``.
     instrument : Instrument, optional
         In place of the preset's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bgrem import simulate_field
+    >>> field = simulate_field(preset="ztf", shape=(64, 64), seed=3)
+    >>> total = field.sources + field.background + field.noise
+    >>> bool(np.allclose(total, field.observed, rtol=1e-5))
+    True
     """
     values = {} if config is None else {f.name: getattr(config, f.name) for f in fields(config)}
     config = SimulateConfig(**(values | changes))
@@ -81,7 +102,7 @@ def simulate_field(
     sources = np.asarray(sources, np.float32)
     background = np.asarray(background, np.float32)
     noise = np.asarray(observed.astype(np.float64) - sources - background, np.float32)
-    centre = psf.stamp(shape[1] / 2, shape[0] / 2, shape, STAMP)[2]
+    centre = psf.stamp(shape[1] / 2, shape[0] / 2, shape, STAMP_PX)[2]
     return SimulatedField(
         observed, sources, background, noise, catalogue, psf.fwhm, centre, instrument, config
     )
@@ -108,7 +129,7 @@ class PointSpread:
         import galsim
 
         self.fwhm = config.fwhm or instrument.fwhm / instrument.pixel_scale
-        places = np.linspace(-1, 1, ZONES)
+        places = np.linspace(-1, 1, PSF_ZONES)
         growth = rng.uniform(0, 0.08)
         tilt = rng.normal(0, 0.01, 2)
         ellipticity, beta = config.ellipticity, config.beta or instrument.beta
@@ -130,8 +151,8 @@ class PointSpread:
 
     def _zones(self, x: float, y: float, shape: tuple[int, ...]) -> list[tuple[int, int, float]]:
         """Give the places around (x, y) with their weights."""
-        u, v = (ZONES - 1) * x / shape[1], (ZONES - 1) * y / shape[0]
-        i, j = min(max(int(v), 0), ZONES - 2), min(max(int(u), 0), ZONES - 2)
+        u, v = (PSF_ZONES - 1) * x / shape[1], (PSF_ZONES - 1) * y / shape[0]
+        i, j = min(max(int(v), 0), PSF_ZONES - 2), min(max(int(u), 0), PSF_ZONES - 2)
         a, b = min(max(v - i, 0.0), 1.0), min(max(u - j, 0.0), 1.0)
         corners = [
             (0, 0, (1 - a) * (1 - b)),
@@ -145,7 +166,7 @@ class PointSpread:
         key = (i, j, dx, dy, size)
         if key not in self._bank:
             image = self.profiles[i][j].drawImage(
-                nx=size, ny=size, scale=1.0, offset=(dx / SUBPIXEL, dy / SUBPIXEL)
+                nx=size, ny=size, scale=1.0, offset=(dx / STAR_SUBPIXEL, dy / STAR_SUBPIXEL)
             )
             self._bank[key] = image.array.astype(np.float64)
         return self._bank[key]
@@ -155,7 +176,7 @@ class PointSpread:
     ) -> tuple[int, int, np.ndarray]:
         """Return (row, column) of the lower corner and the profile (size, size) of unit flux."""
         column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
-        dx, dy = round((x - column) * SUBPIXEL), round((y - row) * SUBPIXEL)
+        dx, dy = round((x - column) * STAR_SUBPIXEL), round((y - row) * STAR_SUBPIXEL)
         zones = self._zones(x, y, shape)
         total = sum(weight for *_, weight in zones)
         stamp = sum(weight / total * self._stamp(i, j, dx, dy, size) for i, j, weight in zones)
@@ -172,7 +193,7 @@ def _draw_catalogue(config, instrument, psf, sigma, shape, rng) -> dict[str, np.
     area = shape[0] * shape[1]
     arcmin2 = area * instrument.pixel_scale**2 / 3600
     # noise of a matched filter: sigma over the root of the summed squared profile
-    compact = psf.stamp(shape[1] / 2, shape[0] / 2, shape, STAMP)[2]
+    compact = psf.stamp(shape[1] / 2, shape[0] / 2, shape, STAMP_PX)[2]
     unit = sigma / np.sqrt((compact**2).sum())
     at_20 = instrument.exposure * 10 ** (-0.4 * (20 - instrument.zero_point))
     stars = config.stars
@@ -185,8 +206,11 @@ def _draw_catalogue(config, instrument, psf, sigma, shape, rng) -> dict[str, np.
     index = 2.5 * config.star_slope
     saturated = 20 * instrument.saturation * psf.fwhm**2
     rows: list[tuple[Any, ...]] = []
-    for flux in power_law(rng, stars * area / 1e6, 5 * unit, FAINTEST * unit, saturated, index):
-        x, y = rng.integers(0, (shape[1] * SUBPIXEL, shape[0] * SUBPIXEL)) / SUBPIXEL - 0.5
+    for flux in power_law(rng, stars * area / 1e6, 5 * unit, MIN_STAR_SNR * unit, saturated, index):
+        x, y = (
+            rng.integers(0, (shape[1] * STAR_SUBPIXEL, shape[0] * STAR_SUBPIXEL)) / STAR_SUBPIXEL
+            - 0.5
+        )
         rows.append((x, y, flux, flux / unit, "star", 0.0, 0.0, 1.0, 0.0))
     for flux in power_law(rng, galaxies * area / 1e6, 5 * unit, 2 * unit, saturated, 1.0):
         # brighter galaxies are larger: half-light radius about flux^0.3
@@ -197,12 +221,16 @@ def _draw_catalogue(config, instrument, psf, sigma, shape, rng) -> dict[str, np.
         brightness = sigma * rng.uniform(0.1, 0.8)  # mean within the half-light radius
         flux = brightness * 2 * np.pi * radius**2
         rows.append(_galaxy(rng, shape, flux, radius, rng.uniform(0.5, 1.2), "structure"))
-    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [[] for _ in COLUMNS]
-    catalogue = {name: np.asarray(column) for name, column in zip(COLUMNS, columns, strict=True)}
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [[] for _ in OPTICAL_COLUMNS]
+    catalogue = {
+        name: np.asarray(column) for name, column in zip(OPTICAL_COLUMNS, columns, strict=True)
+    }
     catalogue["kind"] = catalogue["kind"].astype("U9")
     extended = catalogue["kind"] != "star"
     # matched filter of the source as it appears: a Gaussian of its width and the seeing's
-    width = np.hypot(psf.fwhm / 2.355, catalogue["half_light_radius"][extended] / 1.18)
+    width = np.hypot(
+        psf.fwhm / ROUNDED_FWHM_PER_SIGMA, catalogue["half_light_radius"][extended] / 1.18
+    )
     area_ = 4 * np.pi * width**2 * np.maximum(catalogue["axis_ratio"][extended], 0.3)
     catalogue["snr"] = catalogue["snr"].astype(float)
     catalogue["snr"][extended] = catalogue["flux"][extended] / sigma / np.sqrt(area_)
@@ -229,7 +257,7 @@ def _render(catalogue: dict[str, np.ndarray], psf: PointSpread, shape) -> np.nda
     bright = np.quantile(catalogue["snr"], 0.995) if len(catalogue["snr"]) else 0
     for k, (x, y, flux) in enumerate(zip(*(catalogue[n] for n in ("x", "y", "flux")), strict=True)):
         if catalogue["kind"][k] == "star":
-            size = WIDE_STAMP if catalogue["snr"][k] > max(bright, 200) else STAMP
+            size = WIDE_STAMP_PX if catalogue["snr"][k] > max(bright, 200) else STAMP_PX
             row, column, stamp = psf.stamp(x, y, shape, size)
             add_stamp(canvas, row, column, flux * stamp)
             continue

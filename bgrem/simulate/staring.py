@@ -11,26 +11,20 @@ import numpy as np
 from scipy import fft, special
 
 from bgrem.simulate.detector import cosmic_rays
-from bgrem.simulate.trails import add_satellites, add_trail, draw_trails
+from bgrem.simulate.trails import draw_trails
 
-__all__ = [
-    "StaringFrame",
-    "add_satellites",
-    "add_trail",
-    "draw_noise",
-    "simulate_staring_frame",
-]
-
-STARLESS = 0.15  # of the frames: sky and detector alone
-OVERLONG = 0.08  # of the frames: streaks that no tile holds whole
-SHORTEST, ROUNDEST = 6.0, 5.0  # px, widths; shorter streaks look like satellites
-FAINTEST, BRIGHTEST = 0.3, 5000.0  # of a matched filter; peak in units of the noise
-BRIGHT = 10.0  # peak in units of the noise; fainter streaks need no flicker, wings and quadrature
-CROWDED = 3.0  # times the frame covered by streaks above 1 sigma: what lies deeper is sky
-ROTATION = np.radians(0.5)  # largest difference to the frame's angle
-FEW_ELECTRONS = 50.0  # below it photons are drawn from Poisson's distribution
-RESPONSE = 0.008  # rms of the response of single pixels at most
-TRACKS = 1.0  # of cosmic rays per Mpx; seconds of exposure see few
+STARLESS_SHARE = 0.15  # of the frames: sky and detector alone
+OVERLONG_SHARE = 0.08  # of the frames: streaks that no tile contains whole
+MIN_STREAK_PX = 6.0  # px; shorter streaks look like satellites
+MIN_STREAK_WIDTHS = 5.0  # widths; shorter streaks look like satellites
+MIN_STREAK_SNR = 0.3  # S/N of a matched filter
+MAX_STREAK_PEAK = 5000.0  # peak in units of the noise
+MIN_DETAILED_PEAK = 10.0  # noise; fainter streaks need no flicker, wings and quadrature
+MAX_STREAK_COVER = 3.0  # times the frame covered by streaks above 1 sigma: what lies deeper is sky
+MAX_FIELD_ROTATION = np.radians(0.5)  # radians; largest difference to the frame's angle
+MAX_POISSON_ELECTRONS = 50.0  # electrons; below it photons are drawn from Poisson's distribution
+MAX_PIXEL_RESPONSE = 0.008  # rms of the response of single pixels at most
+COSMIC_RAYS_PER_MPX = 1.0  # per megapixel; an exposure of seconds has few
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,19 +76,19 @@ def simulate_staring_frame(seed: int, shape: tuple[int, int] = (512, 512)) -> St
     full_well = max(_log_uniform(rng, 5e3, 1e5), 3 * sky)
     gain = max(_log_uniform(rng, 0.2, 2), full_well / 6e4)  # 16 bits hold the full well
     angle = rng.uniform(0, np.pi)
-    length = _log_uniform(rng, SHORTEST, 90)
-    if rng.random() < OVERLONG:
+    length = _log_uniform(rng, MIN_STREAK_PX, 90)
+    if rng.random() < OVERLONG_SHARE:
         length = rng.uniform(150, 300)
-    width = rng.uniform(0.7, min(2.2, length / ROUNDEST))
+    width = rng.uniform(0.7, min(2.2, length / MIN_STREAK_WIDTHS))
     light = sky * _sky(rng, shape)
-    if rng.random() < STARLESS:
+    if rng.random() < STARLESS_SHARE:
         length = 0.0
     else:
         light += noise * _streaks(rng, shape, angle, length, width)
     light = np.minimum(light * _flat(rng, shape), full_well)
     structure = light + noise * _banding(rng, shape) + gain * rng.uniform(100, 2000)
     # one frame does not tell the response of single pixels from noise
-    response = rng.uniform(0, RESPONSE) * rng.random()
+    response = rng.uniform(0, MAX_PIXEL_RESPONSE) * rng.random()
     variance = np.where(light < full_well, light + (response * light) ** 2, 0) + read_noise**2
     return StaringFrame(
         structure=(structure / gain).astype(np.float32),
@@ -128,29 +122,29 @@ def draw_noise(
     variance = np.square(sigma, dtype=np.float64) + hot_pixels / gain
     noise = rng.standard_normal(sigma.shape) * np.sqrt(variance)
     electrons = variance * gain**2 - read_noise**2
-    few = (electrons > 0) & (electrons < FEW_ELECTRONS)
+    few = (electrons > 0) & (electrons < MAX_POISSON_ELECTRONS)
     if few.any():
         photons = rng.poisson(electrons[few]) - electrons[few]
         noise[few] = (photons + rng.normal(0, read_noise, photons.shape)) / gain
-    tracks = cosmic_rays(rng, sigma.shape, TRACKS * sigma.size / 1e6)
+    tracks = cosmic_rays(rng, sigma.shape, COSMIC_RAYS_PER_MPX * sigma.size / 1e6)
     return (noise + hot_pixels + tracks / gain).astype(np.float32)
 
 
 def _streaks(rng, shape, angle, length, width) -> np.ndarray:
     """Return streaks in units of the noise; the stars' fluxes follow a power law."""
     count, slope = _log_uniform(rng, 300, 6000), rng.uniform(0.5, 1.0)
-    count = min(count, CROWDED * 1e6 / (4 * width * length)) * (
+    count = min(count, MAX_STREAK_COVER * 1e6 / (4 * width * length)) * (
         np.prod(np.add(shape, length)) / 1e6
     )
     area = np.sqrt(np.pi) * width * length  # peak = signal-to-noise ratio / sqrt(area)
-    share = rng.uniform(0, 1, rng.poisson(count * FAINTEST**-slope))
-    least = (BRIGHTEST * np.sqrt(area) / FAINTEST) ** -slope
-    peak = FAINTEST * (least + share * (1 - least)) ** (-1 / slope) / np.sqrt(area)
+    share = rng.uniform(0, 1, rng.poisson(count * MIN_STREAK_SNR**-slope))
+    least = (MAX_STREAK_PEAK * np.sqrt(area) / MIN_STREAK_SNR) ** -slope
+    peak = MIN_STREAK_SNR * (least + share * (1 - least)) ** (-1 / slope) / np.sqrt(area)
     middle = rng.uniform(-0.5, 0.5, (len(peak), 2))
-    turned = angle + 2 * ROTATION * rng.uniform(-1, 1) * middle @ rng.dirichlet((1, 1))
+    turned = angle + 2 * MAX_FIELD_ROTATION * rng.uniform(-1, 1) * middle @ rng.dirichlet((1, 1))
     half = length / 2 * np.stack([np.cos(turned), np.sin(turned)], 1)
     middle = middle * np.add(shape[::-1], length) + np.array(shape[::-1]) / 2 - 0.5
-    flux, bright = peak * np.sqrt(2 * np.pi) * width, peak > BRIGHT
+    flux, bright = peak * np.sqrt(2 * np.pi) * width, peak > MIN_DETAILED_PEAK
     canvas, wings, flicker = np.zeros(shape), rng.uniform(0, 0.1), rng.uniform(0, 0.04)
     start, end = middle - half, middle + half
     draw_trails(canvas, start[~bright], end[~bright], width, flux[~bright], quadrature=1)

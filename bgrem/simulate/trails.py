@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-SATELLITE = 0.5  # px, sigma; Waldmann et al. 2023, Sect. 3.2
-CHUNK = 1_000_000  # pixels computed at once
+SATELLITE_SIGMA_PX = 0.5  # px, sigma; Waldmann et al. 2023, Sect. 3.2
+TRAIL_CHUNK = 1_000_000  # pixels computed at once: memory
 
 
 def add_satellites(
@@ -14,7 +14,7 @@ def add_satellites(
     peaks: np.ndarray,
     rng: Any,
     *,
-    sigma: float = SATELLITE,
+    sigma: float = SATELLITE_SIGMA_PX,
     positions: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return a copy of a frame with satellites in it, and their catalogue.
@@ -126,7 +126,7 @@ def draw_trails(canvas, start, end, width, flux_per_px, *, quadrature=3, flicker
         columns = int(np.abs(line[:, 2] - line[:, 0]).max() + 3 * reach) + 2
         slope = np.abs(line[:, 3] - line[:, 1]) / np.abs(line[:, 2] - line[:, 0])
         rows = 2 * int(np.ceil(reach * np.hypot(1, slope.max()))) + 1
-        step = max(1, CHUNK // (rows * columns))
+        step = max(1, TRAIL_CHUNK // (rows * columns))
         flux = np.asarray(flux_per_px, float)[chosen]
         for k in range(0, len(line), step):
             part = line[k : k + step], width, flux[k : k + step]

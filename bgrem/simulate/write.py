@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgrem import __version__
-from bgrem.frame.truth import COLUMNS
+from bgrem.frame.truth import TRUTH_COLUMNS
 from common.atomic import atomic_write
 from common.provenance import history_lines
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from bgrem.simulate.optical import SimulatedField
 
-IMAGES = {
+FIELD_IMAGES = {
     "OBSERVED": "the exposure: sources + background + noise",
     "SOURCES": "light of all sources, no noise",
     "BACKGROUND": "sky, dark current and bias, no noise",
     "NOISE": "shot and read noise, artefacts, saturation",
 }
-TOOL = (
+TOOL_CARDS = (
     ("BGTOOL", "bgrem simulate", "program that made this image"),
     ("BGVERS", __version__, "its version"),
 )
-CENTRE = (150.0, 2.0)  # degrees; the fields lie nowhere: any place away from the poles does
+FIELD_CENTRE = (150.0, 2.0)  # degrees; arbitrary, away from the poles
 
 
 def write_field(
@@ -54,11 +54,11 @@ def write_field(
     from astropy.io import fits
 
     cards = _cards(field)
-    primary = fits.PrimaryHDU(header=fits.Header([*TOOL, *cards]))
+    primary = fits.PrimaryHDU(header=fits.Header([*TOOL_CARDS, *cards]))
     for line in history_lines("bgrem simulate", __version__, field.config.preset, _settings(field)):
         primary.header["HISTORY"] = line
     hdus = fits.HDUList([primary])
-    for name, meaning in IMAGES.items():
+    for name, meaning in FIELD_IMAGES.items():
         header = fits.Header([("BUNIT", "adu", meaning), *cards, *_wcs(field)])
         hdus.append(fits.ImageHDU(getattr(field, name.lower()), header, name=name))
     hdus.append(_catalogue(field))
@@ -99,7 +99,7 @@ def _cards(field: "SimulatedField") -> list[tuple[str, Any, str]]:
 
 
 def _wcs(field: "SimulatedField") -> list[tuple[str, Any, str]]:
-    """Return a tangential projection, north up, east left, around `CENTRE`."""
+    """Return a tangential projection, north up, east left, around `FIELD_CENTRE`."""
     rows, columns = field.observed.shape
     scale = field.instrument.pixel_scale / 3600
     return [
@@ -107,8 +107,8 @@ def _wcs(field: "SimulatedField") -> list[tuple[str, Any, str]]:
         ("CTYPE2", "DEC--TAN", ""),
         ("CRPIX1", (columns + 1) / 2, "centre of the field"),
         ("CRPIX2", (rows + 1) / 2, "centre of the field"),
-        ("CRVAL1", CENTRE[0], "[deg] arbitrary"),
-        ("CRVAL2", CENTRE[1], "[deg] arbitrary"),
+        ("CRVAL1", FIELD_CENTRE[0], "[deg] arbitrary"),
+        ("CRVAL2", FIELD_CENTRE[1], "[deg] arbitrary"),
         ("CDELT1", -scale, "[deg/pixel]"),
         ("CDELT2", scale, "[deg/pixel]"),
         ("CUNIT1", "deg", ""),
@@ -122,22 +122,22 @@ def _catalogue(field: "SimulatedField") -> "fits.BinTableHDU":
     from astropy.io import fits
 
     truth = field.catalogue
-    values = {name: np.asarray(truth[source]) for name, source, _, _ in COLUMNS}
+    values = {name: np.asarray(truth[source]) for name, source, _, _ in TRUTH_COLUMNS}
     values["X_IMAGE"], values["Y_IMAGE"] = values["X_IMAGE"] + 1.0, values["Y_IMAGE"] + 1.0
     values["THETA_IMAGE"] = np.degrees(values["THETA_IMAGE"])
     columns = [
         fits.Column(name, form, unit=unit or None, array=values[name])
-        for name, _, form, unit in COLUMNS
+        for name, _, form, unit in TRUTH_COLUMNS
     ]
     magnitudes = magnitude_zero_point(field) - 2.5 * np.log10(values["FLUX_TRUE"])
     columns.insert(3, fits.Column("MAG_TRUE", "E", unit="mag", array=magnitudes))
     table = fits.BinTableHDU.from_columns(columns, name="CATALOGUE")
     for index, column in enumerate(table.columns, 1):
-        table.header.comments[f"TTYPE{index}"] = COMMENTS[column.name]
+        table.header.comments[f"TTYPE{index}"] = TRUTH_COMMENTS[column.name]
     return table
 
 
-COMMENTS = {
+TRUTH_COMMENTS = {
     "X_IMAGE": "FITS pixel: first centre is 1",
     "Y_IMAGE": "FITS pixel: first centre is 1",
     "FLUX_TRUE": "whole flux over the exposure",

@@ -1,17 +1,14 @@
-"""What the training data of all systems share: batches, cut and turned views, files, a cache."""
+"""What the training data of all tasks share: the record of a task, batches, random tiles."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from bgrem.config import TrainConfig
-from common.atomic import atomic_write
 
 Report = Callable[[str], None]
 
@@ -25,9 +22,6 @@ class Savable(Protocol):
     @classmethod
     def load(cls, path: Path) -> Any:
         """Read it."""
-
-
-Field = TypeVar("Field", bound=Savable)
 
 
 class Batches(keras.utils.PyDataset):
@@ -81,51 +75,29 @@ class Batches(keras.utils.PyDataset):
         return [part[:, ::-1] if mirror else part for part in parts]
 
 
-def find_fields(
-    config: TrainConfig,
-    folder: Path,
-    report: Report,
-    *,
-    kind: type[Field],
-    simulate: Callable[[int, tuple[int, int]], Field],
-    measure: Callable[[Path], Field],
-) -> tuple[list[Field], list[Field]]:
-    """Return fields for training and validation: of own files, else simulated.
+@dataclass(frozen=True)
+class Task:
+    """How the fields of a task are made, what batches they give, what inference needs to know.
 
-    Simulated ones are kept in `folder`/fields. `simulate` takes a seed, a million and more, so that
-    training shares none with tests, and the shape; `measure` takes a file.
+    Attributes
+    ----------
+    field : type
+        Of the training fields, with `save` and `load`.
+    simulate : callable
+        (config, seed, shape (H, W)) -> field.
+    measure : callable
+        (config, path) -> field, from a file of the user.
+    batches : type
+        Of the `Batches`.
+    options : callable
+        config -> further arguments of the batches.
+    describe : callable
+        config -> entries of model.json that inference reads.
     """
-    if config.files:
-        return split_fields([measure(path) for path in find_files(config.files)], config)
-    cache = folder / "fields"
-    cache.mkdir(exist_ok=True)
-    rows, columns = config.field_shape
-    total, found = config.fields + config.validation_fields, []
-    for number in range(total):
-        path = cache / f"{number:04d}.npz"
-        if not path.exists():
-            field = simulate(1_000_000 * (1 + config.seed) + number, (rows, columns))
-            with atomic_write(path) as temporary:
-                field.save(temporary)
-            report(f"field {number + 1} of {total}")
-        found.append(kind.load(path))
-    return found[: config.fields], found[config.fields :]
 
-
-def split_fields(found: list[Any], config: TrainConfig) -> tuple[list[Any], list[Any]]:
-    """Return own fields for training and validation; a field is in one of the two, whole."""
-    if len(found) < 2:
-        raise ValueError("one field only: training needs a second one to validate. Add files.")
-    number = min(max(1, round(config.validation_share * len(found))), len(found) - 1)
-    order = np.random.default_rng(config.seed).permutation(len(found))
-    return [found[i] for i in order[number:]], [found[i] for i in order[:number]]
-
-
-def find_files(patterns: tuple[str, ...]) -> list[Path]:
-    """Return the files that names and patterns stand for."""
-    import glob
-
-    found = [Path(name) for pattern in patterns for name in sorted(glob.glob(pattern))]
-    if not found:
-        raise ValueError(f"files {', '.join(patterns)}: none found. Check folder and pattern.")
-    return found
+    field: type[Savable]
+    simulate: Callable[[TrainConfig, int, tuple[int, int]], Savable]
+    measure: Callable[[TrainConfig, Path], Savable]
+    batches: Callable[..., Batches]
+    options: Callable[[TrainConfig], Mapping[str, Any]]
+    describe: Callable[[TrainConfig], dict[str, Any]]

@@ -14,23 +14,25 @@ from scipy import optimize
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.flow import denoise
 from bgrem.denoising.uncertainty import (
-    EDGES,
-    LEVELS,
-    SETTINGS,
+    CALIBRATED_SETTINGS,
+    INTERVAL_LEVELS,
+    SIGNAL_EDGES,
     Calibration,
     describe_surroundings,
     design,
 )
 from bgrem.models import Model
 
-PER_RANGE = 150  # pixels of each field and range: bright ones are rare, all ranges count the same
-CHECKED = 3000  # the same in the check, whose pixels count as often as they occur
-SMALLEST_ERROR = 1e-4  # sigma; keeps logarithms finite
-SOFTNESS = 0.05  # of the pinball loss' kink, in the logarithm of the error
-RIDGE = 1e-5  # keeps weights of features that say the same from growing against each other
-SHAPE = (384, 384)  # of simulated fields: many small ones differ more than few large ones
-FILLED = 100  # pixels that a range needs for a shift of its own; fewer take the nearest range's
-FEWEST = 4  # fields
+# pixels of each field and range: bright ones are rare, all ranges count the same
+FIT_PIXELS_PER_RANGE = 150
+CHECK_PIXELS_PER_RANGE = 3000  # pixels of each field and range, weighted by how often they occur
+MIN_ERROR = 1e-4  # sigma; keeps logarithms finite
+PINBALL_SOFTNESS = 0.05  # log of the error; rounds the kink of the pinball loss for the optimiser
+RIDGE_PENALTY = 1e-5  # keeps the weights of similar features from growing against each other
+CALIBRATION_FIELD_SHAPE = (384, 384)  # px; many small fields differ more than few large ones
+# pixels that a range needs for its own shift; others take the nearest range's
+MIN_PIXELS_PER_RANGE = 100
+MIN_CALIBRATION_FIELDS = 4  # fields; half of them fit, half check
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -56,7 +58,7 @@ def simulated_pairs(number: int, first_seed: int) -> Iterator[Pair]:
 
     for seed in range(first_seed, first_seed + number):
         rng = np.random.default_rng([seed, 23])
-        conditions = random_conditions(seed, SHAPE)
+        conditions = random_conditions(seed, CALIBRATION_FIELD_SHAPE)
         density = float(np.exp(rng.uniform(-0.7, 0.7)))
         field = simulate_field(replace(conditions, stars=(conditions.stars or 0) * density))
         observed, truth = field.observed, saturated_truth(field)
@@ -81,10 +83,10 @@ def sample_pair(
     done = denoise(observed, config, model=model, twin=True)
     features, signal = describe_surroundings(done)
     error = np.abs(truth - done.result.pixels[..., 0]) / done.sigma[..., 0]
-    ranges = np.digitize(signal, EDGES)
+    ranges = np.digitize(signal, SIGNAL_EDGES)
     rng = np.random.default_rng([seed, 29])
     chosen, weight = [], []
-    for one in range(len(EDGES) + 1):
+    for one in range(len(SIGNAL_EDGES) + 1):
         places = np.flatnonzero(ranges == one)
         drawn = rng.permutation(places)[:number]
         chosen.append(drawn)
@@ -106,19 +108,23 @@ def fit_calibration(samples: Iterable[Sample], config: DenoiseConfig) -> Calibra
     features, _, target = _join(samples[::2])
     middle, spread = features.mean(1), np.maximum(features.std(1), 1e-6)
     terms = design((features - middle[:, None]) / spread[:, None])
-    weights = np.stack([_fit_quantile(terms, target, level) for level in LEVELS])
+    weights = np.stack([_fit_quantile(terms, target, level) for level in INTERVAL_LEVELS])
     # the shifts from the other fields, or they would be right for those of the weights alone
     features, signal, target = _join(samples[1::2])
     terms = design((features - middle[:, None]) / spread[:, None])
-    ranges = np.digitize(signal, EDGES)
-    inside = [ranges == one for one in range(len(EDGES) + 1) if (ranges == one).sum() >= FILLED]
+    ranges = np.digitize(signal, SIGNAL_EDGES)
+    inside = [
+        ranges == one
+        for one in range(len(SIGNAL_EDGES) + 1)
+        if (ranges == one).sum() >= MIN_PIXELS_PER_RANGE
+    ]
     return Calibration(
-        settings={name: getattr(config, name) for name in SETTINGS},
+        settings={name: getattr(config, name) for name in CALIBRATED_SETTINGS},
         middle=middle, spread=spread, weights=weights,
         centres=np.array([np.log(np.maximum(np.median(signal[k]), 1e-9)) for k in inside]),
         shifts=np.array([
             [_conformal_quantile((target - w @ terms)[k], level) for k in inside]
-            for w, level in zip(weights, LEVELS, strict=True)
+            for w, level in zip(weights, INTERVAL_LEVELS, strict=True)
         ]),
         notes={"fields": len(samples)},
     )  # fmt: skip
@@ -130,17 +136,17 @@ def _join(samples: list[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.concatenate([getattr(one, name) for one in samples]) for name in ("signal", "error")
     )
     features = np.concatenate([one.features for one in samples], 1)
-    return features, signal, np.log(error + SMALLEST_ERROR)
+    return features, signal, np.log(error + MIN_ERROR)
 
 
 def _fit_quantile(terms: np.ndarray, target: np.ndarray, level: float) -> np.ndarray:
     """Return the weights whose sum has `level` of the targets below it, shape (T,)."""
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        left = (target - weights @ terms) / SOFTNESS
-        value = SOFTNESS * np.mean(level * left + np.logaddexp(0, -left))
+        left = (target - weights @ terms) / PINBALL_SOFTNESS
+        value = PINBALL_SOFTNESS * np.mean(level * left + np.logaddexp(0, -left))
         slope = level - 1 / (1 + np.exp(np.clip(left, -50, 50)))
-        ridge = RIDGE * weights
+        ridge = RIDGE_PENALTY * weights
         return value + ridge @ weights / 2, ridge - terms @ slope / len(target)
 
     start = np.zeros(len(terms))
@@ -154,25 +160,25 @@ def _conformal_quantile(scores: np.ndarray, level: float) -> float:
 
 
 def coverage_table(samples: Iterable[Sample], calibration: Calibration) -> list[dict[str, Any]]:
-    """Return rows for all pixels and each range: share of pixels, coverage at both `LEVELS`.
+    """Return rows for all pixels and each range: share of pixels, coverage at both levels.
 
     A field counts as one, however many pixels it has in a range: those of one field share its
     undetected stars and the error of its background, so fields are what is drawn independently
     (Dunn, Wasserman and Ramdas 2022). Beside the mean over fields is their standard deviation.
-    Fractions of 1; ranges that no field has `FILLED` pixels in are left out.
+    Fractions of 1; ranges that no field has `MIN_PIXELS_PER_RANGE` pixels in are left out.
     """
-    ranges = [None, *range(len(EDGES) + 1)]
-    bounds = [0.0, *EDGES, np.inf]
+    ranges = [None, *range(len(SIGNAL_EDGES) + 1)]
+    bounds = [0.0, *SIGNAL_EDGES, np.inf]
     found: dict[int | None, list[np.ndarray]] = {one: [] for one in ranges}
     pixels = dict.fromkeys(ranges, 0.0)
     for sample in samples:
         inside = sample.error <= calibration.half_widths(sample.features, sample.signal)
-        place = np.digitize(sample.signal, EDGES)
+        place = np.digitize(sample.signal, SIGNAL_EDGES)
         for one in ranges:
             chosen = place >= 0 if one is None else place == one
             weight = sample.weight[chosen]
             pixels[one] += weight.sum()
-            if len(weight) >= FILLED:
+            if len(weight) >= MIN_PIXELS_PER_RANGE:
                 found[one].append((inside[:, chosen] * weight).sum(1) / weight.sum())
     return [
         {
@@ -206,22 +212,25 @@ def calibrate(
     Raises
     ------
     ValueError
-        If there are fewer than `FEWEST` fields, or hardly a pixel.
+        If there are fewer than `MIN_CALIBRATION_FIELDS` fields, or hardly a pixel.
     """
     halves: tuple[list[Sample], list[Sample]] = ([], [])
     for index, pair in enumerate(pairs):
-        number = CHECKED if index % 2 else PER_RANGE
+        number = CHECK_PIXELS_PER_RANGE if index % 2 else FIT_PIXELS_PER_RANGE
         sample = sample_pair(pair, config, model, number=number, seed=index)
         halves[index % 2].append(sample)
         if progress is not None:
             progress()
-    if len(halves[1]) < FEWEST // 2:
+    if len(halves[1]) < MIN_CALIBRATION_FIELDS // 2:
         raise ValueError(
-            f"{len(halves[0]) + len(halves[1])} fields: expected {FEWEST} or more. Add some."
+            f"{len(halves[0]) + len(halves[1])} fields: expected {MIN_CALIBRATION_FIELDS} or "
+            f"more. Add some."
         )
     fitted = fit_calibration(halves[0], config)
     if not len(fitted.centres):
-        raise ValueError(f"the fields have fewer than {FILLED} pixels. Add larger ones.")
+        raise ValueError(
+            f"the fields have fewer than {MIN_PIXELS_PER_RANGE} pixels. Add larger ones."
+        )
     rows = coverage_table(halves[1], fitted)
     notes = fitted.notes | {"checked_fields": len(halves[1]), "coverage": rows}
     return replace(fitted, notes=notes), rows

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from bgrem.config import SimulateConfig, TrainConfig
-from bgrem.frame.background import paper_factor, whole_image_statistics
-from bgrem.frame.counts import counts_statistics
+from bgrem.frame.background import whole_image_statistics
+from bgrem.frame.normalisers import NORMALISERS
 from bgrem.networks.diffusion import mix
 from bgrem.networks.schedule import CosineSchedule
 from bgrem.simulate.conditions import random_conditions
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
 from bgrem.simulate.noise import correlate_noise, smooth_leftover
-from bgrem.training.batches import Batches, Report, find_fields
+from bgrem.simulate.optical import simulate_field
+from bgrem.training.batches import Batches, Task
 from bgrem.training.pairs import read_pair
 
-POISSON_BELOW = 900.0  # electrons of sky under which a Gaussian is too symmetric
+MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,6 @@ class TrainingField:
 
 def simulated_training_field(config: SimulateConfig) -> TrainingField:
     """Return a simulated field (`SimulateConfig`), noise to be drawn anew."""
-    from bgrem.simulate.optical import simulate_field
-
     simulated = simulate_field(config)
     found = whole_image_statistics(simulated.observed)
     instrument = simulated.instrument
@@ -78,17 +77,13 @@ def measured_training_field(observed: np.ndarray, clean: np.ndarray, *, how: str
 
     Parameters
     ----------
-    how : {"smooth", "tile-median"}
-        Take the whole image's smooth background and noise off, or only scale by the published
-        factor (the median is taken off tile by tile).
+    how : str
+        Row of `NORMALISERS`.
     """
-    observed = observed.astype(np.float64)
-    if how == "tile-median":
-        factor = paper_factor(observed)
-        noisy, truth = observed * factor, clean * factor
-    else:
-        found = whole_image_statistics(observed)
-        noisy, truth = found.forward(observed), clean / found.sigma
+    normaliser = NORMALISERS[how]
+    if not normaliser.is_counts:  # counts stay float32, as in the training of their model
+        observed = observed.astype(np.float64)
+    noisy, truth = normaliser.training_pair(observed, clean)
     return TrainingField(truth.astype(np.float32), (noisy - truth).astype(np.float32))
 
 
@@ -164,7 +159,7 @@ def draw_background(
     electrons = field.electrons or 1.0
     light = np.maximum(clean, 0)
     correlated = vary and rng.uniform() < 0.3
-    if field.photons < POISSON_BELOW and not correlated:
+    if field.photons < MAX_POISSON_SKY and not correlated:
         expected = light * electrons + field.photons
         noise = rng.poisson(expected) - expected
         noise += rng.normal(0, np.sqrt(max(electrons**2 - field.photons, 0)), clean.shape)
@@ -188,73 +183,39 @@ def draw_background(
     return clean.astype(np.float32), (noise + left).astype(np.float32)
 
 
-def load_fields(
-    config: TrainConfig, folder: Path, report: Report = print
-) -> tuple[list[TrainingField], list[TrainingField]]:
-    """Return training and validation fields; a field is in one of the two, whole."""
-    return find_fields(
-        config, folder, report, kind=TrainingField,
-        simulate=lambda seed, shape: _simulate(config, seed, shape),
-        measure=lambda path: _measure(config, path),
-    )  # fmt: skip
-
-
 def _measure(config: TrainConfig, path: Path) -> TrainingField:
-    if config.simulation == "gamma":
-        pass
-
-        return counts_training_field(*read_pair(path))
-    how = "tile-median" if config.tile_median else "smooth"
-    return measured_training_field(*read_pair(path), how=how)
+    """Return a field of the user as the config's model wants it."""
+    return measured_training_field(*read_pair(path), how=normaliser_name(config))
 
 
 def _simulate(config: TrainConfig, seed: int, shape: tuple[int, int]) -> TrainingField:
+    """Return a simulated field as the config's model wants it."""
     if config.simulation == "gamma":
-        pass
-
         return simulated_counts_field(seed, shape)
     if config.simulation == "any":
         return simulated_training_field(random_conditions(seed, shape))
-    from bgrem.simulate.optical import simulate_field
-
     conditions = SimulateConfig(preset=config.simulation, shape=shape, seed=seed, waves=0.02)
     if config.tile_median:
         field = simulate_field(conditions)
-        return measured_training_field(field.observed, field.sources, how="tile-median")
+        how = normaliser_name(config)
+        return measured_training_field(field.observed, field.sources, how=how)
     return simulated_training_field(conditions)
 
 
-def make_batches(
-    config: TrainConfig, fields: list[TrainingField], seed: int, steps: int, *, vary: bool
-) -> TileBatches:
-    """Return the batches of a config."""
-    return TileBatches(
-        fields, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed, vary=vary,
-        schedule=CosineSchedule(config.min_signal, config.max_signal),
-        tile_median=config.tile_median, smallest_peak=config.smallest_peak,
-    )  # fmt: skip
-
-
-def describe_data(config: TrainConfig) -> dict[str, Any]:
+def _describe(config: TrainConfig) -> dict[str, Any]:
     """Return what inference must know: the schedule, and how the background is taken off."""
-    background = "tile-median" if config.tile_median else "smooth"
-    if config.simulation == "gamma":
-        background = "poisson"  # level and noise of counts: `bgrem.frame.counts`
     schedule = {"min_signal": config.inference_min_signal, "max_signal": config.max_signal}
-    return {"schedule": schedule, "background": background}
+    return {"schedule": schedule, "background": normaliser_name(config)}
 
 
-def counts_training_field(observed: np.ndarray, clean: np.ndarray) -> "TrainingField":
-    """Return observed counts with their expected source counts in the network's units."""
-    pass
-
-    found = counts_statistics(observed)
-    scaled = clean / found.sigma
-    background = found.forward(observed) - scaled
-    return TrainingField(scaled.astype(np.float32), background.astype(np.float32))
+def normaliser_name(config: TrainConfig) -> str:
+    """Return the row of `NORMALISERS` that a config trains for."""
+    if config.simulation == "gamma":
+        return "poisson"
+    return "tile-median" if config.tile_median else "smooth"
 
 
-def simulated_counts_field(seed: int, shape: tuple[int, ...]) -> "TrainingField":
+def simulated_counts_field(seed: int, shape: tuple[int, ...]) -> TrainingField:
     """Return a simulated γ-ray field of the training's domain.
 
     Two in five lie within 15 degrees of the Galactic plane, the others all over the sky; two in
@@ -266,4 +227,15 @@ def simulated_counts_field(seed: int, shape: tuple[int, ...]) -> "TrainingField"
     latitude = float(rng.uniform(-15, 15)) if rng.uniform() < 0.4 else None
     exposure = float(10 ** rng.uniform(-2, 0)) if rng.uniform() < 0.4 else None
     patch = simulate_patch(seed, (shape[0], shape[1]), latitude=latitude, exposure=exposure)
-    return counts_training_field(patch.observed, patch.sources)
+    return measured_training_field(patch.observed, patch.sources, how="poisson")
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "schedule": CosineSchedule(config.min_signal, config.max_signal),
+        "tile_median": config.tile_median,
+        "smallest_peak": config.smallest_peak,
+    }
+
+
+TASK = Task(TrainingField, _simulate, _measure, TileBatches, _options, _describe)

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.config import TrainConfig
 from bgrem.enhancing.anscombe import stabilise
 from bgrem.frame.background import whole_image_statistics
 from bgrem.simulate.hubble import (
-    DARK_CURRENT,
-    READ_NOISE,
+    WFC3_DARK_CURRENT,
+    WFC3_READ_NOISE,
     long_exposure,
     short_exposure,
     simulate_hubble_field,
 )
-from bgrem.training.batches import Batches, Report, find_fields
+from bgrem.training.batches import Batches, Task
 
-LEAST_SHARE = 0.3  # of a field's exposure time: what is varied
-LEVEL_ERROR, NOISE_ERROR = 0.1, 0.05  # of the measured background (in noise) and noise
+MIN_EXPOSURE_SHARE = 0.3  # of a field's exposure time, which is varied
+BACKGROUND_ERROR = 0.1  # noise; standard deviation of the error of a measured background
+NOISE_ERROR = 0.05  # relative; standard deviation of the error of a measured noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,43 +123,24 @@ class ExposureBatches(Batches):
         if field.noisy:
             long = light * seconds
         else:
-            seconds *= rng.uniform(LEAST_SHARE, 1) if self.vary else 1.0
+            seconds *= rng.uniform(MIN_EXPOSURE_SHARE, 1) if self.vary else 1.0
             long = long_exposure(light, seconds, rng)
         short = short_exposure(long, ratio, seconds, rng)
         level = background * (seconds / ratio)
-        own = (level * ratio + DARK_CURRENT * seconds + READ_NOISE**2) / ratio**2
-        added = level + DARK_CURRENT * seconds / ratio + READ_NOISE**2
-        sigma = np.sqrt(np.maximum(own, 0) + np.maximum(added, READ_NOISE**2))
+        own = (level * ratio + WFC3_DARK_CURRENT * seconds + WFC3_READ_NOISE**2) / ratio**2
+        added = level + WFC3_DARK_CURRENT * seconds / ratio + WFC3_READ_NOISE**2
+        sigma = np.sqrt(np.maximum(own, 0) + np.maximum(added, WFC3_READ_NOISE**2))
         if self.vary:
-            level = level + rng.normal(0, LEVEL_ERROR) * sigma
+            level = level + rng.normal(0, BACKGROUND_ERROR) * sigma
             sigma = sigma * rng.normal(1, NOISE_ERROR)
         return stabilise(short, level, sigma), stabilise(long / ratio, level, sigma)
 
 
-def load_fields(
-    config: TrainConfig, folder: Path, report: Report = print
-) -> tuple[list[ExposureField], list[ExposureField]]:
-    """Return training and validation fields; a field is in one of the two, whole."""
-    return find_fields(
-        config,
-        folder,
-        report,
-        kind=ExposureField,
-        simulate=simulated_exposure_field,
-        measure=measured_exposure_field,
-    )
-
-
-def make_batches(
-    config: TrainConfig, fields: list[ExposureField], seed: int, steps: int, *, vary: bool
-) -> ExposureBatches:
-    """Return the batches of a config."""
-    return ExposureBatches(
-        fields, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed, vary=vary,
-        ratios=config.ratios,
-    )  # fmt: skip
-
-
-def describe_data(config: TrainConfig) -> dict[str, Any]:
-    """Return what inference must know: which ratios the network has seen."""
-    return {"ratios": [min(config.ratios), max(config.ratios)]}
+TASK = Task(
+    ExposureField,
+    lambda config, seed, shape: simulated_exposure_field(seed, shape),
+    lambda config, path: measured_exposure_field(path),
+    ExposureBatches,
+    lambda config: {"ratios": config.ratios},
+    lambda config: {"ratios": [min(config.ratios), max(config.ratios)]},
+)

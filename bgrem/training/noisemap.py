@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.config import TrainConfig
 from bgrem.networks.schedule import LinearSchedule
-from bgrem.noise_mapping.units import OWN_NOISE, contrast, frame_level
+from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS, contrast, frame_level
 from bgrem.simulate.noise import smooth_leftover
 from bgrem.simulate.staring import draw_noise, simulate_staring_frame
 from bgrem.simulate.trails import draw_trails
-from bgrem.training.batches import Batches, Report, find_fields
+from bgrem.training.batches import Batches, Task
 
-USUAL_TIMES, USUAL_SHARE = (90, 180), 0.7  # where inference starts; share of tiles
-BRIGHT = 3.0  # in the network's units: brighter structures are known to so much of themselves
+INFERENCE_TIMES = (90, 180)  # diffusion times at which inference starts
+INFERENCE_TIMES_SHARE = 0.7  # of the tiles that are trained at these times
+LOSS_WEIGHT_KNEE = 3.0  # network units; brighter structures are predicted to a share of themselves
 TRACKS_SHARE = 0.5  # of tiles with tracks of particles
 
 
@@ -45,18 +45,18 @@ class FrameField:
 
     def save(self, path: Path) -> None:
         """Write the field as .npz."""
-        planes = {n: getattr(self, n) for n in PLANES if getattr(self, n) is not None}
+        planes = {n: getattr(self, n) for n in FIELD_PLANES if getattr(self, n) is not None}
         np.savez(path, gain=self.gain, read_noise=self.read_noise, **planes)
 
     @classmethod
     def load(cls, path: Path) -> "FrameField":
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            planes = {n: file[n] for n in PLANES if n in file.files}
+            planes = {n: file[n] for n in FIELD_PLANES if n in file.files}
             return cls(**planes, gain=float(file["gain"]), read_noise=float(file["read_noise"]))
 
 
-PLANES = ("structure", "scale", "sigma", "hot_pixels")
+FIELD_PLANES = ("structure", "scale", "sigma", "hot_pixels")  # arrays of a stored training field
 
 
 def simulated_frame_field(seed: int, shape: tuple[int, int]) -> FrameField:
@@ -87,7 +87,7 @@ class FrameBatches(Batches):
     """Batches ((noisy, noise_variance), noise) of the DDPM's forward diffusion.
 
     A simulated frame's own noise is part of the diffusion's: what is learned is the structure
-    without it. Of a user's frame nothing is known but its pixels: they are the structure.
+    without it. A user's frame is given by its pixels alone: they are the structure.
 
     Parameters
     ----------
@@ -112,15 +112,15 @@ class FrameBatches(Batches):
         """
         rng = self.generator(index)
         size = (self.batch_size, 1, 1, 1)
-        usual = rng.uniform(size=size) < USUAL_SHARE
-        low = np.where(usual, USUAL_TIMES[0], 1)
-        high = np.where(usual, USUAL_TIMES[1], self.schedule.steps)
+        usual = rng.uniform(size=size) < INFERENCE_TIMES_SHARE
+        low = np.where(usual, INFERENCE_TIMES[0], 1)
+        high = np.where(usual, INFERENCE_TIMES[1], self.schedule.steps)
         times = np.floor(rng.uniform(low, high + 1))
         signals, rates = self.schedule.rates(times)
         both = zip(signals.ravel(), rates.ravel(), strict=True)
         tiles = [self._tile(rng, float(signal), float(rate)) for signal, rate in both]
         structure, noise = (np.stack(part)[..., None] for part in zip(*tiles, strict=True))
-        weights = 1 / (1 + np.abs(structure[..., 0]) / BRIGHT)
+        weights = 1 / (1 + np.abs(structure[..., 0]) / LOSS_WEIGHT_KNEE)
         return (signals * structure + rates * noise, rates**2), noise, weights
 
     def _tile(
@@ -136,13 +136,13 @@ class FrameBatches(Batches):
         )
         if self.vary:
             structure = structure + smooth_leftover(rng, structure.shape).astype(np.float32)
-        own = signal * OWN_NOISE
+        own = signal * FRAME_NOISE_IN_UNITS
         if rate > own:  # else the time is nearer to the structure than any frame
             noise = draw_noise(sigma, hot, field.gain, field.read_noise, rng) / scale
             if self.vary and rng.uniform() < TRACKS_SHARE:
                 noise = noise + particle_tracks(rng, self.tile)
             white = (own * noise + np.sqrt(rate**2 - own**2) * white) / rate
-        return OWN_NOISE * structure, white.astype(np.float32)
+        return FRAME_NOISE_IN_UNITS * structure, white.astype(np.float32)
 
 
 def particle_tracks(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -161,30 +161,11 @@ def particle_tracks(rng: np.random.Generator, side: int) -> np.ndarray:
     return canvas
 
 
-def load_fields(
-    config: TrainConfig, folder: Path, report: Report = print
-) -> tuple[list[FrameField], list[FrameField]]:
-    """Return training and validation frames; a frame is in one of the two, whole."""
-    return find_fields(
-        config,
-        folder,
-        report,
-        kind=FrameField,
-        simulate=simulated_frame_field,
-        measure=measured_frame_field,
-    )
-
-
-def make_batches(
-    config: TrainConfig, fields: list[FrameField], seed: int, steps: int, *, vary: bool
-) -> FrameBatches:
-    """Return the batches of a config."""
-    return FrameBatches(
-        fields, tile=config.tile, batch_size=config.batch_size, steps=steps, seed=seed, vary=vary,
-        schedule=LinearSchedule(),
-    )  # fmt: skip
-
-
-def describe_data(config: TrainConfig) -> dict[str, Any]:
-    """Return what inference must know: how frames are scaled."""
-    return {"scaling": "contrast" if config.files else "noise"}
+TASK = Task(
+    FrameField,
+    lambda config, seed, shape: simulated_frame_field(seed, shape),
+    lambda config, path: measured_frame_field(path),
+    FrameBatches,
+    lambda config: {"schedule": LinearSchedule()},
+    lambda config: {"scaling": "contrast" if config.files else "noise"},
+)

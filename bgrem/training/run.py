@@ -1,14 +1,12 @@
 """From data to a model: fields → batches → fit → run folder with weights, history and card."""
 
-import csv
 import json
 import os
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
@@ -16,10 +14,10 @@ import numpy as np
 from bgrem import __version__, models
 from bgrem.config import TrainConfig
 from bgrem.networks.attention_unet import NETWORKS, initialise
-from bgrem.training import denoise as training_data
-from bgrem.training import enhance as exposure_data
-from bgrem.training import noisemap as frame_data
-from bgrem.training.batches import find_files
+from bgrem.training.batches import Batches, Report
+from bgrem.training.checkpoint import TrainingState, read_checkpoint, write_checkpoint
+from bgrem.training.history import write_history
+from bgrem.training.tasks import TASKS, find_files, load_fields, make_batches
 from common.atomic import atomic_write
 
 LOSSES: dict[str, Callable[[TrainConfig], Any]] = {
@@ -27,24 +25,8 @@ LOSSES: dict[str, Callable[[TrainConfig], Any]] = {
     "l2": lambda config: keras.losses.MeanSquaredError(),
     "huber": lambda config: keras.losses.Huber(delta=config.huber_delta),
 }
-# where each system's data come from: load_fields, make_batches, describe_data
-DATA: dict[str, Any] = {
-    "denoise": training_data,
-    "enhance": exposure_data,
-    "noisemap": frame_data,
-}
-CHECKPOINT, HISTORY, CONFIG, MODEL = "checkpoint.npz", "history.csv", "config.json", "model"
-COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")
-
-
-@dataclass
-class TrainingState:
-    """Where a run is: what a checkpoint holds beside the arrays."""
-
-    epoch: int = 0
-    best_loss: float = float("inf")
-    best_epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+CONFIG_FILE = "config.json"  # in the run folder
+MODEL_FOLDER = "model"  # in the run folder
 
 
 def train(
@@ -65,8 +47,7 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, config)
-    data = DATA[config.task]
-    training, validation = data.load_fields(config, folder, report)
+    training, validation = load_fields(config, folder, report)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
@@ -74,12 +55,8 @@ def train(
     finally:
         keras.config.set_dtype_policy(before)
     compile_network(network, config)
-    batches = data.make_batches(
-        config, training, config.seed, config.steps_per_epoch, vary=config.vary
-    )
-    check = data.make_batches(
-        config, validation, config.seed + 1, config.validation_steps, vary=False
-    )
+    batches = make_batches(config, training, config.seed, config.steps_per_epoch, vary=config.vary)
+    check = make_batches(config, validation, config.seed + 1, config.validation_steps, vary=False)
     keeper = _Keeper(network, config, folder, batches, check, report)
     keeper.resume()
     if keeper.state.epoch < config.epochs and not keeper.is_patience_over():
@@ -87,12 +64,12 @@ def train(
             batches, epochs=config.epochs, initial_epoch=keeper.state.epoch, verbose=0,
             shuffle=False, callbacks=[keeper],
         )  # fmt: skip
-    return folder / MODEL
+    return folder / MODEL_FOLDER
 
 
 def _claim(folder: Path, config: TrainConfig) -> None:
     """Write the config, or see that the folder's run is this one."""
-    path = folder / CONFIG
+    path = folder / CONFIG_FILE
     text = json.dumps(asdict(config), indent=2) + "\n"
     if path.exists():
         if json.loads(path.read_text("utf-8")) != json.loads(text):
@@ -136,7 +113,15 @@ def compile_network(network: keras.Model, config: TrainConfig) -> None:
 class _Keeper(keras.callbacks.Callback):
     """After each epoch: validate with averaged weights, keep the best, write a checkpoint."""
 
-    def __init__(self, network, config, folder, batches, check, report) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        config: TrainConfig,
+        folder: Path,
+        batches: Batches,
+        check: Batches,
+        report: Report,
+    ) -> None:
         super().__init__()
         self.network, self.config, self.folder = network, config, folder
         self.batches, self.check, self.report = batches, check, report
@@ -145,19 +130,10 @@ class _Keeper(keras.callbacks.Callback):
 
     def resume(self) -> None:
         """Take up a checkpoint, if there is one."""
-        path = self.folder / CHECKPOINT
-        optimizer = self.network.optimizer
-        optimizer.build(self.network.trainable_variables)
-        if not path.exists():
-            return
-        with np.load(path, allow_pickle=False) as file:
-            self.state = TrainingState(**json.loads(str(file["state"])))
-            models.set_named_weights(
-                self.network, {n[7:]: file[n] for n in file.files if n.startswith("weight:")}
-            )
-            for number, variable in enumerate(optimizer.variables):
-                variable.assign(file[f"optimizer:{number}"])
-        self.report(f"goes on after epoch {self.state.epoch}")
+        found = read_checkpoint(self.folder, self.network)
+        if found is not None:
+            self.state = found
+            self.report(f"goes on after epoch {self.state.epoch}")
 
     def is_patience_over(self) -> bool:
         """Return whether the loss has not improved for too long."""
@@ -168,58 +144,50 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Let the batches be those of this epoch."""
-        import time
-
         self.batches.epoch = epoch
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Validate, keep, write."""
-        import time
-
         network, state = self.network, self.state
         raw = [np.array(weight) for weight in network.get_weights()]
         if self.config.average:
             network.optimizer.finalize_variable_values(network.trainable_variables)
-        loss = self._validation_loss()
-        state.epoch = epoch + 1
-        state.history.append({
-            "epoch": epoch + 1, "loss": float(logs["loss"]), "validation_loss": loss,
-            "learning_rate": float(network.optimizer.learning_rate),
-            "seconds": round(time.perf_counter() - self._started, 1),
-        })  # fmt: skip
+        loss = validation_loss(network, self.check, self.config)
+        state.add(
+            {
+                "epoch": epoch + 1,
+                "loss": float(logs["loss"]),
+                "validation_loss": loss,
+                "learning_rate": float(network.optimizer.learning_rate),
+                "seconds": round(time.perf_counter() - self._started, 1),
+            }
+        )
         if not np.isfinite(loss):
             raise ValueError(f"epoch {epoch + 1}: the loss is {loss}. Lower the learning rate.")
-        if loss < state.best_loss:
-            state.best_loss, state.best_epoch = loss, epoch + 1
-            description = describe(self.config, state)
-            models.save_model(self.folder / MODEL, models.named_weights(network), description)
+        if state.best_epoch == state.epoch:
+            models.save_model(
+                self.folder / MODEL_FOLDER,
+                models.named_weights(network),
+                describe(self.config, state),
+            )
         network.set_weights(raw)
-        self._write_checkpoint()
+        write_checkpoint(self.folder, network, state)
         write_history(self.folder, state.history)
         self.report(f"epoch {epoch + 1}: loss {logs['loss']:.4f}, validation {loss:.4f}")
         if self.is_patience_over():
             self.report(f"no better loss for {self.config.patience} epochs: stops")
             network.stop_training = True
 
-    def _validation_loss(self) -> float:
-        losses = []
-        for index in range(len(self.check)):
-            inputs, *wanted = self.check[index]  # the target, and weights if there are
-            predicted = np.asarray(self.network.predict_on_batch(inputs), np.float32)
-            loss = LOSSES[self.config.loss](self.config)
-            losses.append(float(loss(wanted[0], predicted, *wanted[1:])))
-        return float(np.mean(losses))
 
-    def _write_checkpoint(self) -> None:
-        optimizer = self.network.optimizer
-        arrays = {f"weight:{n}": a for n, a in models.named_weights(self.network).items()}
-        for number, variable in enumerate(optimizer.variables):
-            arrays[f"optimizer:{number}"] = variable.numpy()
-        with atomic_write(self.folder / CHECKPOINT, overwrite=True) as path:
-            with open(path, "wb") as file:
-                arrays["state"] = np.array(json.dumps(asdict(self.state)))
-                np.savez(file, allow_pickle=False, **arrays)
+def validation_loss(network: keras.Model, check: Batches, config: TrainConfig) -> float:
+    """Return the mean loss of the config over all batches of `check`."""
+    losses = []
+    for index in range(len(check)):
+        inputs, *wanted = check[index]  # the target, and weights if there are
+        predicted = np.asarray(network.predict_on_batch(inputs), np.float32)
+        losses.append(float(LOSSES[config.loss](config)(wanted[0], predicted, *wanted[1:])))
+    return float(np.mean(losses))
 
 
 def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
@@ -231,7 +199,7 @@ def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
         "version": __version__,
         "network": {"name": config.network, "softening": config.softening},
         "task": config.task,
-        **DATA[config.task].describe_data(config),
+        **TASKS[config.task].describe(config),
         "tile": config.tile,
         "domain": domain,
         "training": {
@@ -242,25 +210,3 @@ def describe(config: TrainConfig, state: TrainingState) -> dict[str, Any]:
             "software": f"keras {keras.__version__} on {keras.config.backend()}",
         },
     }
-
-
-def write_history(folder: Path, history: list[dict[str, float]]) -> None:
-    """Write history.csv and history.png."""
-    with atomic_write(folder / HISTORY, overwrite=True) as path:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(history)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    epochs = [row["epoch"] for row in history]
-    for name in ("loss", "validation_loss"):
-        axes.plot(epochs, [row[name] for row in history], label=name.replace("_", " "))
-    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
-    axes.legend()
-    with atomic_write(folder / "history.png", overwrite=True) as path:
-        figure.savefig(path, dpi=120)

@@ -1,7 +1,7 @@
 """Validate a model on a frame: inject, denoise, check, report. The whole flow on one screen."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,14 @@ import numpy as np
 
 from bgrem.config import CatalogConfig, DenoiseConfig, ValidateConfig
 from bgrem.frame.domain import FrameProperties, check_domain, measure_frame
-from bgrem.frame.stars import FAINT_PEAK, FEWEST, PointSpread, find_stars, measure_point_spread
+from bgrem.frame.normalisers import normaliser_of
+from bgrem.frame.stars import (
+    MIN_FAINT_STAR_PEAK_SIGMA,
+    MIN_STARS_FOR_PSF,
+    PointSpread,
+    find_stars,
+    measure_point_spread,
+)
 from bgrem.frame.truth import FieldTruth
 from bgrem.models import Model
 from bgrem.validation.checks.detection import check_detection
@@ -22,8 +29,9 @@ from bgrem.validation.checks.truth import check_truth
 from bgrem.validation.frames import Examination, Planes, own_noise, surrogate_noise
 from bgrem.validation.injection import inject_sources
 from common.image import AstroImage
+from common.provenance import datasum
 
-AREA = 2000  # px for each injected source: they crowd the frame by little
+PIXELS_PER_INJECTION = 2000  # px for each injected source: they crowd the frame by little
 Report = Callable[[str], None]
 
 
@@ -168,7 +176,7 @@ def _examine(
     planes = to_planes(image.pixels[..., 0][area].astype(np.float64))
     known = CatalogConfig(gain=config.gain, saturate=config.saturate)
     exposure = find_exposure(header_of(image), known)
-    counts = model.description.get("background") == "poisson"
+    counts = normaliser_of(model.description).is_counts
     gain = 1.0 if counts else exposure.gain
     if gain is None:
         notes.append("no GAIN: injected sources have no photon noise of their own (--gain)")
@@ -200,9 +208,9 @@ def _point_spread(
     if spread is None:
         number = len(find_stars(planes.scaled, planes.missing, full))
         raise ValueError(
-            f"{name}: too few clear stars (unsaturated, alone, a peak above {FAINT_PEAK:g} sigma) "
-            f"for the point-spread function: {number} found, {FEWEST} with a profile that can be "
-            "fitted are needed. Give --fwhm PX."
+            f"{name}: too few clear stars (unsaturated, alone, a peak above "
+            f"{MIN_FAINT_STAR_PEAK_SIGMA:g} sigma) for the point-spread function: {number} found, "
+            f"{MIN_STARS_FOR_PSF} with a profile that can be fitted are needed. Give --fwhm PX."
         )
     if spread.stars < 10:
         notes.append(f"the point-spread function rests on {spread.stars} stars")
@@ -212,7 +220,7 @@ def _point_spread(
 def _fill(exam: Examination, tell: Report) -> None:
     """Make the frames with injected sources and those of noise."""
     planes, config = exam.planes, exam.config
-    number = config.injections or max(10, round(exam.megapixels * 1e6 / AREA))
+    number = config.injections or max(10, round(exam.megapixels * 1e6 / PIXELS_PER_INJECTION))
     for repeat in range(config.repeats):
         tell(f"injected sources, {repeat + 1} of {config.repeats}")
         injection = inject_sources(
@@ -239,10 +247,6 @@ def _facts(
     image: AstroImage, exam: Examination, denoising: DenoiseConfig, model: Model
 ) -> dict[str, Any]:
     """Return what the report says of frame, model and settings."""
-    from dataclasses import asdict
-
-    from common.provenance import datasum
-
     height, width = exam.planes.pixels.shape
     return {
         "frame": Path(image.name).name,

@@ -7,14 +7,15 @@ from functools import cached_property
 import numpy as np
 from scipy.signal import fftconvolve
 
-from bgrem.cataloguing.threshold import Threshold, find_threshold
+from bgrem.cataloguing.threshold import Threshold, find_threshold, noise_inflation
 from bgrem.config import ValidateConfig
-from bgrem.frame.sources import Frame, mask_sources
+from bgrem.frame.sources import Frame, mask_frame_sources
 from bgrem.frame.stars import PointSpread
 from bgrem.frame.truth import FieldTruth
 from bgrem.validation.injection import Injection
 
-FILLS = 12  # turns of the frame that fill a source with noise: nearly all, where half is empty
+MIN_PIXELS_FOR_INFLATION = 1000  # empty pixels; with fewer independent noise is assumed
+MAX_FILLS = 12  # turns of the frame that fill a source with noise: nearly all, where half is empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Planes:
     @cached_property
     def empty(self) -> np.ndarray:
         """Where a pixel shows neither a source nor a gap."""
-        return ~(self.missing | mask_sources(self.scaled, self.missing))
+        return ~(self.missing | mask_frame_sources(self.scaled, self.missing))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +122,13 @@ class Examination:
 def filter_inflation(planes: Planes, spread: PointSpread) -> float:
     """Return the noise of a matched filter in units of what independent pixels would give."""
     profile = spread.stamp()
-    filtered = fftconvolve(planes.scaled, profile[::-1, ::-1], mode="same")
-    filtered /= np.sqrt((profile**2).sum())
-    values = filtered[planes.empty]
-    if values.size < 1000:
-        return 1.0
-    low, middle = np.quantile(values, (0.159, 0.5))
-    return float(middle - low)
+
+    def matched(plane: np.ndarray) -> np.ndarray:
+        filtered = fftconvolve(plane, profile[::-1, ::-1], mode="same")
+        return filtered / np.sqrt((profile**2).sum())
+
+    found = noise_inflation(planes.scaled, planes.empty, matched, least=MIN_PIXELS_FOR_INFLATION)
+    return float(np.nan_to_num(found[0, 0], nan=1.0))
 
 
 def own_noise(planes: Planes, rng: np.random.Generator) -> np.ndarray:
@@ -137,7 +138,7 @@ def own_noise(planes: Planes, rng: np.random.Generator) -> np.ndarray:
     """
     source, there = np.where(planes.empty, planes.scaled, 0), planes.empty
     noise, filled = source.copy(), there.copy()
-    for _ in range(FILLS):
+    for _ in range(MAX_FILLS):
         if filled.all():
             break
         shift = tuple(int(rng.integers(side)) for side in noise.shape)

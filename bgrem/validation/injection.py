@@ -8,13 +8,14 @@ from scipy.spatial import cKDTree
 from bgrem.frame.stamps import add_stamp
 from bgrem.frame.stars import PointSpread
 
-GALAXIES = 0.2  # of the injected sources
-FAINTEST, BRIGHTEST = 1.5, 100.0  # signal-to-noise ratio of a matched filter, log-uniform
-SERSIC = (1.0, 2.5)  # discs, and steeper than that
-HALF_LIGHT = (0.4, 1.5)  # FWHM; half-light radii before seeing
-APART = 4.0  # FWHM between injected sources: they crowd the frame, not each other
-EDGE = 2.0  # FWHM; nothing is injected nearer to the border
-TRIALS = 20  # for each place that keeps its distance
+INJECTED_GALAXY_SHARE = 0.2  # of the injected sources
+MIN_INJECTED_SNR = 1.5  # S/N of a matched filter; drawn log-uniform
+MAX_INJECTED_SNR = 100.0  # S/N of a matched filter; drawn log-uniform
+INJECTED_SERSIC_INDICES = (1.0, 2.5)  # discs, and steeper profiles
+INJECTED_RADII_FWHM = (0.4, 1.5)  # FWHM; half-light radii before seeing
+INJECTED_DISTANCE_FWHM = 4.0  # FWHM between injected sources: they crowd the frame, not each other
+INJECTED_MARGIN_FWHM = 2.0  # FWHM; nothing is injected nearer to the border
+INJECTED_PLACE_TRIALS = 20  # for each place that keeps its distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ def inject_sources(
         The frame (NaN: missing) and the standard deviation of its noise.
     spread : PointSpread
     number : int
-        Of sources, at most: each keeps `APART` from the others.
+        Of sources, at most: each keeps `INJECTED_DISTANCE_FWHM` from the others.
     gain : float or None
         Electrons per unit; None: no photon noise of the sources.
     inflation : float
@@ -67,11 +68,11 @@ def inject_sources(
     truth = {"x": x, "y": y, "kind": np.full(len(x), "star", "U6")}
     truth |= {name: np.zeros(len(x)) for name in names}
     for k in range(len(x)):
-        galaxy = rng.uniform() < GALAXIES
-        radius = spread.fwhm * np.exp(rng.uniform(*np.log(HALF_LIGHT))) if galaxy else 0.0
+        galaxy = rng.uniform() < INJECTED_GALAXY_SHARE
+        radius = spread.fwhm * np.exp(rng.uniform(*np.log(INJECTED_RADII_FWHM))) if galaxy else 0.0
         row, column = round(y[k]), round(x[k])
         stamp = _stamp(spread, radius, x[k] - column, y[k] - row, rng)
-        snr = np.exp(rng.uniform(np.log(FAINTEST), np.log(BRIGHTEST)))
+        snr = np.exp(rng.uniform(np.log(MIN_INJECTED_SNR), np.log(MAX_INJECTED_SNR)))
         flux = snr * sigma[row, column] * inflation / np.sqrt((stamp**2).sum())
         half = stamp.shape[0] // 2
         add_stamp(light, row - half, column - half, flux * stamp)
@@ -94,12 +95,14 @@ def _places(
     usable: np.ndarray, fwhm: float, number: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return positions on usable pixels that keep their distance from border and each other."""
-    margin = EDGE * fwhm
+    margin = INJECTED_MARGIN_FWHM * fwhm
     high = np.array(usable.shape) - 1 - margin
-    drawn = rng.uniform(margin, np.maximum(high, margin + 1), (TRIALS * number, 2))
+    drawn = rng.uniform(margin, np.maximum(high, margin + 1), (INJECTED_PLACE_TRIALS * number, 2))
     inside = np.minimum(drawn.round().astype(int), np.array(usable.shape) - 1)
     drawn = drawn[usable[inside[:, 0], inside[:, 1]]]
-    near = cKDTree(drawn).query_ball_point(drawn, APART * fwhm) if len(drawn) else []
+    near = (
+        cKDTree(drawn).query_ball_point(drawn, INJECTED_DISTANCE_FWHM * fwhm) if len(drawn) else []
+    )
     free = np.ones(len(drawn), bool)
     chosen: list[int] = []
     for k in range(len(drawn)):
@@ -117,7 +120,7 @@ def _stamp(
 
     profile, side = spread.profile, 2 * int(np.ceil(5 * spread.fwhm)) + 1
     if radius:
-        galaxy = galsim.Sersic(float(rng.choice(SERSIC)), half_light_radius=radius,
+        galaxy = galsim.Sersic(float(rng.choice(INJECTED_SERSIC_INDICES)), half_light_radius=radius,
                                trunc=5 * radius)  # fmt: skip
         shape = galsim.Shear(q=rng.uniform(0.3, 1), beta=rng.uniform(0, np.pi) * galsim.radians)
         profile = galsim.Convolve(galaxy.shear(shape), profile)

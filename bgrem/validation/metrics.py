@@ -3,16 +3,18 @@
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from bgrem.frame.detect import Detections
 
-LISTED = 3.0  # signal-to-noise ratio (matched filter, isolated) from which a source is in the list
-RADIUS = 0.75  # FWHM; neighbours pull isophotal centroids by more than half of it
-IGNORED = 1.0  # fainter ones down to this are there: finding one is neither true nor false
-FALSE_SHARES = (0.005, 0.02, 0.05)  # of the truth list
+MIN_LISTED_SNR = 3.0  # S/N (matched filter, isolated) from which a source is in the truth list
+MATCH_RADIUS_FWHM = 0.75  # FWHM; neighbours shift isophotal centroids by more than half of it
+MIN_IGNORED_SNR = 1.0  # S/N; from here to the list, finding a source is neither true nor false
+MIN_TRUE_SHARE = 0.8  # of the most true detections; a sweep ends where fewer are left
+FALSE_SHARES = (0.005, 0.02, 0.05)  # false detections / sources of the truth list
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Score:
 def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Score:
     """Match detections with the sources that a simulation put in.
 
-    One to one, nearest first, within `RADIUS` (at least 2 px; for galaxies half the half-light
-    radius if that is more). A second detection of a listed source is false.
+    One to one, nearest first, within `MATCH_RADIUS_FWHM` (at least 2 px; for galaxies half the
+    half-light radius if that is more). A second detection of a listed source is false.
 
     Parameters
     ----------
@@ -44,12 +46,14 @@ def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Sc
         Of the point-spread function, in pixels.
     """
     partner = np.full(len(found), -1)
-    visible = np.flatnonzero(truth["snr"] >= IGNORED)
+    visible = np.flatnonzero(truth["snr"] >= MIN_IGNORED_SNR)
     if not len(found) or not len(visible):
         return Score(0, len(found), partner, partner < 0)
-    radius = np.maximum(max(RADIUS * fwhm, 2.0), 0.5 * truth["half_light_radius"][visible])
+    radius = np.maximum(
+        max(MATCH_RADIUS_FWHM * fwhm, 2.0), 0.5 * truth["half_light_radius"][visible]
+    )
     places = np.column_stack([truth["x"][visible], truth["y"][visible]])
-    listed = truth["snr"][visible] >= LISTED
+    listed = truth["snr"][visible] >= MIN_LISTED_SNR
     tree = cKDTree(np.column_stack([found.x, found.y]))
     pairs = tree.query_ball_point(places, radius)
     source = np.repeat(np.arange(len(visible)), [len(one) for one in pairs])
@@ -68,7 +72,40 @@ def score(found: Detections, truth: Mapping[str, np.ndarray], fwhm: float) -> Sc
 
 def listed_number(truth: Mapping[str, np.ndarray]) -> int:
     """Return the length of the truth list."""
-    return int((truth["snr"] >= LISTED).sum())
+    return int((truth["snr"] >= MIN_LISTED_SNR).sum())
+
+
+def sweep(
+    count: Callable[[float], tuple[Any, Any]],
+    thresholds: tuple[float, float],
+    ratio: float,
+    false: float,
+) -> list[tuple[float, Any, Any]]:
+    """Return (threshold, true, false) of falling thresholds, as far down as they count.
+
+    The sweep ends at twice as many false detections as are of interest, or where detections that
+    flow into each other cost a fifth of the true ones.
+
+    Parameters
+    ----------
+    count : callable
+        Threshold -> numbers of true and of false detections: whole numbers, or arrays of parts of
+        the frame, whose sums decide.
+    thresholds : tuple of float
+        Highest and lowest.
+    ratio : float
+        Of neighbouring thresholds.
+    false : float
+        False detections that are of interest.
+    """
+    rows: list[tuple[float, Any, Any]] = []
+    number = 1 + round(np.log(thresholds[0] / thresholds[1]) / np.log(ratio))
+    for threshold in np.geomspace(*thresholds, number):
+        rows.append((float(threshold), *count(float(threshold))))
+        most = max(np.sum(true) for _, true, _ in rows)
+        if np.sum(rows[-1][2]) > 2 * false or np.sum(rows[-1][1]) < MIN_TRUE_SHARE * most:
+            break
+    return rows
 
 
 def roc_curve(
@@ -89,8 +126,7 @@ def roc_curve(
     thresholds : tuple of float
         Highest and lowest.
     ratio : float
-        Of neighbouring thresholds. The sweep ends at twice the highest of `FALSE_SHARES`, or
-        where detections that flow into each other cost a fifth of the true ones.
+        Of neighbouring thresholds. `sweep` ends by the highest of `FALSE_SHARES`.
     fine : int
         Further thresholds in each interval that holds one of `FALSE_SHARES`.
     """
@@ -100,13 +136,7 @@ def roc_curve(
         result = score(detect(threshold), truth, fwhm)
         return float(threshold), result.true, result.false
 
-    rows = []
-    count = 1 + round(np.log(thresholds[0] / thresholds[1]) / np.log(ratio))
-    for threshold in np.geomspace(*thresholds, count):
-        rows.append(row(threshold))
-        most = max(true for _, true, _ in rows)
-        if rows[-1][2] > 2 * FALSE_SHARES[-1] * number or rows[-1][1] < 0.8 * most:
-            break
+    rows = sweep(lambda t: row(t)[1:], thresholds, ratio, FALSE_SHARES[-1] * number)
     for upper, lower in itertools.pairwise(rows):
         if any(upper[2] <= share * number < lower[2] for share in FALSE_SHARES):
             rows += [row(t) for t in np.geomspace(upper[0], lower[0], fine + 2)[1:-1]]
@@ -131,16 +161,6 @@ def threshold_at_false(curve: np.ndarray, allowed: float) -> float:
     """Return the threshold where the false positives of a curve reach `allowed`."""
     false = np.maximum.accumulate(curve[:, 2])
     return float(np.exp(np.interp(allowed, false, np.log(curve[:, 0]))))
-
-
-def bootstrap_ratio(
-    ours: np.ndarray, theirs: np.ndarray, *, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the ratio of two sums over fields, and its standard deviation by bootstrap."""
-    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
-    index = np.random.default_rng(seed).integers(0, len(ours), (draws, len(ours)))
-    drawn = ours[index].sum(1) / np.maximum(theirs[index].sum(1), 1e-9)
-    return float(ours.sum() / max(theirs.sum(), 1e-9)), float(drawn.std())
 
 
 def peak_signal_to_noise(truth: np.ndarray, image: np.ndarray) -> float:

@@ -20,10 +20,12 @@ from bgrem.validation.flow import Validation, result_names
 from common.atomic import atomic_write, check_writable
 from common.cli import plain
 
-PAGE, FIGURES = "report.html", "report.json"
-DPI = 110
+REPORT_PAGE = "report.html"  # name of the file
+REPORT_JSON = "report.json"  # name of the file
+PICTURE_DPI = 110  # dots per inch
+# passed -> class and word on the page
 VERDICTS = {True: ("pass", "✓ pass"), False: ("fail", "✗ fail"), None: ("none", "? undecided")}
-STYLE = """
+PAGE_STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto;
   max-width: 1080px; padding: 1.5rem; }
@@ -67,7 +69,7 @@ def write_report(
         If a file is there already and `overwrite` is off, or nothing can be written.
     """
     pictures = {_picture_name(one.name): _png(one) for one in done.results}
-    texts = {PAGE: _page(done, pictures), FIGURES: _json(done)}
+    texts = {REPORT_PAGE: _page(done, pictures), REPORT_JSON: _json(done)}
     files = {name: text.encode("utf-8") for name, text in texts.items()} | pictures
     files |= dict(extra or {})
     if folder.exists():
@@ -82,7 +84,11 @@ def write_report(
 
 def report_names(config: ValidateConfig, *, with_truth: bool) -> list[str]:
     """Return the names of the files that `write_report` will write, without `extra` ones."""
-    return [PAGE, FIGURES, *map(_picture_name, result_names(config, with_truth=with_truth))]
+    return [
+        REPORT_PAGE,
+        REPORT_JSON,
+        *map(_picture_name, result_names(config, with_truth=with_truth)),
+    ]
 
 
 def _picture_name(result: str) -> str:
@@ -122,7 +128,7 @@ def _new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 def _png(result: CheckResult) -> bytes:
     stream = io.BytesIO()
     # matplotlib's version would change the bytes
-    result.picture.savefig(stream, dpi=DPI, format="png", metadata={"Software": None})
+    result.picture.savefig(stream, dpi=PICTURE_DPI, format="png", metadata={"Software": None})
     return stream.getvalue()
 
 
@@ -172,7 +178,7 @@ def _page(done: Validation, pictures: Mapping[str, bytes]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>{STYLE}</style></head>\n<body>\n{body}\n"
+        f"<title>{_text(title)}</title>\n<style>{PAGE_STYLE}</style></head>\n<body>\n{body}\n"
         "</body></html>\n"
     )
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from common.image import Card
 
-CARD, BLOCK = 80, 2880  # bytes; FITS standard 4.0, section 3
-_REPEATED = {"COMMENT", "HISTORY", "", "CONTINUE"}
+CARD_BYTES = 80  # bytes; FITS standard 4.0, section 3
+BLOCK_BYTES = 2880  # bytes; FITS standard 4.0, section 3
+_REPEATED_KEYWORDS = {"COMMENT", "HISTORY", "", "CONTINUE"}  # may stand more than once in a header
 # What describes the stored array and not the image; the writer states it anew.
-_STRUCTURE = re.compile(
+_STORED_STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM"
 )
-_PRIMARY_ONLY = ("EXTEND", "BLOCKED")
+_PRIMARY_ONLY_KEYWORDS = ("EXTEND", "BLOCKED")  # not in an extension
 # The table around a tile-compressed image; FITS standard 4.0, section 10.1.
 _TILE_STRUCTURE = re.compile(
     r"TFIELDS|THEAP|(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDIM|TDISP)\d+|ZIMAGE|ZSIMPLE|ZTENSION"
@@ -26,12 +27,12 @@ _TILE_STRUCTURE = re.compile(
     r"|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZBLANK|ZHECKSUM|ZDATASUM|ZBLOCKED"
 )
 # Punctuation between the digits and the letters, which a CHECKSUM may not contain (appendix J).
-_EXCLUDED = {*range(0x3A, 0x41), *range(0x5B, 0x61)}
+_EXCLUDED_CODES = {*range(0x3A, 0x41), *range(0x5B, 0x61)}
 
 
 def split_cards(header: bytes) -> list[bytes]:
     """Return the 80-byte cards before END, without the blank ones that only reserve space."""
-    cards = [header[i : i + CARD] for i in range(0, len(header), CARD)]
+    cards = [header[i : i + CARD_BYTES] for i in range(0, len(header), CARD_BYTES)]
     ends = [i for i, card in enumerate(cards) if card.rstrip() == b"END"]
     cards = cards[: ends[0]] if ends else cards
     while cards and not cards[-1].strip():
@@ -61,7 +62,9 @@ def image_cards(cards: list[bytes], *, primary: bool) -> list[bytes]:
 
     def describes_storage(card: bytes) -> bool:
         keyword = keyword_of(card)
-        if _STRUCTURE.fullmatch(keyword) or (keyword in _PRIMARY_ONLY and not primary):
+        if _STORED_STRUCTURE.fullmatch(keyword) or (
+            keyword in _PRIMARY_ONLY_KEYWORDS and not primary
+        ):
             return True
         if not tiled:
             return False
@@ -97,7 +100,7 @@ def add_cards(cards: list[bytes], new: Iterable[Card], history: Iterable[str]) -
             made = split_cards(one.tostring(padding=False).encode("ascii"))
             name = keyword_of(made[0])
             places = [i for i, card in enumerate(cards) if keyword_of(card) == name]
-            if name in _REPEATED or not places:
+            if name in _REPEATED_KEYWORDS or not places:
                 cards += made
                 continue
             first = places[0]
@@ -127,7 +130,7 @@ def value_card(keyword: str, value: object, comment: str) -> bytes:
         text = f"'{value:<8}'".ljust(20)
     else:
         text = f"{value:>20}"
-    return f"{keyword:<8}= {text} / {comment}"[:CARD].ljust(CARD).encode("ascii")
+    return f"{keyword:<8}= {text} / {comment}"[:CARD_BYTES].ljust(CARD_BYTES).encode("ascii")
 
 
 def array_cards(shape: tuple[int, ...], bitpix: int, *, primary: bool) -> list[bytes]:
@@ -153,14 +156,14 @@ def close_header(cards: list[bytes], data_sum: int) -> bytes:
 
     def assemble(checksum: str) -> bytes:
         card = value_card("CHECKSUM", checksum, "HDU checksum")
-        return pad(b"".join([*cards, card, b"END".ljust(CARD)]), b" ")
+        return pad(b"".join([*cards, card, b"END".ljust(CARD_BYTES)]), b" ")
 
     return assemble(encode_checksum(ones_sum(assemble("0" * 16), data_sum)))
 
 
 def pad(block: bytes, fill: bytes = b"\0") -> bytes:
     """Return `block` filled up to a multiple of 2880 bytes."""
-    return block + fill * (-len(block) % BLOCK)
+    return block + fill * (-len(block) % BLOCK_BYTES)
 
 
 def ones_sum(data: bytes | memoryview, start: int = 0) -> int:
@@ -186,9 +189,9 @@ def encode_checksum(total: int) -> str:
         quotient, remainder = divmod(complement >> (24 - 8 * i) & 0xFF, 4)
         chars = [quotient + 0x30] * 4
         chars[0] += remainder
-        while not _EXCLUDED.isdisjoint(chars):
+        while not _EXCLUDED_CODES.isdisjoint(chars):
             for j in (0, 2):
-                if chars[j] in _EXCLUDED or chars[j + 1] in _EXCLUDED:
+                if chars[j] in _EXCLUDED_CODES or chars[j + 1] in _EXCLUDED_CODES:
                     chars[j] += 1
                     chars[j + 1] -= 1
         for j in range(4):

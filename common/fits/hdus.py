@@ -21,7 +21,7 @@ from common.fits import cards as fits_cards
 if TYPE_CHECKING:
     from astropy.io import fits
 
-_CHUNK = 1 << 22  # bytes copied at once; a multiple of 4, as the checksum needs
+_COPY_CHUNK_BYTES = 1 << 22  # bytes copied at once; a multiple of 4, as the checksum needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def plain_file(path: Path, name: str = "") -> Iterator[Path]:
         plain = Path(folder) / path.with_suffix("").name
         try:
             with gzip.open(path, "rb") as packed, open(plain, "wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked, _CHUNK)
+                shutil.copyfileobj(packed, unpacked, _COPY_CHUNK_BYTES)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
                 f"{name or path}: the gzip data are truncated or damaged ({error}). "
@@ -267,7 +267,7 @@ def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:
     with open(plain, "rb") as file:
         file.seek(start)
         while start < end:
-            chunk = file.read(min(_CHUNK, end - start))
+            chunk = file.read(min(_COPY_CHUNK_BYTES, end - start))
             if not chunk:
                 raise ValueError(f"{plain}: became shorter while it was read. Run again.")
             start += len(chunk)
@@ -278,7 +278,7 @@ def summed_bytes(plain: Path, one: Hdu) -> Iterator[bytes]:
     """Give an HDU as it is, with DATASUM and CHECKSUM put in if it has not both."""
     sums = ("DATASUM", "CHECKSUM")
     known = [str(_value(one.cards, name, "")).strip() for name in sums]
-    fill = b"\0" * (-(one.end - one.start) % fits_cards.BLOCK)
+    fill = b"\0" * (-(one.end - one.start) % fits_cards.BLOCK_BYTES)
     if known[0] and known[1].strip("0"):  # zeros mean: not computed
         yield from copy_bytes(plain, one.start, one.end)
     else:

@@ -35,7 +35,7 @@ from common.image import AstroImage
 if TYPE_CHECKING:
     from astropy.io import fits
 
-_ROWS = 256  # rows converted at once: 10 MB of a frame 10,000 pixels wide
+_ROWS_AT_ONCE = 256  # rows converted at once: 10 MB of a frame 10,000 pixels wide
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,8 +124,8 @@ def read_fits(
         for place, channel in enumerate(channels):
             source = channel if len(chosen) > 1 else 0
             plane = _plane(arrays[source], layout, channel)
-            for top in range(0, height, _ROWS):
-                rows = slice(top, top + _ROWS)
+            for top in range(0, height, _ROWS_AT_ONCE):
+                rows = slice(top, top + _ROWS_AT_ONCE)
                 pixels[rows, :, place] = decode(plane[rows], headers[source], dtype)
     carrier = FitsCarrier(
         path=path,
@@ -303,7 +303,7 @@ def _image_hdu(
     yield fits_cards.close_header([*structure, *cards], data_sum)
     for block in planes.blocks():
         yield block.data
-    yield b"\0" * (-size % fits_cards.BLOCK)
+    yield b"\0" * (-size % fits_cards.BLOCK_BYTES)
 
 
 class _Planes:
@@ -349,7 +349,9 @@ class _Planes:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Give contiguous big-endian blocks in the order of the file."""
-        rows = [slice(top, top + _ROWS) for top in range(0, self.image.shape[0], _ROWS)]
+        rows = [
+            slice(top, top + _ROWS_AT_ONCE) for top in range(0, self.image.shape[0], _ROWS_AT_ONCE)
+        ]
         if self.layout == "last":
             for part in rows:
                 stack = [self._block(plane, part) for plane in range(self.count)]

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from astropy.io import fits
 
 # Where the pixels lie on the sky (SIP, TPV, alternative axes too), when, of what, in which units.
-_KEPT = re.compile(
+_KEPT_KEYWORDS = re.compile(
     r"WCSAXES[A-Z]?|WCSNAME[A-Z]?|(CTYPE|CRVAL|CRPIX|CDELT|CROTA|CUNIT)\d[A-Z]?"
     r"|(CD|PC|PV|PS|PP|A|B|AP|BP)_?\d+_\d+[A-Z]?|(A|B|AP|BP)_(ORDER|DMAX)"
     r"|(RADESYS|EQUINOX|LONPOLE|LATPOLE)[A-Z]?|ROWORDER|DATE-OBS|MJD-OBS|OBJECT|BUNIT"
 )
-_RENAMED = {"EPOCH": "EQUINOX", "RADECSYS": "RADESYS"}  # the standard's names since 2002
+# old keyword -> the standard's since 2002
+_RENAMED_KEYWORDS = {"EPOCH": "EQUINOX", "RADECSYS": "RADESYS"}
 
 
 def is_plain_fits(path: str | os.PathLike[str]) -> bool:
@@ -71,10 +72,12 @@ def append_plane(
     names = [one.name for one in scan(Path(path), str(path))] if Path(path).stat().st_size else []
     primary, version = not names, ("EXTVER", names.count(name) + 1, "")
     with open(path, "ab") as file:
-        kept = [one for one in cards_of(header) if _KEPT.fullmatch(fits_cards.keyword_of(one))]
+        kept = [
+            one for one in cards_of(header) if _KEPT_KEYWORDS.fullmatch(fits_cards.keyword_of(one))
+        ]
         if plane.dtype.kind == "u":
             kept = [one for one in kept if fits_cards.keyword_of(one) != "BUNIT"]
-        renamed = [(new, header[old], "") for old, new in _RENAMED.items()
+        renamed = [(new, header[old], "") for old, new in _RENAMED_KEYWORDS.items()
                    if old in header and new not in header]  # fmt: skip
         cards = [("EXTNAME", name, ""), version, *renamed, *cards]
         kept = fits_cards.add_cards(kept, cards, history)
@@ -83,4 +86,4 @@ def append_plane(
             structure.append(fits_cards.value_card("EXTEND", True, "extensions may follow"))
         file.write(fits_cards.close_header([*structure, *kept], fits_cards.ones_sum(data)))
         file.write(data)
-        file.write(b"\0" * (-data.nbytes % fits_cards.BLOCK))
+        file.write(b"\0" * (-data.nbytes % fits_cards.BLOCK_BYTES))

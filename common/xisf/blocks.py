@@ -18,17 +18,17 @@ import lz4.block
 import numpy as np
 import zstandard
 
-SIGNATURE = b"XISF0100"
-PREAMBLE = 16  # bytes: signature, header length, reserved
-SAMPLES = {
+XISF_SIGNATURE = b"XISF0100"  # first bytes of a file
+PREAMBLE_BYTES = 16  # bytes: signature, header length, reserved
+SAMPLE_FORMATS = {
     "UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "UInt64": "u8", "Float32": "f4", "Float64": "f8",
 }  # fmt: skip
-HASHES = {
+CHECKSUM_KINDS = {
     "sha-1": "sha1", "sha1": "sha1", "sha-256": "sha256", "sha256": "sha256", "sha-512": "sha512",
     "sha512": "sha512", "sha3-256": "sha3_256", "sha3-512": "sha3_512",
 }  # fmt: skip
 # A start tag: a ">" may stand within quotes.
-_TAG = re.compile(rb"""<[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
+_TAG_PATTERN = re.compile(rb"""<[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
 
 
 @dataclass(eq=False)
@@ -58,11 +58,11 @@ class Element:
 
 def read_header(file: BinaryIO, name: str) -> bytes:
     """Return the XML of an open file as UTF-8, without byte order mark and padding."""
-    preamble = file.read(PREAMBLE)
-    if preamble[:8] != SIGNATURE:
+    preamble = file.read(PREAMBLE_BYTES)
+    if preamble[:8] != XISF_SIGNATURE:
         raise ValueError(f"{name}: not a monolithic XISF file (it starts with {preamble[:8]!r}).")
     length = int.from_bytes(preamble[8:12], "little")
-    if len(preamble) < PREAMBLE or length > os.fstat(file.fileno()).st_size - PREAMBLE:
+    if len(preamble) < PREAMBLE_BYTES or length > os.fstat(file.fileno()).st_size - PREAMBLE_BYTES:
         raise ValueError(f"{name}: truncated within its header of {length} bytes. Copy it again.")
     header = file.read(length).rstrip(b"\0").removeprefix(b"\xef\xbb\xbf")
     try:
@@ -80,7 +80,7 @@ def parse_header(header: bytes, name: str) -> Element:
 
     def open_element(tag: str, attributes: dict[str, str]) -> None:
         start = parser.CurrentByteIndex
-        match = _TAG.match(header, start)
+        match = _TAG_PATTERN.match(header, start)
         tag_end = match.end() if match else start
         stack.append(Element(tag.rpartition(":")[2], attributes, start, tag_end))
         stack[-2].children.append(stack[-1])
@@ -116,14 +116,16 @@ def read_planes(file: BinaryIO, image: Element, where: str) -> np.ndarray:
     """Return the samples of an image: shape (C, H, W), type of the file, native byte order."""
     attributes = _block_attributes(image)
     sample = attributes.get("sampleFormat", "")
-    if sample not in SAMPLES:
-        raise ValueError(f"{where}: sampleFormat {sample!r} is not supported, only {[*SAMPLES]}.")
+    if sample not in SAMPLE_FORMATS:
+        raise ValueError(
+            f"{where}: sampleFormat {sample!r} is not supported, only {[*SAMPLE_FORMATS]}."
+        )
     geometry = _integers(attributes.get("geometry", ""), where, "geometry")
     if len(geometry) != 3 or 0 in geometry or "," in attributes["geometry"]:
         raise ValueError(f"{where}: expected geometry width:height:channels, got {geometry}.")
     width, height, channels = geometry
     order = ">" if attributes.get("byteOrder", "").lower() == "big" else "<"
-    dtype = np.dtype(order + SAMPLES[sample])
+    dtype = np.dtype(order + SAMPLE_FORMATS[sample])
     data = read_block(file, image, width * height * channels * dtype.itemsize, where).view(dtype)
     if attributes.get("pixelStorage", "").lower() == "normal":
         planes = data.reshape(height, width, channels).transpose(2, 0, 1)
@@ -138,9 +140,11 @@ def read_block(file: BinaryIO, element: Element, size: int, where: str) -> np.nd
     stored = _read_stored(file, element, attributes.get("location", ""), where)
     if "checksum" in attributes:
         kind, _, digest = attributes["checksum"].partition(":")
-        if kind.lower() not in HASHES:
-            raise ValueError(f"{where}: checksum of unknown kind {kind!r}, not {[*HASHES]}.")
-        hasher = hashlib.new(HASHES[kind.lower()], stored.data, usedforsecurity=False)
+        if kind.lower() not in CHECKSUM_KINDS:
+            raise ValueError(
+                f"{where}: checksum of unknown kind {kind!r}, not {[*CHECKSUM_KINDS]}."
+            )
+        hasher = hashlib.new(CHECKSUM_KINDS[kind.lower()], stored.data, usedforsecurity=False)
         if hasher.hexdigest() != digest.strip().lower():
             raise ValueError(
                 f"{where}: the {kind} checksum of its block at {attributes['location']} is wrong; "

@@ -21,22 +21,22 @@ import numpy as np
 
 from common.image import AstroImage
 from common.xisf.blocks import (
-    PREAMBLE,
-    SIGNATURE,
+    PREAMBLE_BYTES,
+    XISF_SIGNATURE,
     Element,
     parse_header,
     read_block,
     read_header,
     read_planes,
 )
-from common.xisf.splice import DECLARATION, Keyword, splice
+from common.xisf.splice import XML_DECLARATION, Keyword, splice
 
-ALIGNMENT = 4096  # PixInsight's block alignment, used where a file declares none
-SUBBLOCK = 1 << 30  # bytes that one LZ4 call compresses; LZ4 ends below 2 GiB
-CHUNK = 1 << 22  # bytes copied at a time
-_ATTACHED = re.compile(r"attachment:(\d+):(\d+)", re.ASCII)
-_EMPTY = (
-    f"{DECLARATION.decode()}\n"
+BLOCK_ALIGNMENT = 4096  # bytes; PixInsight's, used where a file declares none
+LZ4_SUBBLOCK_BYTES = 1 << 30  # bytes that one LZ4 call compresses; LZ4 ends below 2 GiB
+COPY_CHUNK_BYTES = 1 << 22  # bytes copied at a time
+_ATTACHED_PATTERN = re.compile(r"attachment:(\d+):(\d+)", re.ASCII)  # location of an attached block
+_EMPTY_XISF = (
+    f"{XML_DECLARATION.decode()}\n"
     '<xisf version="1.0" xmlns="http://www.pixinsight.com/xisf" '
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation='
     '"http://www.pixinsight.com/xisf http://pixinsight.com/xisf/xisf-1.0.xsd">\n'
@@ -227,8 +227,8 @@ def write_xisf(
     for line in image.history:
         new += [("HISTORY", "", line[i : i + 72]) for i in range(0, max(len(line), 1), 72)]
     header, moves, own = _lay_out(header, root, target, attributes, size, new)
-    file.write(SIGNATURE + len(header).to_bytes(4, "little") + bytes(4) + header)
-    written = PREAMBLE + len(header)
+    file.write(XISF_SIGNATURE + len(header).to_bytes(4, "little") + bytes(4) + header)
+    written = PREAMBLE_BYTES + len(header)
     if moves and source:
         with source.open() as origin:
             for (position, length), place in moves.items():
@@ -299,7 +299,7 @@ def _compress(planes: list[Plane], dtype: np.dtype) -> tuple[list[bytes], str, s
         items = np.frombuffer(plane, np.uint8).reshape(area, dtype.itemsize)
         shuffled[:, c * area : (c + 1) * area] = items.T
     plain = shuffled.reshape(-1).data
-    parts = [plain[i : i + SUBBLOCK] for i in range(0, len(plain), SUBBLOCK)]
+    parts = [plain[i : i + LZ4_SUBBLOCK_BYTES] for i in range(0, len(plain), LZ4_SUBBLOCK_BYTES)]
     packed = [lz4.block.compress(part, mode="high_compression", store_size=False) for part in parts]
     sizes = ":".join(f"{len(p)},{len(q)}" for p, q in zip(packed, parts, strict=True))
     compression = f"lz4hc+sh:{len(plain)}:{dtype.itemsize}"
@@ -314,7 +314,7 @@ def _start_header(planes: list[Plane]) -> bytes:
         low = min(low, float(finite.min(initial=0)))
         high = max(high, float(finite.max(initial=0)))
     high = 1 if high <= 1 else max(high, 65535)
-    text = _EMPTY.format(
+    text = _EMPTY_XISF.format(
         color="RGB" if len(planes) == 3 else "Gray",
         bounds=f"{low:.17g}:{high:.17g}",
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -347,10 +347,10 @@ def _lay_out(
     keywords: list[Keyword],
 ) -> tuple[bytes, dict[tuple[int, int], int], int]:
     """Return the new header, the new place of each block of the source, and of the image's."""
-    alignment = ALIGNMENT
+    alignment = BLOCK_ALIGNMENT
     blocks: dict[Element, tuple[int, int]] = {}
     for element in root.walk():
-        found = _ATTACHED.fullmatch(element.attributes.get("location", ""))
+        found = _ATTACHED_PATTERN.fullmatch(element.attributes.get("location", ""))
         if found and element is not target:
             blocks[element] = (int(found[1]), int(found[2]))
         value = element.attributes.get("value", "")
@@ -370,15 +370,15 @@ def _lay_out(
         attributes["location"] = f"attachment:{cursor}:{size}"
         moved = {e: f"attachment:{places[block]}:{block[1]}" for e, block in blocks.items()}
         new = splice(header, root, target, attributes, moved, keywords)
-        if PREAMBLE + len(new) <= start:
+        if PREAMBLE_BYTES + len(new) <= start:
             return new, places, cursor
-        start = align(PREAMBLE + len(new))
+        start = align(PREAMBLE_BYTES + len(new))
 
 
 def _copy(origin: BinaryIO, position: int, length: int, file: BinaryIO, path: Path) -> None:
     origin.seek(position)
     while length:
-        chunk = origin.read(min(length, CHUNK))
+        chunk = origin.read(min(length, COPY_CHUNK_BYTES))
         if not chunk:
             raise ValueError(f"{path}: truncated, a block to be copied ends after the file's end.")
         file.write(chunk)

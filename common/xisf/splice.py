@@ -11,9 +11,11 @@ from common.xisf.blocks import Element
 
 Keyword = tuple[str, str, str]  # name, value as FITS text, comment
 
-DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>'
-_ATTRIBUTE = re.compile(rb"""(\s+)([^\s=/>]+)(\s*=\s*)("[^"]*"|'[^']*')""")
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+XML_DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>'  # first line of a header
+# name and value within a tag
+_ATTRIBUTE_PATTERN = re.compile(rb"""(\s+)([^\s=/>]+)(\s*=\s*)("[^"]*"|'[^']*')""")
+# characters that XML does not allow
+_NOT_XML_PATTERN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def splice(
@@ -40,7 +42,7 @@ def splice(
         Set in place where the image has a keyword of that name, else added behind its last one.
     """
     declaration = re.match(rb"\s*<\?xml.*?\?>", header, re.DOTALL)
-    edits = [(0, declaration.end() if declaration else 0, DECLARATION)]
+    edits = [(0, declaration.end() if declaration else 0, XML_DECLARATION)]
     for element, location in moved.items():
         tag = _edit_tag(header[element.start : element.tag_end], {"location": location})
         edits.append((element.start, element.tag_end, tag))
@@ -101,7 +103,7 @@ def _edit_tag(tag: bytes, changes: dict[str, str | None]) -> bytes:
         value = left.pop(key, None)
         return b"" if value is None else found[1] + found[2] + found[3] + _quote(value)
 
-    tag = _ATTRIBUTE.sub(replace, tag)
+    tag = _ATTRIBUTE_PATTERN.sub(replace, tag)
     body, end = (tag[:-2], b"/>") if tag.endswith(b"/>") else (tag[:-1], b">")
     added = b"".join(b" %s=%s" % (key.encode(), _quote(value)) for key, value in left.items())
     return body.rstrip() + added + end
@@ -109,5 +111,5 @@ def _edit_tag(tag: bytes, changes: dict[str, str | None]) -> bytes:
 
 def _quote(text: str) -> bytes:
     """Return an XML attribute's value in quotes; what XML cannot hold becomes a question mark."""
-    escaped = html.escape(_NOT_XML.sub("?", text)).replace("\n", "&#10;")
+    escaped = html.escape(_NOT_XML_PATTERN.sub("?", text)).replace("\n", "&#10;")
     return b'"' + escaped.encode() + b'"'

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
 from bgoptimizer.cells import cell_noise, median_bias
@@ -66,6 +67,24 @@ def test_median_bias_of_a_contaminated_sky_is_found():
     sky = rng.normal(0, 1, 1_000_000)
     sky[:30_000] += 20
     assert median_bias(sky) == pytest.approx(np.median(sky), abs=0.01)
+
+
+def test_a_fit_keeps_blas_to_one_thread_and_gives_the_others_back(monkeypatch):
+    # more threads wait for one another on matrices as small as these: ten times the CPU time
+    solve, threads = np.linalg.solve, []
+
+    def blas_threads():
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    def watched(*arguments):
+        threads.append(blas_threads())
+        return solve(*arguments)
+
+    monkeypatch.setattr(np.linalg, "solve", watched)
+    with threadpool_limits(2, user_api="blas"):
+        fit_background(make_scene(4, shape=(80, 100)).observed)
+        assert blas_threads() == {2}
+    assert threads and all(one == {1} for one in threads)
 
 
 def test_the_object_map_covers_the_nebula_and_leaves_the_sky(nebula, nebula_model):

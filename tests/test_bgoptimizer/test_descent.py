@@ -42,7 +42,9 @@ def sky():
 
 def test_loss_terms_by_hand():
     residual, surface = np.array([[0.3, -0.1], [0.0, 0.2]]), np.array([[-0.2, 0.1], [0.1, 0.3]])
-    terms = {name: float(term(residual, surface)) for name, (term, _) in objective.TERMS.items()}
+    terms = {
+        name: float(term(residual, surface)) for name, (term, _) in objective.LOSS_TERMS.items()
+    }
     assert terms == {
         "error": pytest.approx(0.15),
         "colour_balance": pytest.approx((0.04 + 0.01) / 2),

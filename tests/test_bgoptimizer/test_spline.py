@@ -96,7 +96,7 @@ def test_evaluation_in_chunks_equals_the_whole(monkeypatch):
     spline = (points, *solve_interpolation(points, points, 2, 0.1))
     positions = grid_positions((13, 17))
     whole = evaluate_spline(*spline, 2, positions)
-    monkeypatch.setattr("bgoptimizer.surface.CHUNK", 10)
+    monkeypatch.setattr("bgoptimizer.surface.POSITIONS_AT_ONCE", 10)
     np.testing.assert_allclose(evaluate_spline(*spline, 2, positions), whole, rtol=1e-12)
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from sextractor import detect_with_sextractor
 
 from bgrem import CatalogConfig, Denoised, catalog
-from bgrem.cataloguing.blends import BETA, SharedLight
-from bgrem.cataloguing.columns import COLUMNS
+from bgrem.cataloguing.blends import CORE_BETA, SharedLight
+from bgrem.cataloguing.columns import CATALOG_COLUMNS
 from bgrem.cataloguing.flow import ENGINES
 from bgrem.frame import detect, sextractor_run
 from bgrem.frame.exposure import find_exposure
@@ -68,7 +69,7 @@ def stars_of(field, table, faintest):
 def moffat(shape, x, y, flux, fwhm):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     square = ((rows - y) ** 2 + (columns - x) ** 2) / (fwhm / 2) ** 2
-    profile = (1 + (2 ** (1 / BETA) - 1) * square) ** -BETA
+    profile = (1 + (2 ** (1 / CORE_BETA) - 1) * square) ** -CORE_BETA
     return flux * profile / profile.sum()
 
 
@@ -207,10 +208,10 @@ def test_the_photon_noise_of_the_source_counts_where_the_gain_is_known(field, pe
 
 
 def test_every_column_has_a_meaning_that_fits_into_a_card(found):
-    for name, (_, _, meaning) in COLUMNS.items():
+    for name, (_, _, meaning) in CATALOG_COLUMNS.items():
         assert len(f"TTYPE99 = '{name:<18}' / {meaning}") <= 80
     for column in found.table.columns.values():
-        assert column.description == COLUMNS[column.name][2]
+        assert column.description == CATALOG_COLUMNS[column.name][2]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -291,8 +292,8 @@ def test_sextractor_giving_up_on_blends_is_said():
     rng = np.random.default_rng(0)
     crowd = 3 + 8 * ndimage.gaussian_filter(rng.normal(size=(640, 640)), 1.2)
     with pytest.warns(UserWarning, match="deblending overflows"):
-        sextractor_run.detect_with_sextractor(
-            crowd, 0.5, relative=False, background=False, **detect.DENOISED
+        detect_with_sextractor(
+            crowd, 0.5, relative=False, background=False, **detect.DENOISED_OPTIONS
         )
 
 

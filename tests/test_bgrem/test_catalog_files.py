@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from bgrem.cataloguing.files import FORMATS
+from bgrem.cataloguing.files import CATALOG_FORMATS
 from bgrem.cli import main
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import write_field
@@ -60,7 +60,7 @@ def rows_of(path):
     return Table.read(path, format=kind[suffix])
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
 def test_every_format_has_all_sources_and_reads_back(run, frame, tmp_path, suffix):
     reference = tmp_path / "reference.ecsv"
     catalogue = tmp_path / f"night3{suffix}"
@@ -219,7 +219,7 @@ def test_nothing_is_overwritten_without_being_asked(run, tmp_path, capsys):
     assert run("-o", tmp_path / "a.reg", "--overwrite") == 0
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", CATALOG_FORMATS)
 def test_a_frame_without_sources_gives_an_empty_catalogue(tmp_path, suffix):
     rng = np.random.default_rng(63_011)
     fits.writeto(tmp_path / "dark.fits", rng.normal(100, 5, (64, 64)).astype(np.float32))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.cli import COMMANDS, main
+from bgrem.cli import main
+from bgrem.commands import COMMANDS
 from common.io import read_image
 
 

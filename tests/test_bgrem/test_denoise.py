@@ -116,23 +116,43 @@ def test_pixels_under_the_minimum_are_lifted(starfield, tiny):
     assert np.array_equal(lifted, run(expected, tiny).result.pixels)
 
 
-def test_when_memory_runs_out_batches_then_tiles_get_smaller(starfield, tiny, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("ResourceExhaustedError", ""),
+        ("XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."),
+        ("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."),
+    ],
+)
+def test_when_memory_runs_out_batches_then_tiles_get_smaller(
+    starfield, tiny, monkeypatch, kind, text
+):
     from bgrem.inference import run as module
 
     seen = []
 
-    class ResourceExhaustedError(Exception):
-        pass
-
     def exhausted(scaled, plan, function, *, batch_size, progress):
         seen.append((plan.tile, batch_size))
         if len(seen) < 3:
-            raise ResourceExhaustedError
+            raise type(kind, (Exception,), {})(text)
         return scaled
 
     monkeypatch.setattr(module, "map_tiles", exhausted)
     run(starfield[0], tiny, tile=512, batch_size=4)
     assert seen == [(512, 4), (512, 1), (256, 1)]
+
+
+def test_an_error_that_only_has_the_word_in_its_text_is_not_tried_again(
+    starfield, tiny, monkeypatch
+):
+    from bgrem.inference import run as module
+
+    def broken(*args, **options):
+        raise ValueError("no ROOM left")
+
+    monkeypatch.setattr(module, "map_tiles", broken)
+    with pytest.raises(ValueError, match="ROOM"):
+        run(starfield[0], tiny, tile=512, batch_size=4)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_the_network_is_told_the_ratio(electrons):
 
 
 def test_a_ratio_that_the_model_does_not_know_is_refused(electrons):
-    with pytest.raises(ValueError, match="knows ratios from 2 to 5"):
+    with pytest.raises(ValueError, match="was trained for ratios from 2 to 5"):
         enhance(electrons, model=model(), gain=1.0, ratio=8)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bgrem.config import TrainConfig
-from bgrem.frame.counts import LOWEST, counts_statistics
+from bgrem.frame.counts import MIN_LEVEL, counts_statistics
 from bgrem.simulate.gamma import GammaPatch, king_profile, simulate_patch
 from bgrem.training.denoise import simulated_counts_field
 
@@ -96,7 +96,7 @@ def test_the_level_of_counts_ignores_sources(level):
 
 
 def test_empty_maps_have_a_level_and_negative_ones_are_refused():
-    assert counts_statistics(np.zeros((64, 64))).background.max() == pytest.approx(LOWEST)
+    assert counts_statistics(np.zeros((64, 64))).background.max() == pytest.approx(MIN_LEVEL)
     with pytest.raises(ValueError, match="negative"):
         counts_statistics(np.random.default_rng(0).normal(size=(64, 64)))
 
@@ -109,18 +109,19 @@ def test_a_training_field_adds_up_to_the_observed_counts():
 
 
 def test_the_config_trains_on_simulated_counts(tmp_path):
-    from bgrem.training import denoise as training_data
-    from bgrem.training import run as training
+    from bgrem.training.checkpoint import TrainingState
+    from bgrem.training.run import describe
+    from bgrem.training.tasks import load_fields, make_batches
 
     config = TrainConfig.read("gamma")
     assert (config.network, config.tile) == ("gamma", 64)
     small = dataclasses.replace(config, fields=2, validation_fields=1, field_shape=(64, 64))
-    found, validation = training_data.load_fields(small, tmp_path, lambda line: None)
+    found, validation = load_fields(small, tmp_path, lambda line: None)
     assert len(found) == 2 and len(validation) == 1
     assert not np.array_equal(found[0].clean, found[1].clean)
-    inputs, background = training_data.make_batches(small, found, 0, 1, vary=True)[0]
+    inputs, background = make_batches(small, found, 0, 1, vary=True)[0]
     assert inputs[0].shape == background.shape == (16, 64, 64, 1)
-    assert training.describe(small, training.TrainingState())["background"] == "poisson"
+    assert describe(small, TrainingState())["background"] == "poisson"
 
 
 def test_the_packaged_model_denoises_maps_larger_than_its_tile():

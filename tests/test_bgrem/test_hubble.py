@@ -5,14 +5,14 @@ import pytest
 
 from bgrem.simulate import hubble
 from bgrem.simulate.hubble_scene import (
-    GRID,
-    MARGIN,
-    SATURATION,
-    UNSEEN,
+    HUBBLE_MARGIN_PX,
+    PROFILE_CUT_SIGMA,
+    PUPIL_GRID,
+    WFC3_SATURATION,
     HubblePointSpread,
     Scene,
 )
-from bgrem.simulate.optical import STAMP, WIDE_STAMP
+from bgrem.simulate.optical import STAMP_PX, WIDE_STAMP_PX
 
 SHAPE = (96, 128)
 SEED = 61_000
@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_pixels():
 
 
 @pytest.mark.usefixtures("one_psf")
-@pytest.mark.parametrize("kind", hubble.KINDS)
+@pytest.mark.parametrize("kind", hubble.HUBBLE_KINDS)
 def test_light_of_every_kind_is_finite_positive_and_not_above_saturation(kind):
     field = hubble.simulate_hubble_field(SEED + 2, SHAPE, kind=kind)
     assert field.kind == kind and field.sources.shape == field.sky.shape == SHAPE
@@ -48,7 +48,7 @@ def test_light_of_every_kind_is_finite_positive_and_not_above_saturation(kind):
     assert np.isfinite(field.sources).all() and field.sources.min() >= 0
     assert field.sources.max() > 0 and field.sky.min() > 0
     electrons = (field.sources.astype(float) + field.sky) * field.exposure
-    assert electrons.max() <= SATURATION * (1 + 1e-6)  # float32
+    assert electrons.max() <= WFC3_SATURATION * (1 + 1e-6)  # float32
     x, y = field.catalogue["x"], field.catalogue["y"]
     assert (abs(x - 63.5) <= 64).all() and (abs(y - 47.5) <= 48).all()
     assert (field.catalogue["flux"] > 0).all()
@@ -58,10 +58,10 @@ def test_light_of_every_kind_is_finite_positive_and_not_above_saturation(kind):
 @pytest.mark.usefixtures("one_psf")
 def test_seeds_draw_every_kind_and_conditions_over_their_whole_range():
     fields = [hubble.simulate_hubble_field(SEED + 10 + k, (16, 16)) for k in range(40)]
-    assert {field.kind for field in fields} == set(hubble.KINDS)
+    assert {field.kind for field in fields} == set(hubble.HUBBLE_KINDS)
     for values, (low, high) in (
-        ([field.exposure for field in fields], hubble.EXPOSURES),
-        ([np.median(field.sky) for field in fields], hubble.SKIES),
+        ([field.exposure for field in fields], hubble.EXPOSURE_RANGE),
+        ([np.median(field.sky) for field in fields], hubble.SKY_RANGE),
     ):
         # the sky's tilt and waves change its median by a few per cent
         assert low * 0.95 < min(values) < low * 1.5 and high / 1.5 < max(values) < high * 1.05
@@ -75,7 +75,7 @@ def test_an_unknown_kind_is_refused():
 def test_a_long_exposure_has_the_noise_of_its_electrons_dark_current_and_read_out():
     light, seconds = np.full((400, 400), 0.05), 1000.0
     long = hubble.long_exposure(light, seconds, np.random.default_rng(SEED))
-    expected = 50 + hubble.DARK_CURRENT * seconds + hubble.READ_NOISE**2
+    expected = 50 + hubble.WFC3_DARK_CURRENT * seconds + hubble.WFC3_READ_NOISE**2
     # five standard errors of 160,000 pixels
     assert long.mean() == pytest.approx(50, abs=5 * np.sqrt(expected / light.size))
     assert long.var() == pytest.approx(expected, rel=5 * np.sqrt(2 / light.size))
@@ -87,7 +87,7 @@ def test_a_short_exposure_has_the_moments_of_equation_four(ratio):
     seconds, light = 2000.0, 0.2
     long = hubble.long_exposure(np.full((400, 400), light), seconds, rng)
     short = hubble.short_exposure(long, ratio, seconds, rng)
-    dark, read = hubble.DARK_CURRENT * seconds, hubble.READ_NOISE**2
+    dark, read = hubble.WFC3_DARK_CURRENT * seconds, hubble.WFC3_READ_NOISE**2
     own = light * seconds / ratio + dark / ratio + read
     from_long = (light * seconds + dark + read) / ratio**2
     assert short.mean() == pytest.approx(long.mean() / ratio, abs=5 * np.sqrt(own / short.size))
@@ -99,23 +99,25 @@ def test_a_short_exposure_has_the_moments_of_equation_four(ratio):
 
 def test_pixels_below_zero_give_no_photons():
     short = hubble.short_exposure(np.full((200, 200), -50.0), 2, 100.0, np.random.default_rng(SEED))
-    assert abs(short.mean()) < 5 * hubble.READ_NOISE / 200
-    assert short.std() == pytest.approx(hubble.READ_NOISE, rel=0.03)
+    assert abs(short.mean()) < 5 * hubble.WFC3_READ_NOISE / 200
+    assert short.std() == pytest.approx(hubble.WFC3_READ_NOISE, rel=0.03)
 
 
 def test_the_profile_is_as_wide_as_wfc3s_and_holds_all_light(psf):
     # 1.68 px at 600 nm by the handbook; fields differ by focus and jitter
     assert 1.4 < psf.fwhm < 2.2
     assert psf.wide[::2, ::2].sum() == pytest.approx(1, abs=1e-3)
-    assert psf.stamp(0, 0, WIDE_STAMP).sum() == pytest.approx(0.996, abs=0.003)
-    assert psf.wide[GRID // 2, GRID // 2] == pytest.approx(psf.stamp(0, 0, STAMP)[32, 32], rel=1e-3)
+    assert psf.stamp(0, 0, WIDE_STAMP_PX).sum() == pytest.approx(0.996, abs=0.003)
+    assert psf.wide[PUPIL_GRID // 2, PUPIL_GRID // 2] == pytest.approx(
+        psf.stamp(0, 0, STAMP_PX)[32, 32], rel=1e-3
+    )
 
 
 def test_four_spikes_stand_out_of_the_halo(psf):
     distance = 30  # px; the vanes' own pattern dims the spikes beyond
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     row, column = (
-        np.rint(GRID // 2 + 2 * distance * f(angle)).astype(int) for f in (np.sin, np.cos)
+        np.rint(PUPIL_GRID // 2 + 2 * distance * f(angle)).astype(int) for f in (np.sin, np.cos)
     )
     ring = psf.wide[row, column]
     # one in each quarter, as the vanes are at right angles; rings alone vary by less than 2
@@ -124,7 +126,7 @@ def test_four_spikes_stand_out_of_the_halo(psf):
 
 def test_stars_have_their_flux_and_place_however_bright(psf):
     sigma = 5.0
-    levels = [UNSEEN * sigma / psf.edges[size] for size in (STAMP, WIDE_STAMP)]
+    levels = [PROFILE_CUT_SIGMA * sigma / psf.edges[size] for size in (STAMP_PX, WIDE_STAMP_PX)]
     for flux in (levels[0] / 10, levels[1] / 2, levels[1] * 10):  # one for each size of stamp
         scene = Scene(SHAPE, psf, sigma)
         scene.add_stars(np.array([70.5]), np.array([40.0]), np.array([flux]))
@@ -156,4 +158,4 @@ def test_a_star_beyond_the_edge_shines_in_but_is_not_listed(psf):
     scene.add_stars(np.array([-20.0]), np.array([50.0]), np.array([1e6]))
     assert scene.render()[50, 0] > 1
     assert len(scene.catalogue()["x"]) == 0
-    assert MARGIN > 20
+    assert HUBBLE_MARGIN_PX > 20

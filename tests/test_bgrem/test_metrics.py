@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from ratios import bootstrap_ratio
+from sextractor import detect_with_sextractor
 
 from bgrem.frame import detect, sextractor_run
 from bgrem.frame.detect import Detections
@@ -78,7 +80,7 @@ def test_the_curve_is_refined_where_false_positives_pass_a_level():
 
 
 def test_the_ratio_of_equal_counts_is_one_and_its_error_nothing():
-    ratio, error = metrics.bootstrap_ratio(np.array([5, 7, 9]), np.array([5, 7, 9]))
+    ratio, error = bootstrap_ratio(np.array([5, 7, 9]), np.array([5, 7, 9]))
     assert (ratio, error) == (1, 0)
 
 
@@ -129,13 +131,13 @@ def test_the_matched_filter_is_in_units_of_signal_to_noise(stars):
 )
 def test_sextractor_finds_the_same_stars(stars):
     pixels, x, y, _ = stars
-    found = sextractor_run.detect_with_sextractor(pixels + 100, 2.0)
+    found = detect_with_sextractor(pixels + 100, 2.0)
     assert nearest(found, x, y).max() < 0.5
-    absolute = sextractor_run.detect_with_sextractor(pixels, 2.0, relative=False, background=False)
+    absolute = detect_with_sextractor(pixels, 2.0, relative=False, background=False)
     assert len(absolute) == 9
 
 
-def test_a_missing_sextractor_is_said_with_the_way_to_get_it(monkeypatch):
+def test_a_missing_sextractor_is_said_with_the_way_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setattr(sextractor_run, "find_sextractor", lambda: None)
     with pytest.raises(FileNotFoundError, match="apt install"):
-        sextractor_run.detect_with_sextractor(np.zeros((8, 8)), 1.0)
+        sextractor_run.run_sextractor(tmp_path, [np.zeros((8, 8))], [], {})

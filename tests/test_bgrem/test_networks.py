@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from bgrem.models import named_weights
 from bgrem.networks.attention_unet import NETWORKS, attention_unet, exposure_unet, initialise
 from bgrem.networks.layers import (
-    FREQUENCIES,
+    EMBEDDING_FREQUENCIES,
     AsinhCompression,
     JoinConstant,
     NoiseOf,
@@ -44,7 +44,7 @@ def test_padding_repeats_the_edges():
 def test_embedding_is_sine_and_cosine_of_sixteen_frequencies():
     variance = np.full((1, 1, 1, 1), 0.3, np.float32)
     embedding = keras.ops.convert_to_numpy(SinusoidalEmbedding()(variance))[0, 0, 0]
-    angles = 2 * np.pi * FREQUENCIES * np.float32(0.3)
+    angles = 2 * np.pi * EMBEDDING_FREQUENCIES * np.float32(0.3)
     # float32 angles of up to 1900 have steps of 1e-4
     assert_allclose(embedding, np.concatenate([np.sin(angles), np.cos(angles)]), atol=3e-4)
 

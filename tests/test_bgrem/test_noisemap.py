@@ -1,32 +1,34 @@
-"""`noisemap`: what diffusion can reproduce is taken off, satellites remain."""
+"""`noisemap`: what diffusion can reproduce is removed, satellites remain."""
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
+from bgrem.config import NoiseMapConfig
 from bgrem.models import Model
 from bgrem.networks.diffusion import ddim_step
 from bgrem.networks.schedule import LinearSchedule
 from bgrem.noise_mapping.flow import noisemap
-from bgrem.noise_mapping.units import OWN_NOISE
+from bgrem.noise_mapping.runs import diffusion_times
+from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS
 
 
 class Oracle:
-    """Knows the structure: says that all the rest is noise. Keeps what it saw."""
+    """Returns all but the true structure as noise. Keeps what it was given."""
 
     def __init__(self, structure):
-        self.structure, self.seen = structure, []
+        self.structure, self.given = structure, []
 
     def predict_on_batch(self, inputs):
         noisy, variance = inputs
-        self.seen.append((noisy.copy(), float(variance[0, 0, 0, 0])))
+        self.given.append((noisy.copy(), float(variance[0, 0, 0, 0])))
         noise = np.sqrt(variance)
         return (noisy - np.sqrt(1 - variance) * self.structure) / noise
 
 
 class Half:
-    """Takes half of all that it sees for structure."""
+    """Returns half of all that it is given as structure."""
 
     def predict_on_batch(self, inputs):
         noisy, variance = inputs
@@ -45,7 +47,9 @@ def frame():
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_the_map_is_the_structure_and_the_residual_the_rest(frame, steps):
-    done = noisemap(frame, model=oracle(OWN_NOISE * 2.0), runs=3, depth=150, ddim_steps=steps)
+    done = noisemap(
+        frame, model=oracle(FRAME_NOISE_IN_UNITS * 2.0), runs=3, depth=150, ddim_steps=steps
+    )
     # two units of the noise above the smooth background
     assert np.median(done.map.pixels) == pytest.approx(500 + 2 * 12, abs=1.5)
     assert np.allclose(done.map.pixels + done.residual.pixels, frame[..., None], atol=1e-3)
@@ -61,17 +65,30 @@ def test_a_satellite_stays_where_it_is_no_structure(frame):
 def test_the_noise_of_the_frame_is_part_of_the_diffusion_s(frame):
     one = oracle()
     noisemap(frame, model=one, runs=1, depth=300, tile=256, stride=256)
-    noisy, variance = one.network.seen[0]
+    noisy, variance = one.network.given[0]
     # 96 x 128 draws: good to one per cent
     assert noisy[:1, :96, :128].var() == pytest.approx(variance, rel=0.05)
+
+
+def test_noise_is_added_up_to_the_first_time_and_not_beyond_the_frame_s_own():
+    signals, noises = LinearSchedule().rates(np.arange(1001))
+    config = NoiseMapConfig(depth=200, ddim_steps=4)
+    times, added = diffusion_times(config, 0.4)
+    assert times.tolist() == [200, 150, 100, 50, 0]
+    assert added**2 + (0.4 * signals[200]) ** 2 == pytest.approx(noises[200] ** 2, rel=1e-5)
+    times, added = diffusion_times(config, 2.0)
+    first = times[0]
+    assert noises[first - 1] / signals[first - 1] < 2 <= noises[first] / signals[first]
+    assert first > 200
+    assert added == 0
 
 
 def test_all_runs_are_one_where_no_noise_is_added(frame):
     one = oracle()
     noisemap(frame, model=one, runs=20, depth=100, protect=0)
-    assert len(one.network.seen) == 1
+    assert len(one.network.given) == 1
     _, noise = LinearSchedule().rates(118)
-    assert one.network.seen[0][1] == pytest.approx(float(noise) ** 2)
+    assert one.network.given[0][1] == pytest.approx(float(noise) ** 2)
 
 
 def test_the_seed_draws_the_noise(frame, tiny_noise_model):

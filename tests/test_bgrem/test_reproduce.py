@@ -10,21 +10,23 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.cli import main
-from bgrem.commands.reproduce import REPLAYS, Record, parse_config, read_record
-from bgrem.config import DenoiseConfig
+from bgrem.cli import build_parser, main
+from bgrem.commands import COMMANDS, DENOISE
+from bgrem.commands.reproduce import Replay, read_replay
+from bgrem.config import DenoiseConfig, InputConfig
 from bgrem.denoising.flow import denoise
-from bgrem.denoising.outputs import PARTS
+from bgrem.denoising.outputs import WRITERS
 from bgrem.denoising.quality import (
-    CAPPED,
-    FILLED,
-    MISSING,
-    OUTSIDE,
-    REACH,
-    SATURATED,
+    DQ_CAPPED,
+    DQ_FILLED,
+    DQ_MISSING,
+    DQ_OUTSIDE_DOMAIN,
+    DQ_SATURATED,
+    FILLED_REACH_PX,
     quality_plane,
 )
 from bgrem.inference.run import load_for
+from common.config import config_from_args, from_texts
 from common.image import AstroImage
 from common.io import write_image
 from common.provenance import history_lines, parse_history
@@ -145,19 +147,17 @@ def test_all_settings_come_back_from_history_with_their_types():
         header.add_history(line)
     version, name, texts = parse_history(list(header["HISTORY"]), "bgrem denoise")
     assert (version, name) == ("1.2", "in.fits")
-    assert parse_config(DenoiseConfig, texts) == given
+    assert from_texts(DenoiseConfig, texts, "HISTORY") == given
 
 
 def test_the_command_gives_the_same_settings_again():
-    from bgrem.cli import _parser
-    from common.cli import config_from_args
 
     given = DenoiseConfig(minimum=-2.0, clip=False, max_sigma=3.0, precision="float32")
-    flags = {"hdu": "SCI,2", "channels": (0, 1, 2), "zeros": "all", "verify": False, "dq": "DQ"}
-    words = Record("bgrem denoise", {}, (given,), flags).arguments()
-    args = _parser().parse_args(["denoise", "x.fits", *words])
+    read = InputConfig(hdu="SCI,2", channels=(0, 1, 2), zeros="all", verify=False, dq="DQ")
+    words = Replay(DENOISE, {}, {DenoiseConfig: given, InputConfig: read}).arguments()
+    args = build_parser().parse_args(["denoise", "x.fits", *words])
     assert config_from_args(args, DenoiseConfig) == given
-    assert {name: getattr(args, name) for name in flags} == flags
+    assert config_from_args(args, InputConfig) == read
 
 
 @pytest.mark.parametrize(
@@ -172,21 +172,22 @@ def test_the_command_gives_the_same_settings_again():
 )
 def test_a_history_that_fits_no_config_is_refused(texts, message):
     with pytest.raises(ValueError, match=message):
-        parse_config(DenoiseConfig, texts)
+        from_texts(DenoiseConfig, texts, "HISTORY")
 
 
 def test_all_files_of_a_command_can_be_made_again():
-    assert set(REPLAYS["bgrem denoise"].parts) == set(PARTS)
+    assert set(DENOISE.products) == set(WRITERS)
+    assert set(DENOISE.reproducible) == set(WRITERS) - {"before_after"}
 
 
 def test_the_record_names_device_engine_input_and_part(outputs, starfield):
-    record = read_record(outputs["background"])
-    assert record.part == "background"
-    assert record.cards["BGINPUT"] == "night3.fits"
-    assert record.cards["BGDEVICE"].endswith(("float32", "bfloat16"))  # never "auto"
-    assert record.cards["BGENGINE"].startswith("keras ")
-    assert record.configs[0].max_sigma == 4.0
-    assert record.flags["hdu"] == "SCI"
+    replay = read_replay(outputs["background"], COMMANDS)
+    assert replay.part == "background"
+    assert replay.cards["BGINPUT"] == "night3.fits"
+    assert replay.cards["BGDEVICE"].endswith(("float32", "bfloat16"))  # never "auto"
+    assert replay.cards["BGENGINE"].startswith("keras ")
+    assert replay.settings[DenoiseConfig].max_sigma == 4.0
+    assert replay.settings[InputConfig].hdu == "SCI"
 
 
 def test_all_hdus_of_all_files_have_checksums_that_hold(outputs):
@@ -222,11 +223,13 @@ def test_quality_bits_say_what_is_wrong_where(odd_frame, tiny_model):
     assert plane.dtype == np.uint8
     assert plane.shape == odd_frame.shape
     expected = np.zeros(odd_frame.shape, np.uint8)
-    expected[60 - REACH : 62 + REACH, 70 - REACH : 71 + REACH] = FILLED
-    expected[60:62, 70] = MISSING
-    expected[100, 20] = SATURATED
+    expected[
+        60 - FILLED_REACH_PX : 62 + FILLED_REACH_PX, 70 - FILLED_REACH_PX : 71 + FILLED_REACH_PX
+    ] = DQ_FILLED
+    expected[60:62, 70] = DQ_MISSING
+    expected[100, 20] = DQ_SATURATED
     assert np.array_equal(plane, expected)
-    assert (quality_plane(odd_frame, done, outside=True) & OUTSIDE).all()
+    assert (quality_plane(odd_frame, done, outside=True) & DQ_OUTSIDE_DOMAIN).all()
 
 
 def test_pixels_above_the_cap_stay_as_in_the_input(odd_frame, tiny_model):
@@ -238,7 +241,7 @@ def test_pixels_above_the_cap_stay_as_in_the_input(odd_frame, tiny_model):
     assert 0 < above.sum() < above.size
     assert np.array_equal(capped.capped, above)
     bits = quality_plane(odd_frame, capped)
-    assert np.array_equal(bits & CAPPED > 0, above)
+    assert np.array_equal(bits & DQ_CAPPED > 0, above)
     flat = odd_frame.pixels - capped.background.pixels
     assert capped.result.pixels[above] == pytest.approx(flat[above], rel=1e-5, abs=1e-3)
     known = ~above & ~odd_frame.missing
@@ -248,11 +251,11 @@ def test_pixels_above_the_cap_stay_as_in_the_input(odd_frame, tiny_model):
 def test_the_quality_file_has_the_bits_and_what_they_mean(outputs, starfield):
     with fits.open(outputs["quality"]) as hdus, fits.open(outputs["bundle"]) as bundle:
         assert hdus[0].data.dtype == np.uint8
-        assert np.array_equal(hdus[0].data & SATURATED > 0, starfield[0] >= 1000)
+        assert np.array_equal(hdus[0].data & DQ_SATURATED > 0, starfield[0] >= 1000)
         assert np.array_equal(hdus[0].data, bundle["DQ"].data)
         assert hdus[0].header["CRVAL1"] == 250.4
         text = "\n".join(hdus[0].header["COMMENT"])
-        for bit in (MISSING, FILLED, SATURATED, OUTSIDE, CAPPED):
+        for bit in (DQ_MISSING, DQ_FILLED, DQ_SATURATED, DQ_OUTSIDE_DOMAIN, DQ_CAPPED):
             assert f"DQ bit {bit}: " in text
         assert np.array_equal(bundle["OTHER"].data, np.arange(6).reshape(2, 3))
 

@@ -8,9 +8,11 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.commands.reproduce import parse_config, read_record
-from bgrem.config import CatalogConfig
+from bgrem.commands import COMMANDS
+from bgrem.commands.reproduce import read_replay
+from bgrem.config import CatalogConfig, DenoiseConfig
 from bgrem.simulate.optical import simulate_field
+from common.config import from_texts
 
 QUICK = ["-s", "1", "--tile", "64", "--overlap", "16"]
 
@@ -89,9 +91,9 @@ def test_the_printed_command_runs_beside_the_files_that_are_there(run, frame, ca
 
 def test_all_settings_of_a_catalogue_come_back_with_their_types(run, frame):
     catalogue, _ = run(".fits", "--denoised", str(frame.with_name("clean.fits")))
-    config, denoising = read_record(catalogue).configs
-    assert config == CatalogConfig(apertures=(4.0, 8.0), saturate=6e4)
-    assert denoising.steps == 1
-    assert parse_config(CatalogConfig, {"apertures": "(3.0,)"}).apertures == (3.0,)
+    settings = read_replay(catalogue, COMMANDS).settings
+    assert settings[CatalogConfig] == CatalogConfig(apertures=(4.0, 8.0), saturate=6e4)
+    assert settings[DenoiseConfig].steps == 1
+    assert from_texts(CatalogConfig, {"apertures": "(3.0,)"}, "HISTORY").apertures == (3.0,)
     with pytest.raises(ValueError, match="apertures = wide"):
-        parse_config(CatalogConfig, {"apertures": "(wide)"})
+        from_texts(CatalogConfig, {"apertures": "(wide)"}, "HISTORY")

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from bgrem.cli import main
 from bgrem.config import SimulateConfig
-from bgrem.frame.sources import mask_sources
+from bgrem.frame.sources import mask_frame_sources
 from bgrem.simulate.compare.compare import compare_noise
 from bgrem.simulate.compare.match import match_field
 from bgrem.simulate.compare.measure import (
@@ -21,7 +21,7 @@ from bgrem.simulate.compare.measure import (
     measure_frame,
     power_spectrum,
 )
-from bgrem.simulate.optical import COLUMNS, simulate_field
+from bgrem.simulate.optical import OPTICAL_COLUMNS, simulate_field
 from bgrem.simulate.presets import PRESETS
 from bgrem.simulate.write import write_field
 
@@ -51,7 +51,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_seed_others(field):
     again, other = simulate_field(shape=SHAPE, seed=3), simulate_field(shape=SHAPE, seed=4)
     for part in ("observed", "sources", "background", "noise"):
         np.testing.assert_array_equal(getattr(again, part), getattr(field, part))
-    for name in COLUMNS:
+    for name in OPTICAL_COLUMNS:
         np.testing.assert_array_equal(again.catalogue[name], field.catalogue[name])
     assert (other.observed != field.observed).mean() > 0.9
 
@@ -248,7 +248,7 @@ def test_measures_of_known_noise_are_as_by_hand():
     assert line_pattern(striped, 1) == pytest.approx(0.3, rel=0.2)  # of 400 rows: 4 %
     assert line_pattern(striped, 0) < 0.05
     assert power_spectrum(white)[1] == pytest.approx(1, abs=0.2)
-    assert 1 - mask_sources(white).mean() > 0.98
+    assert 1 - mask_frame_sources(white).mean() > 0.98
     fluxes = 10 * np.random.default_rng(2).uniform(size=4000) ** (-1 / 0.8)
     assert count_slope(fluxes, 10) == pytest.approx(0.8, rel=0.08)  # 1.6 % scatter
 

@@ -27,7 +27,7 @@ def small_frames():
 
 @pytest.fixture
 def without_tracks(monkeypatch):
-    monkeypatch.setattr(staring, "TRACKS", 0.0)
+    monkeypatch.setattr(staring, "COSMIC_RAYS_PER_MPX", 0.0)
 
 
 def arrays(frame):

@@ -1,4 +1,4 @@
-"""Streaks: direction and length are measured; trails and round stars are not taken for them."""
+"""Streaks: direction and length are measured; trails and round stars are not misclassified."""
 
 import numpy as np
 import pytest

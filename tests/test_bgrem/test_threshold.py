@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from bgrem import Denoised, catalog, denoise
-from bgrem.cataloguing.threshold import WHITE, find_threshold
+from bgrem.cataloguing.threshold import WHITE_NOISE_THRESHOLD, find_threshold
 from bgrem.frame import sextractor_run
 from bgrem.frame.sources import Frame
 from bgrem.models import load_model
@@ -39,7 +39,7 @@ def perfectly_denoised(clean):
 @pytest.mark.parametrize("seed", [63_020, 63_021])
 def test_white_noise_keeps_the_threshold_of_one_sigma(seed):
     found = find_threshold(frame_of(white_noise(seed)))
-    assert found.sigma == WHITE
+    assert found.sigma == WHITE_NOISE_THRESHOLD
     assert found.origin == "independent noise, as measured"
 
 
@@ -66,13 +66,13 @@ def test_only_the_part_of_a_frame_with_correlated_noise_gets_a_higher_threshold(
     noise[:40] = np.nan
     found = find_threshold(frame_of(noise)).sigma
     assert found.shape == noise.shape
-    assert np.median(found[:, :256]) == WHITE
+    assert np.median(found[:, :256]) == WHITE_NOISE_THRESHOLD
     assert np.median(found[:, -256:]) > 1.35
 
 
 def test_a_frame_without_empty_sky_keeps_one_sigma_and_says_so():
     found = find_threshold(frame_of(convolved(white_noise(63_025), HALF_PIXEL), 5 * SIGMA))
-    assert found.sigma == WHITE
+    assert found.sigma == WHITE_NOISE_THRESHOLD
     assert "too little sky" in found.origin
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from bgrem.config import CONFIGS, TrainConfig
+from bgrem.config import CONFIG_FOLDER, TrainConfig
 from bgrem.models import load_model
 from bgrem.networks.schedule import CosineSchedule
 from bgrem.simulate.conditions import random_conditions
-from bgrem.training.denoise import TileBatches, TrainingField, load_fields
+from bgrem.training.denoise import TileBatches, TrainingField
 from bgrem.training.pairs import read_pair
 from bgrem.training.run import train
+from bgrem.training.tasks import load_fields
 
 QUICK = TrainConfig(
     tile=32, batch_size=4, epochs=2, steps_per_epoch=3, validation_steps=1, fields=2,
@@ -217,7 +218,7 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path, arrays, message):
         read_pair(tmp_path / "bad.npz")
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.json")), ids=lambda path: path.stem)
 def test_every_committed_config_is_valid(path):
     assert TrainConfig.read(path.stem) == TrainConfig.read(path)
 
@@ -233,7 +234,7 @@ def test_unknown_settings_and_bad_files_are_named(tmp_path):
 STEPS = """
 import json, sys
 import numpy as np, keras
-from bgrem.networks import attention_unet, initialise
+from bgrem.networks.attention_unet import attention_unet, initialise
 network = attention_unet((4, 6), 8)
 initialise(network, 0)
 network.compile(keras.optimizers.AdamW(1e-3, weight_decay=1e-4, global_clipnorm=1.0),

@@ -6,7 +6,7 @@ import pytest
 from bgrem.config import TrainConfig
 from bgrem.models import load_model
 from bgrem.networks.schedule import LinearSchedule
-from bgrem.noise_mapping.units import OWN_NOISE
+from bgrem.noise_mapping.units import FRAME_NOISE_IN_UNITS
 from bgrem.training.enhance import ExposureBatches, ExposureField, simulated_exposure_field
 from bgrem.training.noisemap import (
     FrameBatches,
@@ -100,7 +100,7 @@ def test_rows_and_columns_are_levelled_before_the_network():
 
 def test_structures_are_scaled_so_that_the_noise_is_that_of_time_118():
     signal, noise = LinearSchedule().rates(118)
-    assert noise / signal == pytest.approx(OWN_NOISE, rel=0.01)
+    assert noise / signal == pytest.approx(FRAME_NOISE_IN_UNITS, rel=0.01)
 
 
 def test_own_frames_have_unit_variance_between_zscale_s_limits(tmp_path):

@@ -12,7 +12,7 @@ from bgrem.config import DenoiseConfig
 from bgrem.denoising.flow import denoise
 from bgrem.denoising.twin import other_noise
 from bgrem.denoising.uncertainty import (
-    LEVELS,
+    INTERVAL_LEVELS,
     Calibration,
     denoised_uncertainty,
     describe_surroundings,
@@ -50,8 +50,8 @@ def test_both_shares_hold_on_new_pixels_in_every_range(fitted):
     assert len(rows) == 12
     for row in rows:
         # three standard deviations of some 2000 independent pixels in a range
-        assert row["68"] == pytest.approx(LEVELS[0], abs=0.04)
-        assert row["95"] == pytest.approx(LEVELS[1], abs=0.02)
+        assert row["68"] == pytest.approx(INTERVAL_LEVELS[0], abs=0.04)
+        assert row["95"] == pytest.approx(INTERVAL_LEVELS[1], abs=0.02)
 
 
 def test_the_widths_follow_what_makes_the_errors_large(fitted):
@@ -174,8 +174,8 @@ def test_users_pairs_give_a_calibration_and_its_coverage(own_calibration, capsys
     overall = content["notes"]["coverage"][0]
     assert overall["signal"] == "all"
     # all pairs hold the same stars: two halves differ by their noise alone
-    assert overall["68"] == pytest.approx(LEVELS[0], abs=0.05)
-    assert overall["95"] == pytest.approx(LEVELS[1], abs=0.03)
+    assert overall["68"] == pytest.approx(INTERVAL_LEVELS[0], abs=0.05)
+    assert overall["95"] == pytest.approx(INTERVAL_LEVELS[1], abs=0.03)
 
 
 def test_the_command_writes_both_half_widths(own_calibration, starfield, tiny_model, tmp_path):
@@ -261,8 +261,8 @@ def test_truth_is_full_where_the_detector_is():
 
 def test_the_card_of_optical_has_coverage_within_three_points():
     table = list_models()["optical"]["uncertainty"]["notes"]["coverage"]
-    assert table[0]["68"] == pytest.approx(LEVELS[0], abs=0.03)
-    assert table[0]["95"] == pytest.approx(LEVELS[1], abs=0.03)
+    assert table[0]["68"] == pytest.approx(INTERVAL_LEVELS[0], abs=0.03)
+    assert table[0]["95"] == pytest.approx(INTERVAL_LEVELS[1], abs=0.03)
 
 
 def test_optical_holds_on_a_new_field():
@@ -278,5 +278,5 @@ def test_optical_holds_on_a_new_field():
     widths = denoised_uncertainty(done, calibration)
     error = np.abs(saturated_truth(field)[..., None] - done.result.pixels)
     # a single field: its own background and crowding move the share by some points
-    assert (error <= widths[0]).mean() == pytest.approx(LEVELS[0], abs=0.12)
-    assert (error <= widths[1]).mean() == pytest.approx(LEVELS[1], abs=0.05)
+    assert (error <= widths[0]).mean() == pytest.approx(INTERVAL_LEVELS[0], abs=0.12)
+    assert (error <= widths[1]).mean() == pytest.approx(INTERVAL_LEVELS[1], abs=0.05)

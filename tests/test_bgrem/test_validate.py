@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from bgrem.cli import main
-from bgrem.commands.validate import PARAMETERS
+from bgrem.commands.validate import PARAMETERS_FILE
 from bgrem.config import ValidateConfig
 from bgrem.frame.domain import FrameProperties
 from bgrem.frame.truth import read_truth
@@ -17,7 +17,13 @@ from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import write_field
 from bgrem.validation.checks.result import CheckResult, Measure, new_figure
 from bgrem.validation.flow import Validation
-from bgrem.validation.report import FIGURES, PAGE, check_report_folder, report_names, write_report
+from bgrem.validation.report import (
+    REPORT_JSON,
+    REPORT_PAGE,
+    check_report_folder,
+    report_names,
+    write_report,
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +79,7 @@ def test_validate_writes_a_page_of_its_own_figures_and_pictures(field_file, quic
     assert all(one.startswith("data:image/png;base64,") for one in page.sources)
     assert all(one.startswith("#") for one in page.links)
     names = report_names(ValidateConfig(), with_truth=True)
-    assert {one.name for one in folder.iterdir()} == {*names, PARAMETERS}
+    assert {one.name for one in folder.iterdir()} == {*names, PARAMETERS_FILE}
     for name in figures["checks"]:
         assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -83,9 +89,9 @@ def test_the_same_seed_gives_the_same_report_and_nothing_is_overwritten(
 ):
     first, second = tmp_path / "a", tmp_path / "b"
     assert main(["validate", str(field_file), "-o", str(first), "--no-halos", *quick]) == 0
-    parameters = first / PARAMETERS
+    parameters = first / PARAMETERS_FILE
     names = report_names(ValidateConfig(halos=False), with_truth=False)
-    assert {one.name for one in first.iterdir()} == {*names, PARAMETERS}
+    assert {one.name for one in first.iterdir()} == {*names, PARAMETERS_FILE}
     again = ["--params", str(parameters), "--quiet"]
     assert main(["validate", str(field_file), "-o", str(second), *again]) == 0
     assert (first / "report.json").read_bytes() == (second / "report.json").read_bytes()
@@ -139,9 +145,11 @@ def test_truth_is_read_with_positions_that_begin_with_zero(field_file):
     assert list(truth.catalogue["kind"]) == list(field.catalogue["kind"])
 
 
-@pytest.mark.parametrize("name", [PAGE, FIGURES, PARAMETERS, "maps.png", "truth.png"])
+@pytest.mark.parametrize(
+    "name", [REPORT_PAGE, REPORT_JSON, PARAMETERS_FILE, "maps.png", "truth.png"]
+)
 def test_a_report_is_not_put_over_another_without_being_asked(tmp_path, name):
-    names = [*report_names(ValidateConfig(), with_truth=True), PARAMETERS]
+    names = [*report_names(ValidateConfig(), with_truth=True), PARAMETERS_FILE]
     (tmp_path / "mine.png").write_text("in nobody's way")
     check_report_folder(tmp_path, names, overwrite=False)
     (tmp_path / name).write_text("here")
@@ -154,7 +162,7 @@ def test_a_report_is_not_put_over_another_without_being_asked(tmp_path, name):
 def test_a_file_with_the_name_of_the_folder_is_never_replaced(tmp_path, overwrite):
     (tmp_path / "report").write_text("a file")
     with pytest.raises(NotADirectoryError, match=r"report: is a file.* -o") as caught:
-        check_report_folder(tmp_path / "report", [PAGE], overwrite=overwrite)
+        check_report_folder(tmp_path / "report", [REPORT_PAGE], overwrite=overwrite)
     assert "--overwrite" not in str(caught.value)
 
 
@@ -168,12 +176,12 @@ def test_names_and_notes_are_text_on_the_page(tmp_path):
     facts = {"frame": nasty, "model": nasty, "examined": nasty, "more": {nasty: nasty}}
     done = Validation([result], FrameProperties(), ["<u>warning"], ["<u>note"], facts)
     write_report(tmp_path / "report", done)
-    text = (tmp_path / "report" / PAGE).read_text("utf-8")
+    text = (tmp_path / "report" / REPORT_PAGE).read_text("utf-8")
     assert "<script" not in text
     assert "<u>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;.fits" in text
     assert "Note: &lt;u&gt;note" in text
-    figures = json.loads((tmp_path / "report" / FIGURES).read_text("utf-8"))
+    figures = json.loads((tmp_path / "report" / REPORT_JSON).read_text("utf-8"))
     known, unknown = figures["checks"]["maps"]["measures"]
     assert "unknown" not in known
     assert (unknown["value"], unknown["unknown"]) == (None, "<u>")

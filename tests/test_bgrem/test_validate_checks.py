@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 
 from bgrem.config import ValidateConfig
-from bgrem.frame.sources import mask_sources
+from bgrem.frame.sources import mask_frame_sources
 from bgrem.frame.stars import PointSpread
 from bgrem.validation import metrics
 from bgrem.validation.checks.detection import _against_snr, _half, _noise_only, _purity
 from bgrem.validation.checks.fluxes import check_fluxes
 from bgrem.validation.checks.halos import check_halos
-from bgrem.validation.checks.noise import RADII, autocorrelation, check_noise, empty_apertures
-from bgrem.validation.checks.pixels import radial_spectrum
-from bgrem.validation.checks.result import DEFAULT, OURS
+from bgrem.validation.checks.noise import (
+    EMPTY_APERTURE_RADII_PX,
+    autocorrelation,
+    check_noise,
+    empty_apertures,
+)
+from bgrem.validation.checks.pixels import windowed_spectrum
+from bgrem.validation.checks.result import OURS_LABEL, SEXTRACTOR_DEFAULT_LABEL
 from bgrem.validation.checks.sweeps import Sweep, default_finder, denoised_finder, make_method
 from bgrem.validation.flow import _fill
 from bgrem.validation.frames import (
@@ -24,7 +29,13 @@ from bgrem.validation.frames import (
     own_noise,
     surrogate_noise,
 )
-from bgrem.validation.injection import APART, EDGE, Halo, inject_sources, with_photon_noise
+from bgrem.validation.injection import (
+    INJECTED_DISTANCE_FWHM,
+    INJECTED_MARGIN_FWHM,
+    Halo,
+    inject_sources,
+    with_photon_noise,
+)
 from bgrem.validation.report import shown
 
 SPREAD = PointSpread(3.2, 3.0)
@@ -91,8 +102,8 @@ def test_injected_sources_keep_their_distance_and_spare_gaps():
     places = truth["x"] + 1j * truth["y"]
     distance = np.abs(places[:, None] - places[None]) + 1e9 * np.eye(len(places))
     assert len(places) > 30
-    assert distance.min() >= APART * SPREAD.fwhm
-    assert min(truth["x"].min(), truth["y"].min()) >= EDGE * SPREAD.fwhm
+    assert distance.min() >= INJECTED_DISTANCE_FWHM * SPREAD.fwhm
+    assert min(truth["x"].min(), truth["y"].min()) >= INJECTED_MARGIN_FWHM * SPREAD.fwhm
     assert np.isfinite(frame[truth["y"].round().astype(int), truth["x"].round().astype(int)]).all()
 
 
@@ -156,7 +167,7 @@ def test_gaps_do_not_narrow_the_noise_that_sources_stand_out_of():
     noise = np.random.default_rng(63_120).normal(size=(300, 300))
     missing = np.zeros(noise.shape, bool)
     missing[:, :120] = True
-    masked = mask_sources(np.where(missing, 0, noise), missing)
+    masked = mask_frame_sources(np.where(missing, 0, noise), missing)
     assert masked[~missing].mean() < 0.02
     planes = perfect(np.where(missing, np.nan, SIGMA * noise), 0 * noise)
     assert planes.empty[~missing].mean() > 0.98
@@ -211,7 +222,7 @@ def test_completeness_begins_where_the_list_does(examination):
     bins = _against_snr(examination, sweep)
     known = np.isfinite(bins["share"])
     assert bins["number"].sum() == sweep.listed
-    assert bins["snr"][0] > metrics.LISTED
+    assert bins["snr"][0] > metrics.MIN_LISTED_SNR
     assert bins["share"][known] == pytest.approx(np.ones(known.sum()))
     assert shown(_half("perfect", bins)).startswith("<")
 
@@ -238,9 +249,12 @@ def test_who_never_finds_as_many_is_not_compared_in_noise(examination, injection
     )  # fmt: skip
     sweeps = {
         name: Sweep(exam, make_method(exam, name, prepare))
-        for name, prepare in ((DEFAULT, default_finder), (OURS, denoised_finder))
+        for name, prepare in (
+            (SEXTRACTOR_DEFAULT_LABEL, default_finder),
+            (OURS_LABEL, denoised_finder),
+        )
     }
-    assert np.isnan(sweeps[OURS].threshold_for(1))
+    assert np.isnan(sweeps[OURS_LABEL].threshold_for(1))
     result = _noise_only(exam, sweeps)
     assert {shown(one) for one in result.measures} == {"never as complete"}
     assert all(one.passed is None for one in result.measures)
@@ -269,11 +283,11 @@ def test_autocorrelation_of_a_box_is_its_overlap():
 def test_white_noise_grows_with_the_root_of_the_area():
     white = np.random.default_rng(63_109).normal(size=(500, 500))
     scatter, area = empty_apertures(white, np.ones(white.shape, bool), np.random.default_rng(3))
-    assert len(scatter) == len(RADII)
-    assert scatter / np.sqrt(area) == pytest.approx(np.ones(len(RADII)), rel=0.12)
+    assert len(scatter) == len(EMPTY_APERTURE_RADII_PX)
+    assert scatter / np.sqrt(area) == pytest.approx(np.ones(len(EMPTY_APERTURE_RADII_PX)), rel=0.12)
 
 
-@pytest.mark.parametrize(("fwhm", "known"), [(3.2, True), (RADII[-1] + 1, False)])
+@pytest.mark.parametrize(("fwhm", "known"), [(3.2, True), (EMPTY_APERTURE_RADII_PX[-1] + 1, False)])
 def test_an_inflation_that_was_not_measured_has_no_keyword(examination, fwhm, known):
     (result,) = check_noise(replace(examination, spread=PointSpread(fwhm, 3.0)))
     keywords = {key for key, _, _ in result.cards}
@@ -284,7 +298,7 @@ def test_an_inflation_that_was_not_measured_has_no_keyword(examination, fwhm, kn
 
 def test_the_spectrum_of_white_noise_is_one():
     white = np.random.default_rng(63_110).normal(size=(256, 300))
-    frequency, power = radial_spectrum(white)
+    frequency, power = windowed_spectrum(white)
     many = frequency > 0.15  # some 400 independent modes in a bin: 5 %, three times
     assert power[many] == pytest.approx(np.ones(many.sum()), rel=0.15)
 

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 
 from bgrem.validation import metrics
-from bgrem.validation.checks.detection import TRUE_EDGES, _half, _ratios, _shares
-from bgrem.validation.checks.halos import KEPT, _kept_up_to
-from bgrem.validation.checks.result import DEFAULT, MATCHED, OURS, TUNED, Measure, at_least, at_most
+from bgrem.validation.checks.detection import TRUE_SNR_EDGES, _half, _ratios, _shares
+from bgrem.validation.checks.halos import MIN_HALO_LIGHT_KEPT, _kept_up_to
+from bgrem.validation.checks.result import (
+    MATCHED_FILTER_LABEL,
+    OURS_LABEL,
+    SEXTRACTOR_DEFAULT_LABEL,
+    SEXTRACTOR_TUNED_LABEL,
+    Measure,
+    at_least,
+    at_most,
+)
 from bgrem.validation.report import shown
 
 
@@ -68,7 +76,7 @@ def test_the_threshold_at_a_false_rate_lies_between_those_of_the_curve():
 def test_shares_are_counted_in_bins_with_their_error():
     snr = np.repeat([4.0, 20.0], 50)
     flags = np.r_[np.arange(50) < 10, np.ones(50, bool)]
-    bins = _shares(snr, flags, TRUE_EDGES)
+    bins = _shares(snr, flags, TRUE_SNR_EDGES)
     known = np.isfinite(bins["share"])
     assert bins["share"][known] == pytest.approx([0.2, 1.0])
     assert bins["error"][known][0] == pytest.approx(np.sqrt(0.2 * 0.8 / 50), rel=0.05)
@@ -77,7 +85,7 @@ def test_shares_are_counted_in_bins_with_their_error():
 
 def test_a_count_that_stands_for_several_has_a_larger_error():
     flags = np.arange(40) < 30
-    bins = _shares(np.full(40, 4.0), flags, TRUE_EDGES, np.where(flags, 1.0, 3.0))
+    bins = _shares(np.full(40, 4.0), flags, TRUE_SNR_EDGES, np.where(flags, 1.0, 3.0))
     k = np.flatnonzero(bins["number"])[0]
     assert bins["number"][k] == 40
     assert bins["share"][k] == pytest.approx(0.5)
@@ -106,13 +114,18 @@ def test_a_ratio_over_nothing_found_is_undecided():
             share_at=lambda rate: share, drawn_at=lambda rate: np.full(10, share)
         )
 
-    sweeps = {OURS: found(0.4), DEFAULT: found(0.0), TUNED: found(0.2), MATCHED: found(0.0)}
+    sweeps = {
+        OURS_LABEL: found(0.4),
+        SEXTRACTOR_DEFAULT_LABEL: found(0.0),
+        SEXTRACTOR_TUNED_LABEL: found(0.2),
+        MATCHED_FILTER_LABEL: found(0.0),
+    }
     default, tuned, matched = _ratios(sweeps)
     assert (tuned.value, tuned.passed) == (2, True)
     for one in (default, matched):
         assert np.isnan(one.value)
         assert one.passed is None
-    nothing = _ratios(sweeps | {OURS: found(0.0)})[0]
+    nothing = _ratios(sweeps | {OURS_LABEL: found(0.0)})[0]
     assert np.isnan(nothing.value)
     assert nothing.passed is None
 
@@ -124,7 +137,9 @@ def test_a_ratio_over_nothing_found_is_undecided():
 def test_halos_count_up_to_the_first_scale_that_loses_light(kept, value):
     rows = [{"scale": scale, "peak": 1.0, "denoised": part}
             for scale, part in zip((2.0, 4.0, 8.0, 16.0), kept, strict=True)]  # fmt: skip
-    found = _kept_up_to([*rows[::-1], {"scale": 1.0, "peak": 3.0, "denoised": KEPT / 2}], 1.0)
+    found = _kept_up_to(
+        [*rows[::-1], {"scale": 1.0, "peak": 3.0, "denoised": MIN_HALO_LIGHT_KEPT / 2}], 1.0
+    )
     if value is None:
         assert shown(found) == "at no scale"
     else:

@@ -39,14 +39,16 @@ def test_more_sources_are_found_at_as_many_false_ones(field, done):
     truth, allowed = field.catalogue, 0.02 * metrics.listed_number(field.catalogue)
     pixels = field.observed.astype(float)
     sky = sep.Background(pixels)
-    noise = sky.rms() * np.sqrt((detect.DEFAULT_KERNEL**2).sum()) / detect.DEFAULT_KERNEL.sum()
+    noise = (
+        sky.rms() * np.sqrt((detect.SEXTRACTOR_KERNEL**2).sum()) / detect.SEXTRACTOR_KERNEL.sum()
+    )
     plain = metrics.roc_curve(
         lambda t: detect.detect_with_sep(pixels - sky.back(), t, noise=noise), truth, field.fwhm,
         (12, 1.2),
     )  # fmt: skip
     result, sigma = done.result.pixels[..., 0], done.sigma[..., 0]
     ours = metrics.roc_curve(
-        lambda t: detect.detect_with_sep(result, t, noise=sigma, **detect.DENOISED), truth,
+        lambda t: detect.detect_with_sep(result, t, noise=sigma, **detect.DENOISED_OPTIONS), truth,
         field.fwhm, (12, 0.02),
     )  # fmt: skip
     gain = metrics.true_at_false(ours, allowed) / metrics.true_at_false(plain, allowed)
@@ -59,7 +61,7 @@ def test_less_is_seen_in_pure_noise_than_without(model):
     )
     done = denoise(empty.observed, model=model)
     found = detect.detect_with_sep(
-        done.result.pixels[..., 0], 1.0, noise=done.sigma[..., 0], **detect.DENOISED
+        done.result.pixels[..., 0], 1.0, noise=done.sigma[..., 0], **detect.DENOISED_OPTIONS
     )
     pixels = empty.observed - empty.background
     # where more stars are found than without

@@ -4,20 +4,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 
-from common.batch import expand_inputs, run_batch
-from common.cli import (
-    Progress,
-    add_common_flags,
-    add_config_flags,
-    config_from_args,
-    emit_json,
-    run,
-)
+from common.batch import expand_inputs
+from common.cli import Progress, add_common_flags, emit_json, run
+from common.config import add_config_flags, config_from_args, option
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +20,7 @@ class Config:
     steps: int = field(default=5, metadata={"help": "number of steps", "flags": ("-s", "--steps")})
     strength: float = field(default=1.0, metadata={"help": "100 % is all", "unit": "sigma"})
     clip: bool = field(default=True, metadata={"help": "clip the sky"})
-    operation: Literal["subtract", "divide"] = "subtract"
+    operation: str = option("subtract", "what is done", choices=("subtract", "divide"))
     tile: tuple[int, ...] = (256, 256)
     mask: Path | None = None
     hidden: int = field(default=3, metadata={"flags": ()})
@@ -71,19 +64,6 @@ def test_help_shows_default_unit_and_percent_signs(parser):
     assert "(default: 256,256)" in text
     assert "--no-clip" in text
     assert "hidden" not in text
-
-
-def test_a_required_field_may_come_from_the_parameter_file():
-    @dataclass(frozen=True, kw_only=True)
-    class Required:
-        ratio: float
-
-    parser = argparse.ArgumentParser()
-    add_config_flags(parser, Required)
-    assert "(required)" in parser.format_help()
-    with pytest.raises(ValueError, match=r"missing --ratio\."):
-        config_from_args(parser.parse_args([]), Required)
-    assert config_from_args(parser.parse_args([]), Required, {"ratio": 2}).ratio == 2
 
 
 class ResourceExhaustedError(Exception):
@@ -167,24 +147,3 @@ def test_folders_and_patterns_expand_to_image_files_once_each(folder):
     assert names == ["a.FITS", "b.fits", "c.xisf", "no.fits"]
     with pytest.raises(ValueError, match="no image file there"):
         expand_inputs([f"{folder}/*.png"])
-
-
-def test_one_failure_does_not_stop_the_rest(folder):
-    seen = []
-
-    def work(path):
-        if path.name == "b.fits":
-            raise ValueError("bad")
-        return path.name.upper()
-
-    batch = run_batch(
-        [folder],
-        work,
-        skip_if=lambda path: path.name == "a.FITS",
-        progress=lambda path, failure: seen.append((path.name, str(failure))),
-    )
-    assert batch.results == {folder / "c.xisf": "C.XISF"}
-    assert [str(error) for error in batch.failures.values()] == ["bad"]
-    assert batch.skipped == [folder / "a.FITS"]
-    assert seen == [("a.FITS", "None"), ("b.fits", "bad"), ("c.xisf", "None")]
-    assert batch.exit_code == 1

@@ -9,14 +9,14 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from common.convert import (
+from common.image import AstroImage
+from common.xisf.convert import (
     fits_cards_from_xisf,
     flip_rows,
     to_fits,
     to_xisf,
     xisf_keywords_from_fits,
 )
-from common.image import AstroImage
 from common.xisf.io import read_xisf, write_xisf
 
 H, W = 6, 5

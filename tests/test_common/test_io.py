@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from common.atomic import atomic_write, check_writable
 from common.image import AstroImage
-from common.io import FORMATS, mark_missing, read_image, split_suffix, write_image
+from common.io import IMAGE_FORMATS, mark_missing, read_image, split_suffix, write_image
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def sky() -> np.ndarray:
     return np.random.default_rng(1).normal(100, 5, (30, 40)).astype(np.float32)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", IMAGE_FORMATS)
 @pytest.mark.parametrize("shape", [(30, 40, 1), (30, 40, 3)])
 def test_every_format_makes_the_round_trip_bit_for_bit(tmp_path, suffix, shape):
     pixels = np.random.default_rng(2).normal(size=shape).astype(np.float32)

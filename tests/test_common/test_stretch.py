@@ -176,8 +176,8 @@ def test_wrong_shapes_and_fractions_are_errors(linear):
 def test_a_big_image_is_sampled_and_blocked_without_a_visible_difference(monkeypatch, linear):
     whole = MtfStretch.fit(linear)
     stretched = whole.forward(linear)
-    monkeypatch.setattr("common.stretch.SAMPLES", 1000)
-    monkeypatch.setattr("common.stretch.BLOCK", 120)
+    monkeypatch.setattr("common.stretch.QUANTILE_SAMPLES", 1000)
+    monkeypatch.setattr("common.stretch.PIXELS_AT_ONCE", 120)
     np.testing.assert_array_equal(whole.forward(linear), stretched)
     sampled = MtfStretch.fit(linear)
     assert sampled.pedestal == whole.pedestal  # of all pixels, so that none is clipped

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from xisf_files import CODECS, build, picture, save, shuffle
 
-from common.xisf.blocks import SAMPLES
+from common.xisf.blocks import SAMPLE_FORMATS
 from common.xisf.io import read_keywords, read_property
 
 
-@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("sample", SAMPLE_FORMATS)
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize("storage", ["Planar", "Normal"])
 def test_every_sample_format_byte_order_and_pixel_storage_is_read(load, sample, order, storage):
     truth = np.arange(24).reshape(2, 4, 3)  # H, W, C
     stored = truth if storage == "Normal" else truth.transpose(2, 0, 1)
-    data = stored.astype((">" if order == "big" else "<") + SAMPLES[sample]).tobytes()
+    data = stored.astype((">" if order == "big" else "<") + SAMPLE_FORMATS[sample]).tobytes()
     attributes = f'location="@0" bounds="0:1" byteOrder="{order}" pixelStorage="{storage}"'
     image = load(build(picture(attributes, sample=sample, geometry="4:2:3"), data))
     np.testing.assert_array_equal(image.pixels, truth)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xisf
 from xisf_files import (
     build,
     header_of,
@@ -17,7 +18,7 @@ from xisf_files import (
 
 from common.image import AstroImage
 from common.xisf import io as xisf_io
-from common.xisf.blocks import SAMPLES, parse_header
+from common.xisf.blocks import SAMPLE_FORMATS, parse_header
 from common.xisf.io import read_keywords, read_property, read_xisf
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
@@ -43,7 +44,7 @@ def test_any_real_type_and_plane_images_are_written(tmp_path, dtype):
 
 
 def test_large_images_are_compressed_in_subblocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(xisf_io, "SUBBLOCK", 100)
+    monkeypatch.setattr(xisf_io, "LZ4_SUBBLOCK_BYTES", 100)
     image = AstroImage(np.arange(64.0, dtype=np.float32).reshape(8, 8))
     content = written(image, compress=True)
     assert image_tag(content)["subblocks"].count(":") == 2
@@ -118,7 +119,7 @@ def test_one_image_of_several_is_processed_and_the_others_are_copied(load, tmp_p
     ],
 )
 def test_bounds_are_those_of_the_source_and_pixels_are_not_rescaled(load, sample, bounds, expected):
-    values = np.arange(12).astype("<" + SAMPLES[sample])
+    values = np.arange(12).astype("<" + SAMPLE_FORMATS[sample])
     image = load(build(picture(f'location="@0" {bounds}', sample=sample), values.tobytes()))
     content = written(image.with_pixels(image.pixels - 3))
     assert image_tag(content)["bounds"] == expected
@@ -220,7 +221,6 @@ def test_the_output_declares_utf_8_and_a_right_checksum(load, pixels):
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_the_xisf_package_reads_what_is_written(tmp_path, compress):
-    xisf = pytest.importorskip("xisf")
     pixels = np.arange(30, dtype=np.float32).reshape(2, 5, 3)
     image = AstroImage(pixels, history=["47° done"], cards=[("BGMODE", "spline", "")])
     save(image, tmp_path / "a.xisf", compress=compress)
@@ -229,8 +229,18 @@ def test_the_xisf_package_reads_what_is_written(tmp_path, compress):
     assert file.get_images_metadata()[0]["FITSKeywords"]["BGMODE"][0]["value"] == "spline"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "uint16", "uint32"])
+@pytest.mark.parametrize("codec", [None, "zlib", "lz4", "lz4hc", "zstd"])
+@pytest.mark.parametrize("shape", [(6, 5, 1), (6, 5, 3)])
+def test_what_the_xisf_package_writes_is_read_bit_for_bit(tmp_path, dtype, codec, shape):
+    pixels = np.random.default_rng(1).uniform(0, 250, shape).astype(dtype)
+    path = tmp_path / "a.xisf"
+    xisf.XISF.write(str(path), pixels, codec=codec, shuffle=codec is not None)
+    found = read_xisf(path).pixels
+    np.testing.assert_array_equal(found, pixels)
+
+
 def test_a_file_of_the_xisf_package_survives(tmp_path):
-    xisf = pytest.importorskip("xisf")
     path = SHARED / "data/real/panoptes_rgb_superpixel.xisf"
     if not path.exists():
         pytest.skip(f"real data is absent: {path}")

@@ -1,15 +1,13 @@
 """Does simulated noise match real noise? A frame beside a field that was made like it."""
 
-import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 
-from bgrem.config import SimulateConfig
-from bgrem.simulate.compare.match import MatchedField, match_field
+from bgrem.simulate.compare.match import MatchedField
 from bgrem.simulate.compare.measure import (
     FrameMeasures,
     count_slope,
@@ -18,16 +16,13 @@ from bgrem.simulate.compare.measure import (
     measure_frame,
     power_spectrum,
 )
-from common import cli
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CUT = 5.0  # sigma; pixels beyond are counted, not averaged: a few artefacts would rule all moments
-LARGEST = 2048  # px; of larger frames the middle is taken
-LARGE_SCALES = 1 / 8  # cycles per pixel; lower frequencies are waves of 8 to 32 px
-FEWEST_SOURCES = 10  # in both: fewer say nothing of a distribution
-HEADER_NOISE = 0.15  # relative; a gain is seldom known better than to ten per cent
+MAX_COMPARED_SIGMA = 5.0  # sigma; pixels beyond are counted: few artefacts would decide all moments
+MAX_LARGE_SCALE_FREQUENCY = 1 / 8  # cycles per pixel; lower frequencies are waves of 8 to 32 px
+MIN_COMPARED_SOURCES = 10  # in both: fewer give no distribution
 
 
 @dataclass(frozen=True)
@@ -75,19 +70,28 @@ def compare_noise(real: np.ndarray, simulated: np.ndarray) -> NoiseComparison:
     return NoiseComparison([*_noise(*both), *_spectrum(*both), *_counts(*both)], *both)
 
 
-SHAPE = "the histogram has another width or form than shot and read noise give"
-SHIFT = "most pixels lie beside the background: unseen sources, or a background too low"
-TAILS = "tails or a slant that shot and read noise do not have: artefacts, unseen sources"
-SPOTS = "cosmic rays, hot or dead pixels in one only; --artefacts simulates the bright ones"
-CORRELATED = (
+# sentence of the report
+SHAPE_MEANING = "the histogram has another width or form than shot and read noise give"
+# sentence of the report
+SHIFT_MEANING = "most pixels lie beside the background: unseen sources, or a background too low"
+# sentence of the report
+TAILS_MEANING = "tails or a slant that shot and read noise do not have: artefacts, unseen sources"
+# sentence of the report
+SPOTS_MEANING = "cosmic rays, hot or dead pixels in one only; --artefacts simulates the bright ones"
+CORRELATION_MEANING = (
     "pixels of one are not independent (resampling, smoothing, compression): its noise in an "
     "aperture is not what its pixels tell, thresholds in sigma mean something else"
 )
-STRIPES = "stripes, as readout leaves them; the simulation has them in the amateur preset only"
-COLOUR = "the noise is coloured otherwise"
-WAVES = "waves of the sky, errors of the flat field, or unseen sources in one only"
-CROWDED = "one is more crowded"
-MIXED = "bright and faint sources are mixed otherwise; --star-slope, --galaxies"
+# sentence of the report
+STRIPES_MEANING = (
+    "stripes, as readout leaves them; the simulation has them in the amateur preset only"
+)
+SPECTRUM_MEANING = "the noise is coloured otherwise"  # sentence of the report
+# sentence of the report
+WAVES_MEANING = "waves of the sky, errors of the flat field, or unseen sources in one only"
+CROWDING_MEANING = "one is more crowded"  # sentence of the report
+# sentence of the report
+COUNTS_SLOPE_MEANING = "bright and faint sources are mixed otherwise; --star-slope, --galaxies"
 
 
 def _of_both(name: str, frame: float, simulated: float, limit: float, meaning: str) -> Difference:
@@ -100,20 +104,33 @@ def _distance(name: str, distance: float, limit: float, meaning: str) -> Differe
 
 def _noise(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference]:
     """Compare the histograms of pixels without source."""
-    one, two = (m.values[np.abs(m.values) < CUT].astype(np.float64) for m in (frame, simulated))
+    one, two = (
+        m.values[np.abs(m.values) < MAX_COMPARED_SIGMA].astype(np.float64)
+        for m in (frame, simulated)
+    )
     ks = float(stats.ks_2samp(one, two, method="asymp").statistic)
-    beyond = [float(1e6 * np.mean(np.abs(m.values) >= CUT)) for m in (frame, simulated)]
+    beyond = [
+        float(1e6 * np.mean(np.abs(m.values) >= MAX_COMPARED_SIGMA)) for m in (frame, simulated)
+    ]
     # noise that is six per cent wider has distances of 0.015 and 0.05
     return [
-        _distance("noise histogram, Kolmogorov-Smirnov", ks, 0.02, SHAPE),
-        _distance("noise histogram, Wasserstein (sigma)",
-                  float(stats.wasserstein_distance(one, two)), 0.05, SHAPE),
-        _of_both("middle (sigma)", float(np.median(one)), float(np.median(two)), 0.05, SHIFT),
-        _of_both("width (sigma)", float(one.std()), float(two.std()), 0.06, SHAPE),
-        _of_both("skewness", float(stats.skew(one)), float(stats.skew(two)), 0.1, TAILS),
-        _of_both("kurtosis", float(stats.kurtosis(one)), float(stats.kurtosis(two)), 0.3, TAILS),
-        _of_both("pixels beyond 5 sigma (per million)", beyond[0], beyond[1], 200, SPOTS),
-    ]  # fmt: skip
+        _distance("noise histogram, Kolmogorov-Smirnov", ks, 0.02, SHAPE_MEANING),
+        _distance(
+            "noise histogram, Wasserstein (sigma)",
+            float(stats.wasserstein_distance(one, two)),
+            0.05,
+            SHAPE_MEANING,
+        ),
+        _of_both(
+            "middle (sigma)", float(np.median(one)), float(np.median(two)), 0.05, SHIFT_MEANING
+        ),
+        _of_both("width (sigma)", float(one.std()), float(two.std()), 0.06, SHAPE_MEANING),
+        _of_both("skewness", float(stats.skew(one)), float(stats.skew(two)), 0.1, TAILS_MEANING),
+        _of_both(
+            "kurtosis", float(stats.kurtosis(one)), float(stats.kurtosis(two)), 0.3, TAILS_MEANING
+        ),
+        _of_both("pixels beyond 5 sigma (per million)", beyond[0], beyond[1], 200, SPOTS_MEANING),
+    ]
 
 
 def _spectrum(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference]:
@@ -122,20 +139,29 @@ def _spectrum(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference
     rows = []
     for axis, name in ((1, "rows"), (0, "columns")):
         # r = 0.05 in both directions changes the noise of a small aperture by ten per cent
-        rows.append(_of_both(f"correlation of neighbours in {name}", lag_correlation(one, axis),
-                             lag_correlation(two, axis), 0.05, CORRELATED))  # fmt: skip
+        rows.append(
+            _of_both(
+                f"correlation of neighbours in {name}",
+                lag_correlation(one, axis),
+                lag_correlation(two, axis),
+                0.05,
+                CORRELATION_MEANING,
+            )
+        )
         rows.append(_of_both(f"pattern of whole {name} (sigma)", line_pattern(one, axis),
-                             line_pattern(two, axis), 0.1, STRIPES))  # fmt: skip
+                             line_pattern(two, axis), 0.1, STRIPES_MEANING))  # fmt: skip
     (frequency, power), (other, others) = power_spectrum(one), power_spectrum(two)
     ratio = np.log10(power) - np.log10(np.interp(frequency, other, others))
     # the number of modes grows with the frequency
     rms = float(np.sqrt(np.average(ratio**2, weights=frequency)))
     low, lows = (
-        float(np.average(p[f < LARGE_SCALES], weights=f[f < LARGE_SCALES]))
+        float(
+            np.average(p[f < MAX_LARGE_SCALE_FREQUENCY], weights=f[f < MAX_LARGE_SCALE_FREQUENCY])
+        )
         for f, p in ((frequency, power), (other, others))
     )
-    rows.append(_distance("power spectrum, rms ratio (dex)", rms, 0.05, COLOUR))
-    rows.append(_of_both("power on 8 to 32 px (white: 1)", low, lows, 0.25, WAVES))
+    rows.append(_distance("power spectrum, rms ratio (dex)", rms, 0.05, SPECTRUM_MEANING))
+    rows.append(_of_both("power on 8 to 32 px (white: 1)", low, lows, 0.25, WAVES_MEANING))
     return rows
 
 
@@ -144,97 +170,31 @@ def _counts(frame: FrameMeasures, simulated: FrameMeasures) -> list[Difference]:
     both = (frame, simulated)
     faintest = max((np.median(m.fluxes) if len(m.fluxes) else 0.0) for m in both)
     one, two = (m.fluxes[m.fluxes > faintest] for m in both)
-    if min(len(one), len(two)) < FEWEST_SOURCES:
-        return [_distance("source counts (too few)", np.nan, np.nan, CROWDED)]
+    if min(len(one), len(two)) < MIN_COMPARED_SOURCES:
+        return [_distance("source counts (too few)", np.nan, np.nan, CROWDING_MEANING)]
     # beside a tolerance the limits hold what so small numbers scatter by (two sigma)
     scatter = float(np.sqrt(1 / len(one) + 1 / len(two)))
     density = len(one) / frame.megapixels, len(two) / simulated.megapixels
     slope = count_slope(one, faintest), count_slope(two, faintest)
     ks = float(stats.ks_2samp(np.log(one), np.log(two)).statistic)
     return [
-        Difference("sources per megapixel (distance: dex)", *density,
-                   abs(float(np.log10(density[0] / density[1]))), 0.1 + 0.87 * scatter, CROWDED),
-        _of_both("slope of source counts", *slope, 0.2 + (slope[0] + slope[1]) * scatter, MIXED),
-        _distance("source fluxes, Kolmogorov-Smirnov", ks, 0.1 + 1.36 * scatter, MIXED),
-    ]  # fmt: skip
-
-
-def compare_command(args: argparse.Namespace, config: SimulateConfig) -> int:
-    """`bgrem simulate PRESET --compare FRAME`: print the distances, draw the picture."""
-    from common.atomic import check_writable
-    from common.io import read_image
-
-    if args.picture:
-        check_writable(args.picture, args.overwrite)
-    image = read_image(args.compare, hdu=args.hdu)
-    notes = []
-    pixels = image.pixels[..., 0].astype(np.float64)
-    if image.shape[2] > 1:
-        notes.append("the frame has several planes: the first")
-    if max(pixels.shape) > LARGEST:
-        notes.append(f"the frame is large: its middle of at most {LARGEST} x {LARGEST} px")
-        top, left = (max(0, (side - LARGEST) // 2) for side in pixels.shape)
-        pixels = pixels[top : top + LARGEST, left : left + LARGEST]
-    header = getattr(image.carrier, "header", None)
-    matched = match_field(pixels, measure_frame(pixels), config, header)
-    comparison = compare_noise(pixels, matched.pixels)
-    notes += matched.notes
-    troubles = comparison.troubles
-    noise = comparison.frame.noise
-    if abs(matched.expected_noise / noise - 1) > HEADER_NOISE:
-        troubles.insert(0, f"gain and read noise of the header give a noise of "
-            f"{matched.expected_noise:.4g}, measured is {noise:.4g}: scaled, stacked or resampled, "
-            "or the level holds a bias")  # fmt: skip
-    if args.picture:
-        draw_comparison(comparison, args.compare.name, matched, args.picture, args.overwrite)
-    if args.json:
-        cli.emit_json(_as_json(args, comparison, matched, notes, troubles))
-    elif not args.quiet:
-        print(_as_text(args, comparison, matched, notes, troubles))
-    return cli.DONE
-
-
-def _as_text(args, comparison, matched: MatchedField, notes, troubles) -> str:
-    """Return the table of distances, and what they mean."""
-    frame, config = comparison.frame, matched.config
-    density = len(frame.fluxes) / frame.megapixels
-    fwhm = "preset's" if config.fwhm is None else f"{config.fwhm:.2f} px"
-    lines = [
-        f"{args.compare.name} against a simulated {config.preset} field, seed {config.seed}",
-        f"frame: level {frame.level:.5g}, noise {frame.noise:.4g}, FWHM {fwhm}, "
-        f"{density:.0f} sources per megapixel",
-        *(f"note: {note}" for note in notes),
-        "",
-        f"{'measure':<38}{'frame':>10}{'simulated':>11}{'distance':>10}{'limit':>8}",
+        Difference(
+            "sources per megapixel (distance: dex)",
+            *density,
+            abs(float(np.log10(density[0] / density[1]))),
+            0.1 + 0.87 * scatter,
+            CROWDING_MEANING,
+        ),
+        _of_both(
+            "slope of source counts",
+            *slope,
+            0.2 + (slope[0] + slope[1]) * scatter,
+            COUNTS_SLOPE_MEANING,
+        ),
+        _distance(
+            "source fluxes, Kolmogorov-Smirnov", ks, 0.1 + 1.36 * scatter, COUNTS_SLOPE_MEANING
+        ),
     ]
-    for one in comparison.differences:
-        values = [f"{v:.3g}" if np.isfinite(v) else "-" for v in (one.frame, one.simulated)]
-        values += [f"{v:.3g}" if np.isfinite(v) else "-" for v in (one.distance, one.limit)]
-        mark = "  differs" if one.differs else ""
-        lines.append(
-            f"{one.measure:<38}{values[0]:>10}{values[1]:>11}{values[2]:>10}{values[3]:>8}{mark}"
-        )
-    lines += ["", *(f"trouble: {trouble}" for trouble in troubles)]
-    if not troubles:
-        lines.append("no trouble: all distances are within their limits")
-    return "\n".join(lines)
-
-
-def _as_json(args, comparison, matched: MatchedField, notes, troubles) -> dict[str, Any]:
-    """Return the same for programs."""
-    frame = comparison.frame
-    return {
-        "input": args.compare,
-        "frame": {"level": frame.level, "noise": frame.noise,
-                  "expected_noise": matched.expected_noise,
-                  "sources": len(frame.fluxes), "megapixels": frame.megapixels},
-        "config": asdict(matched.config),
-        "instrument": asdict(matched.instrument),
-        "notes": notes,
-        "differences": [asdict(d) | {"differs": d.differs} for d in comparison.differences],
-        "troubles": troubles,
-        "outputs": {"picture": args.picture} if args.picture else {},
-    }  # fmt: skip
 
 
 def draw_comparison(
@@ -255,7 +215,7 @@ def draw_comparison(
     }
     for label, (measures, colour, style) in both.items():
         _draw_one(axes, measures, label=label, color=colour, linestyle=style)
-    x = np.linspace(-CUT, CUT, 101)
+    x = np.linspace(-MAX_COMPARED_SIGMA, MAX_COMPARED_SIGMA, 101)
     axes[0].plot(x, np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi), "k:", lw=1, label="Gaussian")
     axes[0].set(xlabel="pixel / local noise", ylabel="density", yscale="log", ylim=(1e-6, 1),
                 title="noise, sources masked")  # fmt: skip

@@ -12,11 +12,11 @@ from bgrem.simulate.optical import simulate_field, sky_level
 from bgrem.simulate.presets import PRESETS, Instrument
 from common.header import GAIN_KEYWORDS, READ_NOISE_KEYWORDS, header_number
 
-GALAXIES = 0.3  # of the sources, as at magnitude 20 to 21 away from the Milky Way
-ROUNDS = 2  # corrections of width and density; the first is good to some ten per cent
-RADIUS_TO_FWHM = 1 / 0.6  # of a Moffat profile with exponent 3.5
-STEP = 0.01  # of the noise: pixels of frames that are not whole numbers
-SUBTRACTED = 3.0  # sigma; a lower level has no sky left that could tell the gain
+MATCHED_GALAXY_SHARE = 0.3  # of the sources, as at magnitude 20 to 21 away from the Milky Way
+MATCHING_ROUNDS = 2  # corrections of width and density; the first is good to some ten per cent
+HALF_LIGHT_RADIUS_TO_FWHM = 1 / 0.6  # of a Moffat profile with exponent 3.5
+DEFAULT_GREY_STEP = 0.01  # noise; smallest step of frames that are not whole numbers
+MIN_SKY_FOR_GAIN = 3.0  # sigma; a lower level has no sky left that indicates the gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +63,16 @@ def match_field(
     """
     notes: list[str] = []
     instrument, sky, expected = _match_detector(measured, config, header or {}, notes)
-    step = 1.0 if is_whole(pixels) else STEP * measured.noise
+    step = 1.0 if is_whole(pixels) else DEFAULT_GREY_STEP * measured.noise
     instrument = replace(instrument, gain=instrument.gain * step, bias=instrument.bias / step)
     shape = config.shape or (pixels.shape[0], pixels.shape[1])
     # slopes and waves of the sky are those of the whole detector: a cut sees its part of them
     part = min(1.0, max(shape) / max(instrument.shape))
     density = len(measured.fluxes) / measured.megapixels
-    fwhm = measured.star_radius * RADIUS_TO_FWHM
+    fwhm = measured.star_radius * HALF_LIGHT_RADIUS_TO_FWHM
     if config.fwhm is None and not np.isfinite(fwhm):
         notes.append("too few bright stars to measure their width: the preset's (or give --fwhm)")
-    for turn in range(ROUNDS + 1):
+    for turn in range(MATCHING_ROUNDS + 1):
         now = replace(
             config,
             shape=shape,
@@ -80,11 +80,11 @@ def match_field(
             gradient=config.gradient * part,
             waves=config.waves * part,
             fwhm=config.fwhm or (max(1.0, float(fwhm)) if np.isfinite(fwhm) else None),
-            stars=(1 - GALAXIES) * density if config.stars is None else config.stars,
-            galaxies=GALAXIES * density if config.galaxies is None else config.galaxies,
+            stars=(1 - MATCHED_GALAXY_SHARE) * density if config.stars is None else config.stars,
+            galaxies=MATCHED_GALAXY_SHARE * density if config.galaxies is None else config.galaxies,
         )
         made = simulate_field(now, instrument=instrument).observed * step
-        if turn == ROUNDS:
+        if turn == MATCHING_ROUNDS:
             break
         found = measure_frame(made)
         ratio = len(measured.fluxes) * found.megapixels / measured.megapixels
@@ -109,7 +109,7 @@ def _match_detector(
     if gain is not None:
         light = level - (header_number(header, ("BIASLVL",)) or 0.0)
         expected = np.sqrt(max(light, 0) * gain + read_noise**2) / gain
-    elif level > SUBTRACTED * noise:
+    elif level > MIN_SKY_FOR_GAIN * noise:
         # level * gain + read_noise^2 = (noise * gain)^2, solved for the gain
         gain = (level + np.hypot(level, 2 * noise * read_noise)) / (2 * noise**2)
         notes.append(f"no gain in the header: {gain:.3g} electrons per unit from level and noise")

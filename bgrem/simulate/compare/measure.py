@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgrem.frame.background import whole_image_statistics
-from bgrem.frame.detect import DEFAULT_KERNEL, MINIMUM_AREA
-from bgrem.frame.sources import mask_sources
+from bgrem.frame.detect import SEXTRACTOR_KERNEL, SEXTRACTOR_MIN_AREA, extract
+from bgrem.frame.sources import mask_frame_sources
+from bgrem.frame.spectrum import radial_spectrum
+from bgrem.frame.stars import clear_stars, wider_than_pixels, without_brightest
 
-DETECTION_SIGMA = 3.0  # per pixel; with SExtractor's kernel and area hardly a false detection
-SHARPEST = 0.4  # smoothed to unsmoothed peak: a single hot pixel has 0.25, stars of 1.5 px 0.42
-BRIGHT = 20.0  # sigma at the peak: the radius of such a source is measured to a few per cent
-FEWEST = 5  # bright sources that tell the width of a star
-STARLIKE = 0.25  # quantile of the radii: galaxies are wider than stars
-FREQUENCY_BINS = 24
+# sigma per pixel; with SExtractor's kernel and area hardly a false detection
+COMPARISON_DETECTION_SIGMA = 3.0
+MIN_PEAK_FOR_RADIUS = 20.0  # sigma; the radius of such a source is measured to a few per cent
+MIN_SOURCES_FOR_RADIUS = 5  # bright sources that give the width of a star
+STAR_RADIUS_QUANTILE = 0.25  # of the radii: galaxies are wider than stars
+COMPARISON_SPECTRUM_BINS = 24  # bins of spatial frequency
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ def measure_frame(pixels: np.ndarray) -> FrameMeasures:
         pixels = pixels + np.random.default_rng(0).uniform(-0.5, 0.5, pixels.shape)
     found = whole_image_statistics(pixels, missing)
     residual = np.where(missing, 0, found.forward(np.where(missing, 0, pixels)))
-    mask = missing | mask_sources(residual, missing)
+    mask = missing | mask_frame_sources(residual, missing)
     if (~mask).sum() < 1000:
         raise ValueError("fewer than 1000 pixels without source: no noise can be measured.")
     fluxes, radius = _sources(residual, missing)
@@ -87,20 +89,22 @@ def _sources(residual: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, flo
     import sep
 
     data = np.ascontiguousarray(residual, np.float32)
-    sep.set_extract_pixstack(max(1_000_000, data.size))
-    found = sep.extract(
-        data, DETECTION_SIGMA, mask=missing, minarea=MINIMUM_AREA, filter_kernel=DEFAULT_KERNEL
+    found = extract(
+        data,
+        COMPARISON_DETECTION_SIGMA,
+        mask=missing,
+        minarea=SEXTRACTOR_MIN_AREA,
+        filter_kernel=SEXTRACTOR_KERNEL,
     )
-    found = found[found["cpeak"] > SHARPEST * found["peak"]]
-    # flags: not blended, not cut by the edge; the brightest ones may be saturated
-    clear = (found["flag"] == 0) & (found["peak"] > BRIGHT)
-    if clear.sum() < FEWEST:
+    found = found[wider_than_pixels(found)]
+    clear = clear_stars(found, MIN_PEAK_FOR_RADIUS)
+    if len(clear) < MIN_SOURCES_FOR_RADIUS:
         return found["flux"], np.nan
-    stars = found[clear & (found["peak"] <= np.quantile(found["peak"][clear], 0.95))]
+    stars = without_brightest(clear)
     radius, _ = sep.flux_radius(
         data, stars["x"], stars["y"], 6 * stars["a"], 0.5, normflux=stars["flux"], mask=missing
     )
-    return found["flux"], float(np.quantile(radius, STARLIKE))
+    return found["flux"], float(np.quantile(radius, STAR_RADIUS_QUANTILE))
 
 
 def lag_correlation(residual: np.ndarray, axis: int) -> float:
@@ -132,16 +136,11 @@ def power_spectrum(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     good = np.isfinite(residual) & (np.abs(residual) < 5)
     values = np.where(good, residual - residual[good].mean(), 0)
-    power = np.abs(np.fft.rfft2(values)) ** 2 / (values**2).sum()
-    rows = np.fft.fftfreq(values.shape[0])[:, None]
-    radius = np.hypot(rows, np.fft.rfftfreq(values.shape[1])[None, :])
     # below 1/32 px the background's mesh has taken the power off, beyond 1/2 only corners are left
-    edges = np.linspace(1 / 32, 0.5, FREQUENCY_BINS + 1)
-    index = np.digitize(radius.ravel(), edges)
-    number = np.bincount(index, minlength=len(edges) + 1)[1:-1]
-    total = np.bincount(index, power.ravel(), minlength=len(edges) + 1)[1:-1]
-    filled = number > 0
-    return (0.5 * (edges[1:] + edges[:-1]))[filled], total[filled] / number[filled]
+    edges = np.linspace(1 / 32, 0.5, COMPARISON_SPECTRUM_BINS + 1)
+    power = radial_spectrum(values, edges)
+    filled = np.isfinite(power)
+    return (0.5 * (edges[1:] + edges[:-1]))[filled], power[filled]
 
 
 def count_slope(fluxes: np.ndarray, faintest: float) -> float:

@@ -21,16 +21,18 @@ from bgrem.validation.checks.result import (
 from bgrem.validation.checks.sweeps import denoised_finder
 from bgrem.validation.frames import Examination, Planes
 from bgrem.validation.injection import Injection
+from common.robust import mad_sigma
 
-APERTURE = 1.0  # FWHM; radius. Wider ones hold more noise and more of the neighbours
-BRIGHT = 10.0  # S/N from which fluxes are promised
-GOAL = 0.01
-SNR_EDGES = np.asarray(bin_edges(3, 100, 8))
-CROWDING_EDGES = np.array([0, 0.02, 0.1, 0.5, 2.0, np.inf])  # neighbours' light over own
-FEWEST = 8  # sources in a bin
-MAD = 1.4826
-TWO_STEP, ONE_STEP = "two-step", "one-step"
-COLOURS = {TWO_STEP: "#c0392b", ONE_STEP: "#8e6bbf"}
+APERTURE_RADIUS_FWHM = 1.0  # FWHM; wider ones contain more noise and more of the neighbours' light
+MIN_SNR_FOR_FLUX_BIAS = 10.0  # S/N from which fluxes are promised
+MAX_FLUX_BIAS = 0.01  # relative; the promise that is checked
+FLUX_SNR_EDGES = np.asarray(bin_edges(3, 100, 8))  # S/N; bins of the curve of the bias
+# light of neighbours / light of the source
+CROWDING_EDGES = np.array([0, 0.02, 0.1, 0.5, 2.0, np.inf])
+MIN_SOURCES_PER_FLUX_BIN = 8  # sources; fewer give no bias of a bin
+TWO_STEP = "two-step"  # label: detected on the denoised, measured on the original image
+ONE_STEP = "one-step"  # label: measured on the denoised image
+FLUX_COLOURS = {TWO_STEP: "#c0392b", ONE_STEP: "#8e6bbf"}  # label -> colour of its curve
 
 
 def check_fluxes(exam: Examination) -> list[CheckResult]:
@@ -38,15 +40,15 @@ def check_fluxes(exam: Examination) -> list[CheckResult]:
     tables = [_measure(exam, *one) for one in exam.injected]
     rows = {name: np.concatenate([one[name] for one in tables]) for name in tables[0]}
     star = rows["kind"] == "star"
-    bright = rows["snr"] >= BRIGHT
+    bright = rows["snr"] >= MIN_SNR_FOR_FLUX_BIAS
     by_snr = {
-        kind: [_bin(rows[kind][star], rows["snr"][star], edges) for edges in _pairs(SNR_EDGES)]
+        kind: [_bin(rows[kind][star], rows["snr"][star], edges) for edges in _pairs(FLUX_SNR_EDGES)]
         for kind in (TWO_STEP, ONE_STEP)
     }
     chosen = star & bright
     by_crowding = [_bin(rows[TWO_STEP][chosen], rows["crowding"][chosen], edges)
                    for edges in _pairs(CROWDING_EDGES)]  # fmt: skip
-    radius = exam.spread.fwhm * APERTURE
+    radius = exam.spread.fwhm * APERTURE_RADIUS_FWHM
     return [CheckResult(
         "fluxes", "Fluxes, positions, shapes",
         "Injected sources were detected on the denoised frame and measured as “bgrem catalog” "
@@ -69,7 +71,7 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     """Return one row for each injected source that was detected."""
     import sep
 
-    radius = exam.spread.fwhm * APERTURE
+    radius = exam.spread.fwhm * APERTURE_RADIUS_FWHM
     config = CatalogConfig(apertures=(2 * radius,))
     frame = Frame.of(planes.flat, planes.clean, planes.sigma, exam.gain)
     found, segmentation = ENGINES["sep"](frame, config, exam.gain, exam.threshold.sigma)
@@ -106,10 +108,11 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
 
 
 def _no_rows() -> dict[str, np.ndarray]:
-    return {name: np.zeros(0) for name in _NAMES} | {"kind": np.zeros(0, str)}
+    return {name: np.zeros(0) for name in _FLUX_ROWS} | {"kind": np.zeros(0, str)}
 
 
-_NAMES = ("kind", "snr", "crowding", TWO_STEP, ONE_STEP, "dx", "dy", "width", "ellipticity")
+# keys of the values that are kept for each source
+_FLUX_ROWS = ("kind", "snr", "crowding", TWO_STEP, ONE_STEP, "dx", "dy", "width", "ellipticity")
 
 
 def _noise_free(
@@ -138,7 +141,7 @@ def _bin(values: np.ndarray, by: np.ndarray, edges: tuple[float, float]) -> dict
     """Return number, median, its standard error and the scatter of values in a bin."""
     inside = values[(by >= edges[0]) & (by < edges[1]) & np.isfinite(values)]
     row = {"low": edges[0], "high": edges[1], "number": float(len(inside))}
-    if len(inside) < FEWEST:
+    if len(inside) < MIN_SOURCES_PER_FLUX_BIN:
         return row | {"median": np.nan, "error": np.nan, "scatter": np.nan}
     median, error, scatter = _middle(inside)
     return row | {"median": median, "error": error, "scatter": scatter}
@@ -147,10 +150,10 @@ def _bin(values: np.ndarray, by: np.ndarray, edges: tuple[float, float]) -> dict
 def _middle(values: np.ndarray) -> tuple[float, float, float]:
     """Return the median, its standard error, and the robust standard deviation."""
     values = values[np.isfinite(values)]
-    if len(values) < FEWEST:
+    if len(values) < MIN_SOURCES_PER_FLUX_BIN:
         return np.nan, np.nan, np.nan
     median = float(np.median(values))
-    scatter = float(MAD * np.median(np.abs(values - median)))
+    scatter = float(mad_sigma(values, median))
     return median, float(1.2533 * scatter / np.sqrt(len(values))), scatter
 
 
@@ -160,24 +163,34 @@ def _measures(rows: dict[str, np.ndarray], star: np.ndarray, bright: np.ndarray)
     alone = rows["crowding"] < CROWDING_EDGES[2]
     for what, chosen in (("stars", star), ("isolated stars", star & alone)):
         median, error, _ = _middle(100 * rows[TWO_STEP][chosen & bright])
-        name = f"flux bias of {what}, S/N ≥ {BRIGHT:g}, two-step"
-        measures.append(at_most(name, median, 100 * GOAL, unit="%", error=error))
+        name = f"flux bias of {what}, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, two-step"
+        measures.append(at_most(name, median, 100 * MAX_FLUX_BIAS, unit="%", error=error))
     for name, kind, chosen in (
-        (f"flux bias of galaxies, S/N ≥ {BRIGHT:g}, two-step", TWO_STEP, ~star),
-        (f"flux bias of stars, S/N ≥ {BRIGHT:g}, one-step", ONE_STEP, star),
+        (f"flux bias of galaxies, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, two-step", TWO_STEP, ~star),
+        (f"flux bias of stars, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, one-step", ONE_STEP, star),
     ):
         median, error, _ = _middle(100 * rows[kind][chosen & bright])
         measures.append(Measure(name, median, "%", error))
     chosen = star & bright
     for axis in ("x", "y"):
         median, error, _ = _middle(rows[f"d{axis}"][chosen])
-        measures.append(Measure(f"shift in {axis} of stars, S/N ≥ {BRIGHT:g}", median, "px", error))
+        measures.append(
+            Measure(
+                f"shift in {axis} of stars, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}", median, "px", error
+            )
+        )
     scatter = np.hypot(_middle(rows["dx"][chosen])[2], _middle(rows["dy"][chosen])[2])
-    measures.append(Measure(f"scatter of positions, S/N ≥ {BRIGHT:g}", float(scatter), "px"))
+    measures.append(
+        Measure(f"scatter of positions, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}", float(scatter), "px")
+    )
     median, error, _ = _middle(100 * rows["width"][chosen])
-    measures.append(Measure(f"bias of stars' FWHM, S/N ≥ {BRIGHT:g}", median, "%", error))
+    measures.append(
+        Measure(f"bias of stars' FWHM, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}", median, "%", error)
+    )
     median, error, _ = _middle(rows["ellipticity"][chosen])
-    measures.append(Measure(f"bias of stars' ellipticity, S/N ≥ {BRIGHT:g}", median, "", error))
+    measures.append(
+        Measure(f"bias of stars' ellipticity, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}", median, "", error)
+    )
     return measures
 
 
@@ -201,7 +214,7 @@ def _crowding_table(bins: list[dict[str, float]]) -> list[tuple[str, list[dict[s
          "stars": f"{one['number']:.0f}", "two-step bias (%)": _cells(one)}
         for one in bins if one["number"]
     ]  # fmt: skip
-    return [(f"stars of S/N ≥ {BRIGHT:g} against crowding", rows)]
+    return [(f"stars of S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g} against crowding", rows)]
 
 
 def _range(one: dict[str, float]) -> str:
@@ -218,25 +231,32 @@ def _draw(
     for kind, bins in by_snr.items():
         x = [np.sqrt(one["low"] * one["high"]) for one in bins]
         y, error = (100 * np.array([one[k] for one in bins]) for k in ("median", "error"))
-        axes[0].errorbar(x, y, error, color=COLOURS[kind], label=kind, marker="o", ms=4, lw=1)
-    axes[0].axhspan(-100 * GOAL, 100 * GOAL, color="#2e8b57", alpha=0.15, lw=0, label="± 1 %")
-    axes[0].axvline(BRIGHT, color="k", ls=":", lw=0.8)
+        axes[0].errorbar(x, y, error, color=FLUX_COLOURS[kind], label=kind, marker="o", ms=4, lw=1)
+    axes[0].axhspan(
+        -100 * MAX_FLUX_BIAS, 100 * MAX_FLUX_BIAS, color="#2e8b57", alpha=0.15, lw=0, label="± 1 %"
+    )
+    axes[0].axvline(MIN_SNR_FOR_FLUX_BIAS, color="k", ls=":", lw=0.8)
     style_axes(axes[0], "flux of stars", "true S/N", "median bias (%)", xscale="log",
                ylim=(-15, 15), xlim=(3, 100))  # fmt: skip
     axes[0].legend(fontsize=9)
     names = [_range(one) for one in by_crowding]
     y, error = (100 * np.array([one[k] for one in by_crowding]) for k in ("median", "error"))
-    axes[1].errorbar(range(len(y)), y, error, color=COLOURS[TWO_STEP], marker="o", ms=4, lw=0,
+    axes[1].errorbar(range(len(y)), y, error, color=FLUX_COLOURS[TWO_STEP], marker="o", ms=4, lw=0,
                      elinewidth=1.2)  # fmt: skip
-    axes[1].axhspan(-100 * GOAL, 100 * GOAL, color="#2e8b57", alpha=0.15, lw=0)
+    axes[1].axhspan(-100 * MAX_FLUX_BIAS, 100 * MAX_FLUX_BIAS, color="#2e8b57", alpha=0.15, lw=0)
     axes[1].set_xticks(range(len(names)), names)
-    style_axes(axes[1], f"stars of S/N ≥ {BRIGHT:g}, two-step", "neighbours' light : own light",
-               "median bias (%)", xlim=(-0.5, len(names) - 0.5))  # fmt: skip
+    style_axes(
+        axes[1],
+        f"stars of S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, two-step",
+        "neighbours' light : own light",
+        "median bias (%)",
+        xlim=(-0.5, len(names) - 0.5),
+    )
     distance = np.hypot(rows["dx"], rows["dy"])[star]
-    near = [_bin(distance, rows["snr"][star], edges) for edges in _pairs(SNR_EDGES)]
+    near = [_bin(distance, rows["snr"][star], edges) for edges in _pairs(FLUX_SNR_EDGES)]
     x = [np.sqrt(one["low"] * one["high"]) for one in near]
     y, error = (np.array([one[k] for one in near]) for k in ("median", "error"))
-    axes[2].errorbar(x, y, error, color=COLOURS[TWO_STEP], marker="o", ms=4, lw=1)
+    axes[2].errorbar(x, y, error, color=FLUX_COLOURS[TWO_STEP], marker="o", ms=4, lw=1)
     style_axes(axes[2], "positions of stars", "true S/N", "median distance (px)", xscale="log",
                yscale="log", xlim=(3, 100))  # fmt: skip
     for one in (axes[0], axes[2]):

@@ -16,16 +16,17 @@ from bgrem.validation.checks.result import (
 from bgrem.validation.frames import Examination, Planes
 from bgrem.validation.injection import Halo, with_photon_noise
 
-SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0)  # px; of exponential discs
-PEAKS = (0.3, 1.0, 3.0)  # central brightness in the noise of a pixel
-COLOURS = {0.3: "#2c6fbb", 1.0: "#c0392b", 3.0: "#2e8b57"}
-COPIES = (6, 6, 4, 2, 1, 1, 1)  # of each scale: small ones hold more noise for their light
-REACH = 3.0  # scales; 80 % of the light
-LARGEST_PART = 0.45  # of the frame's side that a reach may have
-FRAMES = 4  # at most: the frame is denoised anew for each
-TRIALS = 60
-KEPT = 0.9  # of the light: the limit that the summary gives
-ROOM = 1.3  # times the reaches between centres
+HALO_SCALES_PX = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0)  # px; scale lengths of exponential discs
+HALO_PEAKS_SIGMA = (0.3, 1.0, 3.0)  # central brightness in the noise of a pixel
+HALO_COLOURS = {0.3: "#2c6fbb", 1.0: "#c0392b", 3.0: "#2e8b57"}  # peak -> colour of its curve
+# of each scale: small ones contain more noise relative to their light
+HALOS_PER_SCALE = (6, 6, 4, 2, 1, 1, 1)
+HALO_RADIUS_SCALES = 3.0  # scale lengths; contain 80 % of the light
+MAX_HALO_RADIUS_SHARE = 0.45  # of the frame's side; larger halos do not fit
+MAX_HALO_FRAMES = 4  # frames: each is denoised anew
+HALO_PLACE_TRIALS = 60  # random places tried for each halo
+MIN_HALO_LIGHT_KEPT = 0.9  # share of the light that defines the limit in the summary
+HALO_DISTANCE_RADII = 1.3  # sum of two radii; the least distance between centres
 
 
 def check_halos(exam: Examination) -> list[CheckResult]:
@@ -35,27 +36,39 @@ def check_halos(exam: Examination) -> list[CheckResult]:
     frames = _pack(exam)
     rows = [row for number, halos in enumerate(frames) for row in _recover(exam, halos, number)]
     table = _summary(rows)
-    measures = [_kept_up_to(table, peak) for peak in PEAKS]
-    return [CheckResult(
-        "halos", "Light of low surface brightness",
-        "Round exponential discs were injected into the frame away from its border, with a central "
-        f"brightness of {', '.join(f'{p:g}' for p in PEAKS)} times the noise of a pixel. The light "
-        f"within {REACH:g} scale lengths in the denoised frame, less the same without the halo, is "
-        "compared with what was put in; the part that the smooth background took is given beside "
-        "it. What neither has was taken for noise.",
-        measures, _draw(table),
-        "Solid: light kept in the denoised frame. Dotted: light in the smooth background. "
-        "Bars are standard errors from the copies of a halo; without copies there is none. Halos "
-        "that share a frame change each other's background: its part is uncertain for small ones.",
-        [("part of the light", [_row(one) for one in table])], {"halos": rows},
-    )]  # fmt: skip
+    measures = [_kept_up_to(table, peak) for peak in HALO_PEAKS_SIGMA]
+    return [
+        CheckResult(
+            "halos",
+            "Light of low surface brightness",
+            "Round exponential discs were injected into the frame away from its border, with a "
+            f"central brightness of {', '.join(f'{p:g}' for p in HALO_PEAKS_SIGMA)} times the "
+            f"noise of a pixel. The light within {HALO_RADIUS_SCALES:g} scale lengths in the "
+            "denoised frame, less the same without the halo, is compared with what was put in; "
+            "the part that the smooth background took is given beside it. What neither has was "
+            "taken for noise.",
+            measures,
+            _draw(table),
+            "Solid: light kept in the denoised frame. Dotted: light in the smooth background. "
+            "Bars are standard errors from the copies of a halo; without copies there is none. "
+            "Halos that share a frame change each other's background: its part is uncertain for "
+            "small ones.",
+            [("part of the light", [_row(one) for one in table])],
+            {"halos": rows},
+        )
+    ]
 
 
 def _kept_up_to(table: list[dict[str, float]], peak: float) -> Measure:
-    """Return the largest scale up to which `KEPT` of the light is left, on all smaller ones too."""
-    name = f"{100 * KEPT:g} % of the light kept up to a scale of, centre {peak:g} sigma"
+    """Return the largest scale up to which, and on all smaller ones, enough light is left."""
+    name = (
+        f"{100 * MIN_HALO_LIGHT_KEPT:g} % of the light kept up to a scale of, centre {peak:g} sigma"
+    )
     ordered = sorted((one["scale"], one["denoised"]) for one in table if one["peak"] == peak)
-    kept = [scale for scale, _ in itertools.takewhile(lambda one: one[1] >= KEPT, ordered)]
+    kept = [
+        scale
+        for scale, _ in itertools.takewhile(lambda one: one[1] >= MIN_HALO_LIGHT_KEPT, ordered)
+    ]
     value = kept[-1] if kept else float("nan")
     return Measure(name, value, "px", unknown="at no scale" if ordered else NOT_MEASURED)
 
@@ -65,13 +78,13 @@ def _pack(exam: Examination) -> list[list[Halo]]:
     rng, shape = exam.rng(5), exam.planes.pixels.shape
     frames: list[list[Halo]] = [[]]
     # one brightness after the other, so that all scales get some where room is short
-    wanted = [(scale, peak) for scale, copies in zip(SCALES, COPIES, strict=True)
-              for peak in PEAKS for _ in range(copies)]  # fmt: skip
+    wanted = [(scale, peak) for scale, copies in zip(HALO_SCALES_PX, HALOS_PER_SCALE, strict=True)
+              for peak in HALO_PEAKS_SIGMA for _ in range(copies)]  # fmt: skip
     for scale, peak in reversed(wanted):
-        reach = REACH * scale
-        if reach > LARGEST_PART * min(shape):
+        reach = HALO_RADIUS_SCALES * scale
+        if reach > MAX_HALO_RADIUS_SHARE * min(shape):
             continue
-        for frame in range(FRAMES):
+        for frame in range(MAX_HALO_FRAMES):
             if frame == len(frames):
                 frames.append([])
             halo = _place(frames[frame], scale, peak, reach, exam, rng)
@@ -88,9 +101,11 @@ def _place(
     """Return a halo at a free place, or None."""
     planes = exam.planes
     height, width = planes.pixels.shape
-    for _ in range(TRIALS):
+    for _ in range(HALO_PLACE_TRIALS):
         x, y = rng.uniform(reach, width - 1 - reach), rng.uniform(reach, height - 1 - reach)
-        apart = all(np.hypot(x - h.x, y - h.y) > ROOM * (reach + h.reach) for h in others)
+        apart = all(
+            np.hypot(x - h.x, y - h.y) > HALO_DISTANCE_RADII * (reach + h.reach) for h in others
+        )
         if apart and not planes.missing[round(y), round(x)]:
             sigma = float(planes.sigma[round(y), round(x)])
             return Halo(x, y, scale, peak * sigma, reach)
@@ -125,8 +140,8 @@ def _gain(after: Planes, before: Planes, name: str, area: np.ndarray) -> float:
 def _summary(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     """Return one row for each scale and brightness: means and their scatter."""
     found = []
-    for peak in PEAKS:
-        for scale in SCALES:
+    for peak in HALO_PEAKS_SIGMA:
+        for scale in HALO_SCALES_PX:
             some = [one for one in rows if one["peak"] == peak and one["scale"] == scale]
             if some:
                 kept = np.array([one["denoised"] for one in some])
@@ -150,19 +165,19 @@ def _row(one: dict[str, float]) -> dict[str, Any]:
 
 def _draw(table: list[dict[str, float]]) -> Any:
     figure, axes = new_figure(1)
-    for peak in PEAKS:
+    for peak in HALO_PEAKS_SIGMA:
         some = [one for one in table if one["peak"] == peak]
         x, kept, error, taken = (
             np.array([one[k] for one in some]) for k in ("scale", "denoised", "error", "background")
         )
-        axes.errorbar(x, kept, np.nan_to_num(error), color=COLOURS[peak], marker="o", ms=4,
+        axes.errorbar(x, kept, np.nan_to_num(error), color=HALO_COLOURS[peak], marker="o", ms=4,
                       label=f"centre {peak:g} sigma: denoised")  # fmt: skip
-        axes.plot(x, taken, color=COLOURS[peak], ls=":", marker="s", ms=3,
+        axes.plot(x, taken, color=HALO_COLOURS[peak], ls=":", marker="s", ms=3,
                   label=f"centre {peak:g} sigma: background")  # fmt: skip
     axes.axhline(1, color="k", lw=0.6)
     axes.axhline(0, color="k", lw=0.6)
     style_axes(axes, "light of injected exponential halos", "scale length (px)",
                "part of the light", xscale="log", ylim=(-0.6, 1.6), xlim=(1.7, 120))  # fmt: skip
-    log_ticks(axes, *SCALES)
+    log_ticks(axes, *HALO_SCALES_PX)
     figure.legend(fontsize=9, ncols=3, loc="outside lower center")
     return figure

@@ -7,13 +7,21 @@ from scipy.signal import fftconvolve
 
 from bgrem.validation.checks.result import CheckResult, Measure, new_figure, style_axes
 from bgrem.validation.frames import Examination, Planes
+from common.robust import MINUS_SIGMA_QUANTILE, PLUS_SIGMA_QUANTILE
 
-LARGEST_LAG = 25  # px
-RADII = np.array([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12])  # px
-APERTURES = 4000  # tried for each radius
-FEWEST = 50  # empty ones that give a scatter
-INPUT, RESIDUAL, OUTPUT = "frame", "taken off", "denoised"
-COLOURS = {INPUT: "#2c6fbb", RESIDUAL: "#e59866", OUTPUT: "#c0392b"}
+MAX_LAG_PX = 25  # px; of the autocorrelation
+EMPTY_APERTURE_RADII_PX = np.array([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12])  # px
+MAX_EMPTY_APERTURES = 4000  # apertures tried for each radius
+MIN_EMPTY_APERTURES = 50  # apertures; fewer give no scatter
+FRAME_NOISE_LABEL = "frame"  # of the noise of the input
+SUBTRACTED_NOISE_LABEL = "taken off"  # of frame - background - denoised
+DENOISED_NOISE_LABEL = "denoised"  # of what is left in the dark
+# label -> colour of its curve
+NOISE_COLOURS = {
+    FRAME_NOISE_LABEL: "#2c6fbb",
+    SUBTRACTED_NOISE_LABEL: "#e59866",
+    DENOISED_NOISE_LABEL: "#c0392b",
+}
 
 
 def check_noise(exam: Examination) -> list[CheckResult]:
@@ -23,49 +31,66 @@ def check_noise(exam: Examination) -> list[CheckResult]:
     correlations = {name: autocorrelation(one, planes.empty) for name, one in parts.items()}
     sums = {name: empty_apertures(one, planes.empty, exam.rng(4)) for name, one in parts.items()}
     scatter = {name: found for name, (found, _) in sums.items()}
-    white = np.sqrt(sums[INPUT][1])
+    white = np.sqrt(sums[FRAME_NOISE_LABEL][1])
     radius = exam.spread.fwhm
-    inflation, left = (interpolated(radius, scatter[name] / white) for name in (INPUT, OUTPUT))
+    inflation, left = (
+        interpolated(radius, scatter[name] / white)
+        for name in (FRAME_NOISE_LABEL, DENOISED_NOISE_LABEL)
+    )
     used = radius if np.isfinite(inflation) else float("nan")
     near = {name: float(found[1]) for name, found in correlations.items()}
     cards = [
         ("BGINFL", inflation, "noise in apertures : that of white noise"),
         ("BGINFLR", used, "[pixel] radius of these apertures, one FWHM"),
         ("BGINFLD", left, "the same of the denoised image, input's noise = 1"),
-        ("BGCORR", near[INPUT], "correlation of neighbouring pixels' noise"),
+        ("BGCORR", near[FRAME_NOISE_LABEL], "correlation of neighbouring pixels' noise"),
     ]
     rows = [{"radius (px)": f"{r:g}"} | {name: _shown(scatter[name][k] / white[k])
-            for name in parts} for k, r in enumerate(RADII)]  # fmt: skip
-    return [CheckResult(
-        "noise", "Noise and its covariance",
-        "Pixels without sources (a mask on two scales), in units of the frame's pixel noise. Empty "
-        "apertures: scatter of sums in circles that touch no source, over what independent pixels "
-        "of that noise would give; the inflation factor is this ratio at a radius of one FWHM "
-        f"({radius:.1f} px). Errors of aperture fluxes from single pixels are too small by it. "
-        f"“{RESIDUAL}” is frame − background − denoised, “{OUTPUT}” what is left in the dark, "
-        "faint sources included: no denoised pixel is independent of its neighbours.",
-        [Measure(f"inflation of noise in apertures, {INPUT}", inflation),
-         Measure(f"noise in apertures that is left, {OUTPUT} (frame's white noise = 1)", left),
-         *(Measure(f"correlation of neighbours, {name}", value) for name, value in near.items())],
-        _draw(correlations, scatter, white, radius),
-        "Left: correlation of pixels at a distance, averaged over directions. Right: noise in "
-        "empty apertures; the line is white noise.",
-        [("noise in empty apertures : white noise of the frame's pixels", rows)],
-        {"autocorrelation": correlations, "radii": RADII, "scatter": scatter}, known_cards(cards),
-    )]  # fmt: skip
+            for name in parts} for k, r in enumerate(EMPTY_APERTURE_RADII_PX)]  # fmt: skip
+    return [
+        CheckResult(
+            "noise",
+            "Noise and its covariance",
+            "Pixels without sources (a mask on two scales), in units of the frame's pixel noise. "
+            "Empty apertures: scatter of sums in circles that touch no source, over what "
+            "independent pixels of that noise would give; the inflation factor is this ratio at "
+            f"a radius of one FWHM ({radius:.1f} px). Errors of aperture fluxes from single "
+            f"pixels are too small by it. “{SUBTRACTED_NOISE_LABEL}” is frame − background − "
+            f"denoised, “{DENOISED_NOISE_LABEL}” what is left in the dark, faint sources "
+            "included: no denoised pixel is independent of its neighbours.",
+            [
+                Measure(f"inflation of noise in apertures, {FRAME_NOISE_LABEL}", inflation),
+                Measure(
+                    f"noise in apertures that is left, {DENOISED_NOISE_LABEL} (frame's white "
+                    f"noise = 1)",
+                    left,
+                ),
+                *(
+                    Measure(f"correlation of neighbours, {name}", value)
+                    for name, value in near.items()
+                ),
+            ],
+            _draw(correlations, scatter, white, radius),
+            "Left: correlation of pixels at a distance, averaged over directions. Right: noise in "
+            "empty apertures; the line is white noise.",
+            [("noise in empty apertures : white noise of the frame's pixels", rows)],
+            {"autocorrelation": correlations, "radii": EMPTY_APERTURE_RADII_PX, "scatter": scatter},
+            known_cards(cards),
+        )
+    ]
 
 
 def _parts(planes: Planes) -> dict[str, np.ndarray]:
     return {
-        INPUT: planes.scaled,
-        RESIDUAL: (planes.flat - planes.clean) / planes.sigma,
-        OUTPUT: planes.clean / planes.sigma,
+        FRAME_NOISE_LABEL: planes.scaled,
+        SUBTRACTED_NOISE_LABEL: (planes.flat - planes.clean) / planes.sigma,
+        DENOISED_NOISE_LABEL: planes.clean / planes.sigma,
     }
 
 
 def interpolated(radius: float, ratios: np.ndarray) -> float:
-    """Return a ratio between those at `RADII`; NaN beyond them."""
-    return float(np.interp(radius, RADII, ratios, left=np.nan, right=np.nan))
+    """Return a ratio between those at `EMPTY_APERTURE_RADII_PX`; NaN beyond them."""
+    return float(np.interp(radius, EMPTY_APERTURE_RADII_PX, ratios, left=np.nan, right=np.nan))
 
 
 def known_cards(cards: list[tuple[str, float, str]]) -> list[tuple[str, Any, str]]:
@@ -94,7 +119,7 @@ def autocorrelation(values: np.ndarray, empty: np.ndarray) -> np.ndarray:
         power = np.abs(np.fft.rfft2(plane, shape)) ** 2
         full = np.fft.fftshift(np.fft.irfft2(power, shape))
         middle = [side // 2 for side in shape]
-        reach = min(LARGEST_LAG, *(side - 1 for side in values.shape))
+        reach = min(MAX_LAG_PX, *(side - 1 for side in values.shape))
         near = [slice(centre - reach, centre + reach + 1) for centre in middle]
         return np.asarray(full[tuple(near)])
 
@@ -110,24 +135,27 @@ def autocorrelation(values: np.ndarray, empty: np.ndarray) -> np.ndarray:
 def empty_apertures(
     values: np.ndarray, empty: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the robust scatter of sums in empty circles of `RADII`, and the circles' areas.
+    """Return the robust scatter of sums in empty circles, and the circles' areas.
 
     Circles are sets of whole pixels. NaN where too few circles are free of sources.
     """
-    found, areas = np.full(len(RADII), np.nan), np.zeros(len(RADII))
+    found, areas = (
+        np.full(len(EMPTY_APERTURE_RADII_PX), np.nan),
+        np.zeros(len(EMPTY_APERTURE_RADII_PX)),
+    )
     filled = np.where(empty, values, 0).astype(np.float64)
-    for k, radius in enumerate(RADII):
+    for k, radius in enumerate(EMPTY_APERTURE_RADII_PX):
         half = int(np.ceil(radius))
         axis = np.arange(-half, half + 1)
         disc = (np.hypot(*np.meshgrid(axis, axis)) <= radius).astype(float)
         areas[k] = disc.sum()
         covered = fftconvolve((~empty).astype(float), disc, mode="same")
         free = np.argwhere((covered < 0.5)[half:-half, half:-half]) + half
-        if len(free) < FEWEST:
+        if len(free) < MIN_EMPTY_APERTURES:
             continue
-        chosen = free[rng.choice(len(free), min(APERTURES, len(free)), replace=False)]
+        chosen = free[rng.choice(len(free), min(MAX_EMPTY_APERTURES, len(free)), replace=False)]
         sums = fftconvolve(filled, disc, mode="same")[chosen[:, 0], chosen[:, 1]]
-        low, high = np.quantile(sums, (0.159, 0.841))
+        low, high = np.quantile(sums, (MINUS_SIGMA_QUANTILE, PLUS_SIGMA_QUANTILE))
         found[k] = (high - low) / 2
     return found, areas
 
@@ -138,13 +166,20 @@ def _draw(
 ) -> Any:  # fmt: skip
     figure, axes = new_figure(2)
     for name, found in correlations.items():
-        axes[0].plot(found, color=COLOURS[name], label=name, marker=".", lw=1.2)
-        axes[1].plot(RADII, scatter[name], color=COLOURS[name], label=name, marker="o", ms=4)
+        axes[0].plot(found, color=NOISE_COLOURS[name], label=name, marker=".", lw=1.2)
+        axes[1].plot(
+            EMPTY_APERTURE_RADII_PX,
+            scatter[name],
+            color=NOISE_COLOURS[name],
+            label=name,
+            marker="o",
+            ms=4,
+        )
     axes[0].axhline(0, color="k", lw=0.6)
-    axes[1].plot(RADII, white, "k:", lw=1, label="white noise")
+    axes[1].plot(EMPTY_APERTURE_RADII_PX, white, "k:", lw=1, label="white noise")
     axes[1].axvline(radius, color="grey", lw=0.8, ls="--", label="one FWHM")
     style_axes(axes[0], "autocorrelation of pixels without sources", "distance (px)", "correlation",
-               xlim=(0, LARGEST_LAG))  # fmt: skip
+               xlim=(0, MAX_LAG_PX))  # fmt: skip
     style_axes(axes[1], "noise in empty apertures", "radius (px)", "scatter of sums (pixel noise)",
                xscale="log", yscale="log")  # fmt: skip
     for one in axes:

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from bgrem.frame.spectrum import radial_spectrum
 from bgrem.validation.checks.result import CheckResult, Measure, new_figure, style_axes
 from bgrem.validation.frames import Examination, Planes
 
-BINS = 30  # of frequency
-SHOWN = 256  # px; side of the cut that is shown
-COLOURS = {"frame": "#2c6fbb", "denoised": "#c0392b", "taken off": "#e59866"}
+SPECTRUM_BINS = 30  # bins of spatial frequency
+SHOWN_SIDE_PX = 256  # px; side of the cut that is shown
+# label -> colour of its curve
+PIXEL_COLOURS = {"frame": "#2c6fbb", "denoised": "#c0392b", "taken off": "#e59866"}
 
 
 def check_pixels(exam: Examination) -> list[CheckResult]:
@@ -22,7 +24,7 @@ def check_pixels(exam: Examination) -> list[CheckResult]:
     mean = float(dark.mean()) if dark.size else float("nan")
     white = float(dark.std()) if dark.size else float("nan")
     parts = {"frame": planes.scaled, "denoised": planes.clean / planes.sigma, "taken off": change}
-    spectra = {name: radial_spectrum(np.where(measured, one, 0)) for name, one in parts.items()}
+    spectra = {name: windowed_spectrum(np.where(measured, one, 0)) for name, one in parts.items()}
     noise = "noise of sky and sources" if exam.gain else "noise of the sky (no GAIN)"
     return [
         CheckResult(
@@ -59,22 +61,16 @@ def taken_off(planes: Planes, gain: float | None) -> np.ndarray:
     return np.asarray((planes.flat - planes.clean) / np.sqrt(variance))
 
 
-def radial_spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def windowed_spectrum(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return frequencies (cycles per pixel) and mean power there; 1 for white noise of variance 1.
 
     A Hann window keeps the borders from mattering.
     """
+    edges = np.geomspace(2 / min(values.shape), 0.5, SPECTRUM_BINS + 1)
     window = np.outer(*(np.hanning(side) for side in values.shape))
-    power = np.abs(np.fft.rfft2(values * window)) ** 2 / (window**2).sum()
-    rows = np.fft.fftfreq(values.shape[0])[:, None]
-    radius = np.hypot(rows, np.fft.rfftfreq(values.shape[1])[None, :]).ravel()
-    edges = np.geomspace(2 / min(values.shape), 0.5, BINS + 1)
-    index = np.digitize(radius, edges) - 1
-    inside = (index >= 0) & (index < BINS)
-    number = np.bincount(index[inside], minlength=BINS)
-    total = np.bincount(index[inside], power.ravel()[inside], minlength=BINS)
-    filled = number > 0
-    return np.sqrt(edges[1:] * edges[:-1])[filled], total[filled] / number[filled]
+    power = radial_spectrum(values, edges, window=window)
+    filled = np.isfinite(power)
+    return np.sqrt(edges[1:] * edges[:-1])[filled], power[filled]
 
 
 def _draw(
@@ -83,8 +79,8 @@ def _draw(
     figure, axes = new_figure(2)
     edges = np.linspace(-8, 30, 191)
     for name, one in parts.items():
-        axes[0].plot(*spectra[name], color=COLOURS[name], label=name)
-        axes[1].hist(one[measured], edges, histtype="step", color=COLOURS[name], label=name)
+        axes[0].plot(*spectra[name], color=PIXEL_COLOURS[name], label=name)
+        axes[1].hist(one[measured], edges, histtype="step", color=PIXEL_COLOURS[name], label=name)
     axes[0].axhline(1, color="k", ls=":", lw=0.8, label="white noise")
     middle = (edges[1:] + edges[:-1]) / 2
     gauss = np.exp(-0.5 * middle**2) / np.sqrt(2 * np.pi) * measured.sum() * (edges[1] - edges[0])
@@ -104,9 +100,14 @@ def _maps(planes: Planes, change: np.ndarray, limit: float) -> CheckResult:
     """Show the frame, the denoised frame and the change."""
     figure, axes = new_figure(3, height=3.8)
     height, width = planes.pixels.shape
-    top, left = max(0, (height - SHOWN) // 2), max(0, (width - SHOWN) // 2)
-    area = np.s_[top : top + SHOWN, left : left + SHOWN]
-    extent = (left - 0.5, left - 0.5 + min(SHOWN, width), top - 0.5, top - 0.5 + min(SHOWN, height))
+    top, left = max(0, (height - SHOWN_SIDE_PX) // 2), max(0, (width - SHOWN_SIDE_PX) // 2)
+    area = np.s_[top : top + SHOWN_SIDE_PX, left : left + SHOWN_SIDE_PX]
+    extent = (
+        left - 0.5,
+        left - 0.5 + min(SHOWN_SIDE_PX, width),
+        top - 0.5,
+        top - 0.5 + min(SHOWN_SIDE_PX, height),
+    )
     panels = (("frame − background", planes.scaled), ("denoised", planes.clean / planes.sigma))
     for one, (title, plane) in zip(axes, panels, strict=False):
         shown = one.imshow(np.arcsinh(plane[area]), origin="lower", cmap="gray", extent=extent,
@@ -122,8 +123,10 @@ def _maps(planes: Planes, change: np.ndarray, limit: float) -> CheckResult:
     for one in axes:
         one.grid(visible=False)
     return CheckResult(
-        "maps", "Residual map",
-        f"The middle of the examined part ({SHOWN} x {SHOWN} px at most), pixel for pixel. What "
-        "was taken off should look like noise: no stars, rings or edges.",
-        [], figure,
-    )  # fmt: skip
+        "maps",
+        "Residual map",
+        f"The middle of the examined part ({SHOWN_SIDE_PX} x {SHOWN_SIDE_PX} px at most), pixel "
+        "for pixel. What was taken off should look like noise: no stars, rings or edges.",
+        [],
+        figure,
+    )

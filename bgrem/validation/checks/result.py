@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OURS, DEFAULT, TUNED, MATCHED = (
+OURS_LABEL, SEXTRACTOR_DEFAULT_LABEL, SEXTRACTOR_TUNED_LABEL, MATCHED_FILTER_LABEL = (
     "denoised",
     "SExtractor default",
     "SExtractor tuned",
     "matched filter",
 )
-NOT_MEASURED = "not measured"
-COLOURS = {OURS: "#c0392b", DEFAULT: "#2c6fbb", TUNED: "#2e8b57", MATCHED: "#555555"}
+NOT_MEASURED = "not measured"  # text of a value that is missing
+# label -> colour of its curve
+METHOD_COLOURS = {
+    OURS_LABEL: "#c0392b",
+    SEXTRACTOR_DEFAULT_LABEL: "#2c6fbb",
+    SEXTRACTOR_TUNED_LABEL: "#2e8b57",
+    MATCHED_FILTER_LABEL: "#555555",
+}
 
 
 @dataclass(frozen=True)

@@ -2,42 +2,48 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from bgrem.frame import detect
+from bgrem.frame.background import sep_mesh
 from bgrem.validation import metrics
-from bgrem.validation.checks.result import DEFAULT, MATCHED, OURS, TUNED
+from bgrem.validation.checks.result import (
+    MATCHED_FILTER_LABEL,
+    OURS_LABEL,
+    SEXTRACTOR_DEFAULT_LABEL,
+    SEXTRACTOR_TUNED_LABEL,
+)
 from bgrem.validation.frames import Examination, Planes
 
 Finder = Callable[[float], detect.Detections]
-DEFAULT_MESH = 64  # BACK_SIZE of SExtractor
+SEXTRACTOR_MESH_PX = 64  # px; BACK_SIZE of SExtractor
 # DETECT_THRESH of SExtractor, in sigma of the unfiltered frame
-DEFAULT_THRESHOLD = float(
-    1.5 * detect.DEFAULT_KERNEL.sum() / np.sqrt((detect.DEFAULT_KERNEL**2).sum())
+SEXTRACTOR_THRESHOLD = float(
+    1.5 * detect.SEXTRACTOR_KERNEL.sum() / np.sqrt((detect.SEXTRACTOR_KERNEL**2).sum())
 )
 # tuned, beside the default; widths of the filter in FWHM
-MESHES, WIDTHS = (32, DEFAULT_MESH, 128), (0.7, 1.0, 1.3)
-HIGHEST, LOWEST, LOWEST_DENOISED = 20.0, 1.2, 0.02  # sigma; what is left has little noise
-RATIO = 1.25  # of neighbouring thresholds
-FALSE_RATES = (5.0, 20.0, 50.0)  # per megapixel; the second is the headline
-HEADLINE = FALSE_RATES[1]
-CELLS = 4  # per axis: the units of the bootstrap
-DRAWS = 300
-BISECTIONS = 3  # of a step of the sweep
-AROUND = 3.0  # FWHM; new detections nearer to an injected source come from it
+TUNED_MESHES_PX = (32, SEXTRACTOR_MESH_PX, 128)  # px; tried beside the default
+TUNED_FILTER_FWHM = (0.7, 1.0, 1.3)  # FWHM of stars; widths of the filter that are tried
+SWEEP_START_SIGMA = 20.0  # sigma; brighter sources are found by every method
+SWEEP_END_SIGMA = 1.2  # sigma; on a frame with its noise
+SWEEP_END_DENOISED_SIGMA = 0.02  # sigma of the original; a denoised frame has little noise
+SWEEP_STEP_RATIO = 1.25  # of neighbouring thresholds
+FALSE_RATES = (5.0, 20.0, 50.0)  # false detections per megapixel; the second is the headline
+HEADLINE_FALSE_RATE = FALSE_RATES[1]  # false detections per megapixel
+BOOTSTRAP_CELLS_PER_AXIS = 4  # parts of the frame: the units of the bootstrap
+BOOTSTRAP_DRAWS = 300  # draws of the bootstrap
+SWEEP_BISECTIONS = 3  # of a step of the sweep, at the rates that are reported
+INJECTION_RADIUS_FWHM = 3.0  # FWHM; new detections nearer to an injected source come from it
 
 
 def sep_finder(planes: Planes, mesh: int, kernel: np.ndarray) -> Finder:
     """Return the finder of SExtractor's own background, noise and filter on the frame itself."""
-    import sep
-
     pixels = np.where(planes.missing, np.median(planes.background), planes.pixels)
-    side = min(mesh, min(pixels.shape) // 2)
-    grid = sep.Background(pixels, mask=planes.missing, bw=side, bh=side, fw=3, fh=3)
+    grid = sep_mesh(pixels, mesh, planes.missing)
     flat = np.where(planes.missing, 0, pixels - grid.back())
     # thresholds in sigma of the filtered frame: the same sweep fits all filters
     noise = grid.rms() * np.sqrt((kernel**2).sum()) / kernel.sum()
@@ -46,12 +52,14 @@ def sep_finder(planes: Planes, mesh: int, kernel: np.ndarray) -> Finder:
 
 def default_finder(planes: Planes) -> Finder:
     """Return SExtractor's finder with its default mesh and filter."""
-    return sep_finder(planes, DEFAULT_MESH, detect.DEFAULT_KERNEL)
+    return sep_finder(planes, SEXTRACTOR_MESH_PX, detect.SEXTRACTOR_KERNEL)
 
 
 def denoised_finder(planes: Planes) -> Finder:
     """Return the finder on the denoised frame, thresholds in the frame's own noise."""
-    return lambda t: detect.detect_with_sep(planes.clean, t, noise=planes.sigma, **detect.DENOISED)
+    return lambda t: detect.detect_with_sep(
+        planes.clean, t, noise=planes.sigma, **detect.DENOISED_OPTIONS
+    )
 
 
 def significance(planes: Planes, exam: Examination) -> np.ndarray:
@@ -69,11 +77,14 @@ class Method:
     plain: Finder
     noise: Finder
     injected: list[Finder]
-    lowest: float = LOWEST
+    lowest: float = SWEEP_END_SIGMA
 
 
 def make_method(
-    exam: Examination, name: str, prepare: Callable[[Planes], Finder], lowest: float = LOWEST
+    exam: Examination,
+    name: str,
+    prepare: Callable[[Planes], Finder],
+    lowest: float = SWEEP_END_SIGMA,
 ) -> Method:
     """Return a method whose finder is prepared on each frame."""
     return Method(
@@ -95,14 +106,8 @@ class Sweep:
     def __init__(self, exam: Examination, method: Method) -> None:
         self.exam, self.method = exam, method
         self.listed, self.area = self.list_and_area()
-        rows: list[tuple[float, np.ndarray, np.ndarray]] = []
-        count = 1 + round(np.log(HIGHEST / method.lowest) / np.log(RATIO))
-        for threshold in np.geomspace(HIGHEST, method.lowest, count):
-            rows.append((float(threshold), *self.count(float(threshold))))
-            most = max(true.sum() for _, true, _ in rows)
-            _, true, false = rows[-1]
-            if false.sum() > 2 * FALSE_RATES[-1] * self.area or true.sum() < 0.8 * most:
-                break
+        ends = (SWEEP_START_SIGMA, method.lowest)
+        rows = metrics.sweep(self.count, ends, SWEEP_STEP_RATIO, FALSE_RATES[-1] * self.area)
         self.thresholds = np.array([row[0] for row in rows])
         self.true = np.array([row[1] for row in rows])
         self.false = np.array([row[2] for row in rows])
@@ -115,14 +120,20 @@ class Sweep:
     def _cells(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the number of detections in each cell of the frame."""
         height, width = self.exam.planes.pixels.shape
-        row = np.clip((y * CELLS / height).astype(int), 0, CELLS - 1)
-        column = np.clip((x * CELLS / width).astype(int), 0, CELLS - 1)
-        return np.bincount(row * CELLS + column, minlength=CELLS**2)
+        row = np.clip(
+            (y * BOOTSTRAP_CELLS_PER_AXIS / height).astype(int), 0, BOOTSTRAP_CELLS_PER_AXIS - 1
+        )
+        column = np.clip(
+            (x * BOOTSTRAP_CELLS_PER_AXIS / width).astype(int), 0, BOOTSTRAP_CELLS_PER_AXIS - 1
+        )
+        return np.bincount(
+            row * BOOTSTRAP_CELLS_PER_AXIS + column, minlength=BOOTSTRAP_CELLS_PER_AXIS**2
+        )
 
     def count(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """Return numbers of true and false detections, each of shape (cells,)."""
         noise = self.method.noise(threshold)
-        true = np.zeros(CELLS**2)
+        true = np.zeros(BOOTSTRAP_CELLS_PER_AXIS**2)
         false = len(self.exam.injected) * self._cells(noise.x, noise.y).astype(float)
         for k in range(len(self.exam.injected)):
             truth = self.exam.injected[k][0].truth
@@ -140,14 +151,14 @@ class Sweep:
         if not len(found):
             return new, (found.x, found.y)
         places = np.column_stack([found.x, found.y])
-        radius = max(metrics.RADIUS * fwhm, 2.0)
+        radius = max(metrics.MATCH_RADIUS_FWHM * fwhm, 2.0)
         known = np.zeros(len(found), bool)
         if len(plain):
             known = cKDTree(np.column_stack([plain.x, plain.y])).query(places)[0] < radius
         distance, nearest = cKDTree(np.column_stack([truth["x"], truth["y"]])).query(places)
-        reach = AROUND * (fwhm + truth["half_light_radius"][nearest])
+        reach = INJECTION_RADIUS_FWHM * (fwhm + truth["half_light_radius"][nearest])
         # faint ones are there: finding one is neither true nor false
-        faint = (truth["snr"][nearest] < metrics.LISTED) & (distance < radius)
+        faint = (truth["snr"][nearest] < metrics.MIN_LISTED_SNR) & (distance < radius)
         pieces = (after < 0) & ~known & ~faint & (distance < reach)
         return new, (found.x[pieces], found.y[pieces])
 
@@ -163,7 +174,9 @@ class Sweep:
     @cached_property
     def drawn(self) -> np.ndarray:
         """Curves of bootstrapped cells, shape (draws, thresholds, 3): the same for all methods."""
-        index = np.random.default_rng(0).integers(0, CELLS**2, (DRAWS, CELLS**2))
+        index = np.random.default_rng(0).integers(
+            0, BOOTSTRAP_CELLS_PER_AXIS**2, (BOOTSTRAP_DRAWS, BOOTSTRAP_CELLS_PER_AXIS**2)
+        )
         true, false = (part[:, index].sum(2).T for part in (self.true, self.false))
         return np.stack([np.broadcast_to(self.thresholds, true.shape), true, false], -1)
 
@@ -186,7 +199,7 @@ class Sweep:
             return float("nan")
         low = float(self.thresholds[enough[0]])
         high = float(self.thresholds[max(enough[0] - 1, 0)])
-        for _ in range(BISECTIONS):
+        for _ in range(SWEEP_BISECTIONS):
             middle = float(np.sqrt(low * high))
             low, high = (middle, high) if self.count(middle)[0].sum() >= true else (low, middle)
         return low
@@ -215,10 +228,12 @@ def all_methods(exam: Examination) -> list[Method]:
     frames = [exam.planes, *exam.noise, *(planes for _, planes in exam.injected)]
     maps = {id(planes): significance(planes, exam) for planes in frames}
     return [
-        make_method(exam, OURS, denoised_finder, LOWEST_DENOISED),
-        make_method(exam, DEFAULT, default_finder),
+        make_method(exam, OURS_LABEL, denoised_finder, SWEEP_END_DENOISED_SIGMA),
+        make_method(exam, SEXTRACTOR_DEFAULT_LABEL, default_finder),
         tuned_method(exam),
-        make_method(exam, MATCHED, lambda p: lambda t: detect.detect_peaks(maps[id(p)], t)),
+        make_method(
+            exam, MATCHED_FILTER_LABEL, lambda p: lambda t: detect.detect_peaks(maps[id(p)], t)
+        ),
     ]
 
 
@@ -227,17 +242,18 @@ def tuned_method(exam: Examination) -> Method:
 
     Chosen with the truth in hand, which no user has: the best that SExtractor can do here.
     """
-    from dataclasses import replace
-
     first = replace(exam, injected=exam.injected[:1])
-    kernels = [detect.gaussian_kernel(width * exam.spread.fwhm) for width in WIDTHS]
-    settings = [(DEFAULT_MESH, detect.DEFAULT_KERNEL), *itertools.product(MESHES, kernels)]
+    kernels = [detect.gaussian_kernel(width * exam.spread.fwhm) for width in TUNED_FILTER_FWHM]
+    settings = [
+        (SEXTRACTOR_MESH_PX, detect.SEXTRACTOR_KERNEL),
+        *itertools.product(TUNED_MESHES_PX, kernels),
+    ]
 
     def with_settings(mesh: int, kernel: np.ndarray) -> Callable[[Planes], Finder]:
         return lambda planes: sep_finder(planes, mesh, kernel)
 
     def share(setting: tuple[int, np.ndarray]) -> float:
-        tried = make_method(first, TUNED, with_settings(*setting))
-        return Sweep(first, tried).share_at(HEADLINE)
+        tried = make_method(first, SEXTRACTOR_TUNED_LABEL, with_settings(*setting))
+        return Sweep(first, tried).share_at(HEADLINE_FALSE_RATE)
 
-    return make_method(exam, TUNED, with_settings(*max(settings, key=share)))
+    return make_method(exam, SEXTRACTOR_TUNED_LABEL, with_settings(*max(settings, key=share)))

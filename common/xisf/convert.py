@@ -27,14 +27,14 @@ from common.xisf.io import XisfCarrier, keyword_text, read_keywords, read_proper
 from common.xisf.splice import Keyword
 
 # What describes the stored array and not the image; each writer states it anew.
-_STRUCTURE = re.compile(
+_CONVERTED_STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM"
     r"|DATASUM|END"
 )
-_TEXT = ("HISTORY", "COMMENT", "")
-_SIP = re.compile(r"(A|B|AP|BP)_\d_(\d)")
+_TEXT_KEYWORDS = ("HISTORY", "COMMENT", "")  # keywords without a value
+_SIP_PATTERN = re.compile(r"(A|B|AP|BP)_\d_(\d)")  # keywords of a SIP polynomial
 # PixInsight 1.9 may write these instead of keywords: property, keyword, factor to its FITS unit.
-_PROPERTIES: tuple[tuple[str, str, float | None, str], ...] = (
+_XISF_PROPERTIES: tuple[tuple[str, str, float | None, str], ...] = (
     ("Observation:Object:Name", "OBJECT", None, "name of the object"),
     ("Observation:Time:Start", "DATE-OBS", None, "start of the observation, UTC"),
     ("Observation:Time:End", "DATE-END", None, "end of the observation, UTC"),
@@ -104,7 +104,7 @@ def fits_cards_from_xisf(carrier: XisfCarrier) -> fits.Header:
         header = flip_rows(header, height)
     elif not order and _is_bottom_up(header):
         header = _flip_wcs(header, height)
-    for identifier, keyword, factor, comment in _PROPERTIES:
+    for identifier, keyword, factor, comment in _XISF_PROPERTIES:
         value = None if keyword in header else read_property(carrier, identifier)
         if isinstance(value, str) and value:
             typed = to_ascii(value) if factor is None else _scale(value, factor)
@@ -122,14 +122,14 @@ def xisf_keywords_from_fits(header: fits.Header) -> list[Keyword]:
     keywords: list[Keyword] = []
     for card in header.cards:
         name = card.rawkeyword
-        if _STRUCTURE.fullmatch(name):
+        if _CONVERTED_STRUCTURE.fullmatch(name):
             continue
         try:
             value, comment = card.rawvalue, card.comment
         except fits.VerifyError:
             warnings.warn(f"FITS card {name!r} is not readable and is left out", stacklevel=2)
             continue
-        if name in _TEXT:
+        if name in _TEXT_KEYWORDS:
             keywords.append((name, "", str(value)))
             continue
         if " " in name or len(name) > 8:
@@ -181,7 +181,7 @@ def _flip_wcs(header: fits.Header, height: int) -> fits.Header:
             flipped.set(f"CDELT2{version}", header.get(f"CDELT2{version}", 1.0))
             _negate(flipped, f"CDELT2{version}")
     for keyword in header:
-        found = _SIP.fullmatch(keyword)  # v becomes -v, and so does the correction of v
+        found = _SIP_PATTERN.fullmatch(keyword)  # v becomes -v, and so does the correction of v
         if found and int(found[2]) % 2 != (found[1][0] == "B"):
             _negate(flipped, keyword)
     return flipped
@@ -219,7 +219,7 @@ def _wcs_from_properties(carrier: XisfCarrier) -> fits.Header:
     if system not in (None, "", "Gnomonic"):
         warnings.warn(
             f"{carrier.path}: the plate solution in projection {system} is not in the FITS "
-            "header; only Gnomonic is known",
+            "header; only Gnomonic is supported",
             stacklevel=4,
         )
         return header
@@ -249,12 +249,12 @@ def _header_from_keywords(keywords: Iterable[Keyword], name: str) -> fits.Header
         comment, value = to_ascii(note), _parse_value(text)
         if (text + note).isascii() is False:
             changed.append(keyword)
-        if _STRUCTURE.fullmatch(keyword):
+        if _CONVERTED_STRUCTURE.fullmatch(keyword):
             continue
         if keyword == "CONTINUE" and previous and str(header[previous]).endswith("&"):
             header[previous] = str(header[previous])[:-1] + str(value)
             continue
-        if keyword in _TEXT:
+        if keyword in _TEXT_KEYWORDS:
             body = comment if value is None else to_ascii(str(value))
             for i in range(0, max(len(body), 1), 72):
                 header.append((keyword, body[i : i + 72]), end=True)

@@ -1,0 +1,130 @@
+"""What the command does with each file: read, fit, correct, write."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bgoptimizer import pictures
+from bgoptimizer.config import BackgroundConfig, InputConfig, MaskConfig
+from bgoptimizer.correct import Correction, correct_background
+from bgoptimizer.fitting import fit_background, prepare_mask
+from bgoptimizer.model import BackgroundModel
+from common import cli
+from common.batch import Files, OutputPlace, is_image_name, run_over_files
+from common.command import Call
+from common.image import AstroImage
+from common.io import read_image, write_image
+
+Found = tuple[AstroImage, np.ndarray | None]  # an input and its mask
+
+
+def run(call: Call) -> int:
+    """Fit all inputs, or draw their previews."""
+    _split_output(call)
+    args, config = call.args, call.settings[BackgroundConfig]
+    settings, mask_file = call.settings[InputConfig], call.settings[MaskConfig].mask
+
+    def read(path: Path) -> Found:
+        image = read_image(
+            path, hdu=settings.hdu, channels=settings.channels, zeros=settings.zeros,
+            verify=settings.verify,
+        )  # fmt: skip
+        return image, None if mask_file is None else _read_mask(mask_file)
+
+    def preview(path: Path, found: Found, files: Files) -> dict[str, Any]:
+        image, mask = found
+        weights = prepare_mask(mask, image)
+        pictures.preview(image, weights, files["preview"], overwrite=args.overwrite)
+        return {"notes": []}
+
+    def fit(path: Path, found: Found, files: Files) -> dict[str, Any]:
+        image, mask = found
+        # TensorFlow announces itself at import and at its first compilation, whatever it is told
+        with cli.silenced_stderr() if config.objective == "original" else nullcontext():
+            model = fit_background(image, config, mask=mask)
+        correction = correct_background(image, model)
+        _write(call, image, model, correction, files)
+        return {
+            "notes": list(model.notes),
+            "constant": correction.constant,
+            "objects": model.objects.mean((0, 1)),
+        }
+
+    previews = bool(args.preview or args.preview_png)
+    return run_over_files(
+        call, read, preview if previews else fit, name=_name_preview if previews else _name_files,
+        timed=not previews,
+    )  # fmt: skip
+
+
+def _split_output(call: Call) -> None:
+    """Take the output folder from the positionals: it is the original's second one."""
+    args = call.args
+    if args.output is None and len(args.inputs) == 2 and not is_image_name(Path(args.inputs[1])):
+        args.output = Path(args.inputs.pop())
+    elif args.output is None and len(args.inputs) > 1:
+        raise ValueError("several inputs: name the folder for the outputs with -o DIR.")
+
+
+def _name_preview(call: Call, path: Path) -> Files:
+    place = OutputPlace.of(path, call.args)
+    return {"preview": call.args.preview_png or place.file("bgPreview", ".png")}
+
+
+def _name_files(call: Call, path: Path) -> Files:
+    place, config = OutputPlace.of(path, call.args), call.settings[BackgroundConfig]
+    verb = "Divided" if config.operation == "divide" else "Subtracted"
+    files = {
+        "result": place.result or place.file(f"bg{verb}"),
+        "model": place.file("bgModel"),
+        "parameters": place.file("bgParams", ".json"),
+    }
+    if call.args.save_mask:
+        files["mask"] = place.file("bgMask")
+        files["mask_picture"] = place.file("bgMask", ".png")
+    if config.uncertainty:
+        files["sigma"] = place.file("bgSigma")
+    given = {option: getattr(call.args, option) for option in ("before_after", "animation")}
+    return files | {option: file for option, file in given.items() if file}
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    """Pixels of a mask file in its own units; missing ones are left out (0)."""
+    return np.nan_to_num(read_image(path, zeros="data").pixels)
+
+
+def _write(
+    call: Call, image: AstroImage, model: BackgroundModel, correction: Correction, files: Files
+) -> None:
+    """Write all files of one input."""
+    record = call.record(image.name, image.pixels, notes=model.notes, seed=model.config.seed)
+    plain = AstroImage(image.pixels, name=image.name, carrier=image.carrier)
+    verb = "divided by" if model.config.operation == "divide" else "minus"
+    products = {"result": correction.result, "model": correction.model}
+    if "sigma" in files and (sigma := model.sigma()) is not None:
+        products["sigma"] = plain.with_pixels(sigma)
+    if "mask" in files:
+        used = model.enlarge(np.clip(model.used.min(-1, keepdims=True), 0, 1))
+        products["mask"] = plain.with_pixels(used.astype(np.float32))
+    for option, product in products.items():
+        sentence = f"this is the input {verb} its background model" if option == "result" else ""
+        write_image(
+            files[option], record.carried(option, product, sentence), overwrite=record.overwrite,
+            compress=call.args.compress and files[option].suffix.lower() == ".xisf",
+        )  # fmt: skip
+    _draw(image, model, correction, files, record.overwrite)
+    record.write_parameters(files["parameters"])
+
+
+def _draw(
+    image: AstroImage, model: BackgroundModel, correction: Correction, files: Files, again: bool
+) -> None:
+    """Write the pictures that are asked for."""
+    if "mask_picture" in files:
+        pictures.object_map(image, model, files["mask_picture"], overwrite=again)
+    if file := files.get("before_after"):
+        pictures.before_after(image, correction.model, correction.result, file, overwrite=again)
+    if "animation" in files:
+        pictures.animation(image, model, files["animation"], overwrite=again)

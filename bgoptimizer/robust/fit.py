@@ -1,0 +1,171 @@
+"""The objective `robust`: blocks, object map, stiffness, the mean surface of the best priors."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bgoptimizer.cells import automatic_factor, cell_noise, median_bias
+from bgoptimizer.config import BackgroundConfig
+from bgoptimizer.model import BackgroundModel, SurfacePlane
+from bgoptimizer.robust.mask import ObjectMap, recognise_objects, robust_fit
+from bgoptimizer.robust.smoothing import Grid, choose_priors
+from common.blocks import block_reduce
+
+POINTS_PER_HEIGHT = 14  # a glow of sigma = 0.09 heights is followed, the texture of a nebula is not
+MIN_CELLS = 16  # cells; fewer do not determine a surface
+QUANTILE_PIXELS = 4_000_000  # pixels behind a quantile
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelFit:
+    """The surface of one channel and what it was fitted to; (h, w) are blocks.
+
+    Attributes
+    ----------
+    cells : array, shape (h, w)
+        Sky values of the blocks; NaN = missing.
+    found : ObjectMap
+    points : array, shape (N,)
+        Surface at the control points: all that the spline needs.
+    values : array, shape (h, w)
+        Surface on the blocks.
+    used : array, shape (h, w)
+        Weight of each block in the last fit.
+    sigma : array, shape (h, w), or None
+        Standard deviation of the surface, if it was asked for.
+    """
+
+    cells: np.ndarray
+    found: ObjectMap
+    points: np.ndarray
+    values: np.ndarray
+    used: np.ndarray
+    sigma: np.ndarray | None
+
+
+def fit_robust(
+    pixels: np.ndarray, weights: np.ndarray | None, config: BackgroundConfig, name: str
+) -> BackgroundModel:
+    """Return the background of pixels, shape (H, W, C), weighted by a mask of that shape.
+
+    Raises
+    ------
+    ValueError
+        If a channel has too few usable blocks; `name` is that of the image in the message.
+    """
+    height, width, channels = pixels.shape
+    factor = config.downscaling_factor or automatic_factor(height, width)
+    shape = (-(-height // factor), -(-width // factor))
+    aspect = min(max(shape) / min(shape), 4.0)
+    points = config.control_points or round(POINTS_PER_HEIGHT**2 * aspect)
+    grid = Grid(*shape, points, config.order or 3)
+    fitted: list[ChannelFit] = []
+    for channel in range(channels):
+        mask = None if weights is None else weights[..., channel]
+        cells, allowed = _cells(pixels[..., channel], mask, factor, config.downscaling_func)
+        if np.isfinite(cells).sum() < MIN_CELLS:
+            raise ValueError(
+                f"{name}: channel {channel} has {int(np.isfinite(cells).sum())} usable "
+                f"blocks of {factor} px, {MIN_CELLS} are needed. Lower --downscaling-factor "
+                "or mask less."
+            )
+        part = _fit_channel(cells, allowed, grid, config)
+        if config.downscaling_func == "median":
+            part = _without_confusion(part, pixels[..., channel], factor)
+        fitted.append(part)
+    spline = np.stack([grid.to_spline @ part.points for part in fitted], -1)
+    spline_weights, affine = np.split(spline, [-3])
+    extent = float(factor * grid.rows)
+    plane = SurfacePlane(grid.control_points, spline_weights, affine, grid.order, (extent, extent))
+    first = fitted[0]
+    sigmas = [part.sigma for part in fitted if part.sigma is not None]
+    return BackgroundModel(
+        (height, width, channels),
+        config,
+        (plane,),
+        factor,
+        np.stack([part.cells for part in fitted], -1),
+        np.stack([part.found.objects for part in fitted], -1),
+        np.stack([part.used for part in fitted], -1),
+        np.stack(sigmas, -1) if sigmas else None,
+        [*first.found.rounds, (first.found.objects, first.values)],
+        _notes(fitted),
+    )
+
+
+def _notes(fitted: list[ChannelFit]) -> tuple[str, ...]:
+    covered = np.mean([part.found.objects.mean() for part in fitted])
+    notes = [f"objects cover {100 * covered:.0f} % of the frame"]
+    if any(part.found.floor.any() for part in fitted):
+        notes.append("part of the frame is cut off at zero; the model is extrapolated there")
+    return tuple(notes)
+
+
+def _cells(
+    plane: np.ndarray, weights: np.ndarray | None, factor: int, statistic: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the sky values of the blocks of a plane, and the mean mask of each."""
+    if weights is None:
+        return block_reduce(plane, factor, statistic), None
+    allowed = block_reduce(weights, factor, "mean")
+    return block_reduce(np.where(weights > 0, plane, np.nan), factor, statistic), allowed
+
+
+def _fit_channel(
+    cells: np.ndarray, allowed: np.ndarray | None, grid: Grid, config: BackgroundConfig
+) -> ChannelFit:
+    """Recognise objects, choose priors, fit."""
+    present = np.isfinite(cells)
+    noise = cell_noise(cells)
+    spread = float(np.nanmax(cells) - np.nanmin(cells))
+    noise = max(noise, 1e-7 * spread)  # noiseless simulations
+    found = recognise_objects(cells, grid, noise, allowed)
+    filled = np.where(present, cells, np.median(cells[present]))
+    chosen = choose_priors(grid, filled, found.sky * ~found.objects, noise)
+    points, values, used = fit_average(filled, found, grid, chosen, noise)
+    sigma = None
+    if config.uncertainty:
+        from bgoptimizer.uncertainty import bootstrap_sigma
+
+        sigma = bootstrap_sigma(filled, found, grid, chosen, noise, values, config)
+    return ChannelFit(cells, found, points, values, used, sigma)
+
+
+def _without_confusion(part: ChannelFit, plane: np.ndarray, factor: int) -> ChannelFit:
+    """Return the surface without the bias of faint stars in medians; a third of it is uncertain."""
+    rows, columns = np.nonzero((part.used > 0.5) & (part.found.sky > 0.5))
+    if not rows.size:
+        return part
+    step = -(-rows.size * factor**2 // QUANTILE_PIXELS)
+    sample = []
+    for row, column in zip(rows[::step], columns[::step], strict=True):
+        block = plane[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
+        sample.append(block.ravel() - part.values[row, column])
+    residual = np.concatenate(sample)
+    bias = median_bias(residual[np.isfinite(residual)])
+    sigma = None if part.sigma is None else np.hypot(part.sigma, 0.3 * bias)
+    return replace(part, points=part.points - bias, values=part.values - bias, sigma=sigma)
+
+
+def fit_average(
+    cells: np.ndarray,
+    found: ObjectMap,
+    grid: Grid,
+    chosen: list[tuple[str, float, float]],
+    noise: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean surface of the chosen priors: at the control points, on the cells, weights.
+
+    Where objects lie the cells bound the surface from above: objects add light.
+    """
+    weights = found.sky * ~found.objects
+    bound = (found.objects & (found.sky > 0)) | found.floor
+    points, values, used = (np.zeros(1) for _ in range(3))
+    for name, stiffness, _ in chosen:
+        prior = grid.priors[name]
+        surface, final = robust_fit(prior, cells, weights, stiffness, noise, rounds=6, bound=bound)
+        points = points + prior.to_points @ surface.coefficients
+        values = values + surface.values
+        used = used + final
+    count = len(chosen)
+    return points / count, values / count, used / count
