@@ -203,7 +203,8 @@ def measure_threshold(frame: tuple[Any, Any]) -> Measured:
 
 MEASURES: dict[str, Group] = {
     "noise map": Group(
-        (Figure("kept on streaks", "%", 2, 100), Figure("kept off streaks", "%", 2, 100),
+        (Figure("flux error on streaks", "%", 5, 100),
+         Figure("flux error off streaks", "%", 3, 100),
          Figure("8 sigma found", "%", 4, 100), Figure("trails kept", "%", 2, 100),
          Figure("map error", "noise", 0.02)),
         staring_frames, prepare_staring, measure_staring, staring_per_frame,

@@ -11,15 +11,18 @@ from scipy import ndimage
 from sensitivity_memory import digest
 
 from bgrem.simulate.optical import simulate_field
-from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_frame
+from bgrem.simulate.staring import draw_noise, simulate_staring_frame
+from bgrem.simulate.trails import add_satellites
 
 Measured = dict[str, Any]
 STARING_SEED = 63_200
 STARING_SHAPE = (256, 256)  # one tile of the network
 # name: range of the streaks' length in px, number of frames; 0 px: none
 STREAKS = {"streaks": (12, 90, 4), "overlong": (150, 300, 1), "short": (5, 9, 2), "none": (0, 0, 1)}
+UNUSABLE = 2  # frames whose streaks are too short for neighbours along them, as they are found
 ROUND = 2  # frames with round stars
 PEAKS = (5.0, 8.0)  # of satellites, noise
+MAX_UNUSABLE_PX = 20.0  # px; longer streaks are never called short
 SATELLITES, TRAILS = 8, 4  # of each peak; lines
 FALSE_PEAKS = 40  # highest ones of a frame; one false alarm per frame needs the first few
 CLIP = 10.0  # noise; a saturated streak must not be all of a map's error
@@ -35,7 +38,23 @@ def staring_frames(number: int) -> list[str]:
             if low <= staring_length(seed) <= high
         )  # fmt: skip
         found += [f"{kind} {next(seeds)}" for _ in range(min(wanted, number))]
+    seeds = (seed for seed in range(STARING_SEED, STARING_SEED + 1000) if _is_unusable(seed))
+    found += [f"unusable {next(seeds)}" for _ in range(min(UNUSABLE, number))]
     return found + [f"round {STARING_SEED + k}" for k in range(min(ROUND, number))]
+
+
+@functools.cache
+def _is_unusable(seed: int) -> bool:
+    """Return whether a frame's streaks are called short."""
+    from bgrem.noise_mapping.streaks import find_streaks
+    from bgrem.noise_mapping.units import frame_level
+
+    if not 0 < staring_length(seed) <= MAX_UNUSABLE_PX:
+        return False
+    pixels = prepare_staring(f"unusable {seed}")[0].pixels
+    level, sigma = frame_level(pixels)
+    streaks = find_streaks(((pixels - level) / sigma).astype(np.float32))
+    return streaks is not None and streaks.short
 
 
 @functools.cache
@@ -115,11 +134,15 @@ def staring_per_frame(rows: list[Measured]) -> dict[str, np.ndarray]:
     def mean(values: list[float]) -> float:
         return float(np.mean(values)) if values else np.nan
 
+    def wrong(values: list[float]) -> float:
+        """Return the part of the flux that is lost or gained; some of saturated streaks is much."""
+        return mean([min(abs(value - 1), 1.0) for value in values])
+
     alarms = np.sort(np.concatenate([row["false"] for row in rows]))[::-1]
     threshold = alarms[min(len(rows), len(alarms) - 1)]
     return {
-        "kept on streaks": np.array([mean(row["kept"]["on"]) for row in rows]),
-        "kept off streaks": np.array([mean(row["kept"]["off"]) for row in rows]),
+        "flux error on streaks": np.array([wrong(row["kept"]["on"]) for row in rows]),
+        "flux error off streaks": np.array([wrong(row["kept"]["off"]) for row in rows]),
         "8 sigma found": np.array([np.mean(np.array(row["found"]) > threshold) for row in rows]),
         "trails kept": np.array([mean(row["trails"]) for row in rows]),
         "map error": np.array([row["error"] for row in rows]),

@@ -10,6 +10,8 @@ import argparse
 import json
 import os
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,9 +22,20 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import detection  # noqa: E402
 import numpy as np  # noqa: E402
-from sensitivity_constants import Constant, changed, changed_value  # noqa: E402
+from sensitivity_constants import (  # noqa: E402
+    OFF,
+    SWITCHED_OFF,
+    changed,
+    constants_of,
+    variants,
+)
 from sensitivity_figures import prepare_scene  # noqa: E402
-from sensitivity_noisemap import measure_staring, prepare_staring, staring_length  # noqa: E402
+from sensitivity_noisemap import (  # noqa: E402
+    CLIP,
+    measure_staring,
+    prepare_staring,
+    staring_length,
+)
 
 from bgrem.simulate.optical import simulate_field  # noqa: E402
 
@@ -31,10 +44,12 @@ FIELD_SHAPE = (768, 768)
 SCENE_SEED = 2000
 STARING_SEED = 63_700
 ROUND_EVERY = 6  # frames with round stars among those with streaks
-SHORT = 20.0  # px; streaks of so many at most are looked at, longer ones are far from a switch
-GATES = ("CHANCE", "ROUNDEST", "ELONGATED", "PARALLEL", "SMALLEST", "SHARE", "FEWEST", "SHORTEST",
-         "NARROWEST")  # fmt: skip
-NEAR = (1 / 1.25, 1.25)  # times a gate's constant: a frame whose answer changes is near
+MAX_SHORT_PX = 20.0  # px; longer streaks are far from a gate
+# gates that say "none"; all of them open, every frame has streaks
+OPEN = ("MIN_CORRELATION_SCATTER", "MIN_CORRELATION_RATIO", "MIN_PARALLEL_OBJECTS",
+        "MIN_PARALLEL_SHARE", "MIN_USABLE_LENGTH_PX", "MIN_USABLE_LENGTH_WIDTHS")  # fmt: skip
+NAMES = {0.8: "-20 %", 1.25: "+25 %", SWITCHED_OFF: "off"}
+PROTECTION = "bgrem.noise_mapping.protection"
 Row = dict[str, Any]
 
 
@@ -68,7 +83,8 @@ def mesh_rows(number: int) -> list[Row]:
 
 def prior_rows(number: int) -> list[Row]:
     """Return for each scene what the prior next to the limit of averaging changes."""
-    import bgoptimizer.fitting as fitting
+    from bgoptimizer import fit_background
+    from bgoptimizer.robust import fit as fitting
 
     rows = []
     for seed in range(SCENE_SEED, SCENE_SEED + number):
@@ -80,7 +96,7 @@ def prior_rows(number: int) -> list[Row]:
             return average(*args)
 
         with mock.patch.object(fitting, "fit_average", spy):
-            model = fitting.fit_background(scene.observed)
+            model = fit_background(scene.observed)
         cells, found, grid, chosen, noise = kept["args"]
         weights = found.sky * ~found.objects
         with mock.patch("bgoptimizer.robust.smoothing.AVERAGE_MARGIN", np.inf):
@@ -120,41 +136,58 @@ def reduced(plane: np.ndarray, factor: int) -> np.ndarray:
     return block_reduce(plane, factor, "mean")
 
 
-def streak_rows(number: int, maps: int) -> tuple[list[Row], list[Row]]:
-    """Return each frame's answer with the gates near it, and both maps of those near a gate.
+def gate_rows(number: int) -> list[Row]:
+    """Return for each frame which gates change the answer of `find_streaks`, and to what.
 
-    Parameters
-    ----------
-    number : int
-        Frames whose gates are looked at.
-    maps : int
-        Frames of which both maps are made, at most.
+    Every frame is looked at alone and with satellites and trails.
     """
     from bgrem.noise_mapping import streaks
     from bgrem.noise_mapping.units import frame_level
 
-    answers, both = [], []
+    gates = [one for one in constants_of("noise map")
+             if one.module == streaks.__name__ and one.label in OFF[one.module]]  # fmt: skip
+    rows = []
     for name in staring_names(number):
-        frame = prepare_staring(name)
-        level, sigma = frame_level(frame[0].pixels)
-        flat = ((frame[0].pixels - level) / sigma).astype(np.float32)
-        usual = answer(streaks.find_streaks(flat))
-        row: Row = {"frame": name, "length": length_of(name), "answer": usual, "near": {}}
-        for gate in GATES:
-            constant = Constant("noise map", streaks.__name__, gate)
-            for factor in NEAR:
-                with changed(constant, changed_value(constant.value, factor)):
-                    other = answer(streaks.find_streaks(flat))
-                if other != usual:
-                    row["near"][gate] = other
-        answers.append(row)
-        print(json.dumps(row), file=sys.stderr, flush=True)
-        if row["near"] and len(both) < maps:
-            gate, other = next(iter(row["near"].items()))
-            both.append({"frame": name, "gate": gate, "answers": [usual, other]}
-                        | compare_maps(frame, gate, other, flat))  # fmt: skip
-            print(json.dumps(both[-1]), file=sys.stderr, flush=True)
-    return answers, both
+        scene = prepare_staring(name)[0]
+        for pixels in (scene.pixels, scene.with_satellites):
+            level, sigma = frame_level(pixels)
+            flat = ((pixels - level) / sigma).astype(np.float32)
+            usual = answer(streaks.find_streaks(flat))
+            row: Row = {"frame": name, "length": length_of(name), "answer": usual, "changes": {}}
+            for gate in gates:
+                for factor, new in variants(gate).items():
+                    with changed(gate, new):
+                        other = answer(streaks.find_streaks(flat))
+                    if other != usual:
+                        row["changes"].setdefault(gate.label, {})[NAMES[factor]] = other
+            rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    return rows
+
+
+def gate_summary(rows: list[Row]) -> list[Row]:
+    """Return how many answers each gate changes, and how many of those become right or wrong.
+
+    Right is to find streaks where there are any, and none where there are none; whether they are
+    called short is not judged.
+    """
+
+    def right(row: Row, found: str) -> bool:
+        return (found != "none") == (row["length"] > 0)
+
+    gates = sorted({gate for row in rows for gate in row["changes"]})
+    found = [{"gate": "as it is", "variant": "", "frames": len(rows), "changed": 0,
+              "right": sum(right(row, row["answer"]) for row in rows), "made right": 0,
+              "made wrong": 0}]  # fmt: skip
+    for gate in gates:
+        for variant in NAMES.values():
+            part = [(row, row["changes"][gate][variant]) for row in rows
+                    if variant in row["changes"].get(gate, {})]  # fmt: skip
+            made = [right(row, other) - right(row, row["answer"]) for row, other in part]
+            found.append({"gate": gate, "variant": variant, "frames": len(rows),
+                          "changed": len(part), "right": found[0]["right"] + sum(made),
+                          "made right": made.count(1), "made wrong": made.count(-1)})  # fmt: skip
+    return found
 
 
 def answer(found: Any) -> str:
@@ -164,11 +197,11 @@ def answer(found: Any) -> str:
 
 def staring_names(number: int) -> list[str]:
     """Return frames with short streaks, without any, and with round stars."""
-    names = []
+    names: list[str] = []
     for seed in range(STARING_SEED, STARING_SEED + 10 * number):
         if len(names) % ROUND_EVERY == ROUND_EVERY - 1:
             names.append(f"round {seed}")
-        elif staring_length(seed) <= SHORT:
+        elif staring_length(seed) <= MAX_SHORT_PX:
             names.append(f"staring {seed}")
         if len(names) == number:
             break
@@ -181,27 +214,60 @@ def length_of(name: str) -> float:
     return 0.0 if kind == "round" else staring_length(int(seed))
 
 
-def compare_maps(frame: tuple, gate: str, other: str, flat: np.ndarray) -> Row:
-    """Return the rms difference of both answers' maps, and figures of both."""
+def map_rows(gates: list[Row], maps: int) -> list[Row]:
+    """Return the rms difference of both maps of frames near a gate, and figures of both.
+
+    Parameters
+    ----------
+    gates : list of dict
+        What `gate_rows` has found.
+    maps : int
+        Frames at most.
+    """
     from bgrem import noisemap
     from bgrem.noise_mapping import streaks
 
-    constant = Constant("noise map", streaks.__name__, gate)
-    maps, figures = [], []
-    for factor in (1.0, *NEAR):
-        new = constant.value if factor == 1 else changed_value(constant.value, factor)
-        with changed(constant, new):
-            if factor != 1 and answer(streaks.find_streaks(flat)) != other:
-                continue
-            figures.append(measure_staring(frame))
-            maps.append(noisemap(frame[0].pixels, runs=1, batch_size=1).map.pixels[..., 0])
-    jump = ((maps[0] - maps[1]) / frame[2])[~frame[0].artefacts]
-    return {
-        "jump": float(np.sqrt(np.mean(np.clip(jump, -10, 10) ** 2))),
-        "error": [one["error"] for one in figures[:2]],
-        "kept": [np.mean(one["kept"]["on"] + one["kept"]["off"]) for one in figures[:2]],
-        "trails": [float(np.mean(one["trails"])) for one in figures[:2]],
-    }
+    rows: list[Row] = []
+    for row in gates[::2]:  # frames without satellites
+        near = [
+            (gate, found) for gate, changes in row["changes"].items()
+            for variant, found in changes.items() if variant != NAMES[SWITCHED_OFF]
+        ]  # fmt: skip
+        if not near or len(rows) == maps:
+            continue
+        frame, maps_, figures = prepare_staring(row["frame"]), [], []
+        for wanted in (row["answer"], near[0][1]):
+            with mock.patch(f"{PROTECTION}.find_streaks", forced(streaks.find_streaks, wanted)):
+                figures.append(measure_staring(frame))
+                maps_.append(noisemap(frame[0].pixels, runs=1, batch_size=1).map.pixels[..., 0])
+        jump = ((maps_[0] - maps_[1]) / frame[2])[~frame[0].artefacts]
+        rows.append({
+            "frame": row["frame"], "length": row["length"], "gates": [one for one, _ in near],
+            "answers": [row["answer"], near[0][1]],
+            "jump": float(np.sqrt(np.mean(np.clip(jump, -CLIP, CLIP) ** 2))),
+            "error": [one["error"] for one in figures],
+            "flux error": [float(np.mean(np.minimum(np.abs(np.array(
+                one["kept"]["on"] + one["kept"]["off"]) - 1), 1))) for one in figures],
+            "trails": [float(np.mean(one["trails"])) for one in figures],
+        })  # fmt: skip
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    return rows
+
+
+def forced(find: Any, wanted: str) -> Any:
+    """Return `find_streaks` with another answer: every gate open, then "none" or short or not."""
+
+    def other(flat: np.ndarray) -> Any:
+        if wanted == "none":
+            return None
+        with ExitStack() as stack:
+            for gate in constants_of("noise map"):
+                if gate.label in OPEN:
+                    stack.enter_context(changed(gate, OFF[gate.module][gate.label]))
+            found = find(flat)
+        return replace(found, short=wanted == "short")
+
+    return other
 
 
 def print_rows(rows: list[Row]) -> None:
@@ -236,8 +302,13 @@ def main() -> None:
         elif part == "prior":
             report["prior"] = prior_rows(2 * args.frames)
         else:
-            report["gates"], report["maps"] = streak_rows(10 * args.frames, args.maps)
-    for rows in report.values():
+            found = gate_rows(10 * args.frames)
+            report["gates"] = gate_summary(found)
+            report["maps"] = map_rows(found, args.maps)
+            report["frames"] = found
+    for name, rows in report.items():
+        if name == "frames":
+            continue
         if rows:
             print_rows(rows)
     if args.json:
