@@ -1,4 +1,4 @@
-"""What each tuned constant changes: every one at -20 and +25 %, on fields of development seeds.
+"""What each tuned constant changes: at -20 %, +25 % and switched off, on development seeds.
 
     python benchmarks/sensitivity.py [--groups "noise map,threshold"] [--frames N] [--rows FILE]
     python benchmarks/sensitivity.py --report docs/development/sensitivity.md --json FILE
@@ -21,14 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
-from sensitivity_constants import (  # noqa: E402
-    FACTORS,
-    GROUPS,
-    Constant,
-    changed,
-    changed_value,
-    constants_of,
-)
+from sensitivity_constants import GROUPS, Constant, changed, constants_of, variants  # noqa: E402
 from sensitivity_figures import MEASURES  # noqa: E402
 from sensitivity_memory import remembered  # noqa: E402
 from sensitivity_report import summarise, table, write_report  # noqa: E402
@@ -62,9 +55,8 @@ def measure(group: str, frames: int, path: Path, names: set[str] | None = None) 
     done = {identity(row) for row in read_rows(path)}
     for frame in how.frames(frames):
         todo: list[tuple[Constant | None, float, Any]] = [(None, 1.0, None)]
-        todo += [(one, factor, new) for one in constants for factor in FACTORS
-                 if (new := changed_value(one.value, factor)) != one.value
-                 and (names is None or one.label in names)]  # fmt: skip
+        todo += [(one, factor, new) for one in constants for factor, new in variants(one).items()
+                 if names is None or one.label in names]  # fmt: skip
         todo = [one for one in todo if identity(row_of(group, frame, *one)) not in done]
         if not todo:
             continue

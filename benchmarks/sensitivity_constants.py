@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from scipy import special
 
 PACKAGES = ("bgrem", "bgoptimizer", "common")
@@ -175,6 +176,41 @@ FOLLOWERS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ),
 }  # fmt: skip
 
+# The value at which a constant does nothing, for those that have one: {module: {label: value}}. It
+# is measured as a third variant; what does not need the constant then may lose it.
+OFF: dict[str, dict[str, Any]] = {
+    "bgrem.noise_mapping.protection": {"MAX_POINT_PIXELS": 0},
+    "bgrem.noise_mapping.hiding": {"SEARCH_ROUNDS": 1, "MAX_LOCAL_NOISE": np.inf},
+    "bgrem.noise_mapping.neighbours": {"STREAK_END_NOISE": np.inf, "STREAK_END_MARGIN_PX": 0.0},
+    "bgrem.noise_mapping.residual_noise": {
+        "RMS_BRIGHTNESS_SIDE_PX": 1, "MIN_PIXELS_FOR_RMS": 1, "MIN_PIXELS_FOR_SCATTER": 1,
+    },
+    "bgrem.noise_mapping.streaks": {
+        "MIN_CORRELATION_SCATTER": -np.inf, "MIN_USABLE_LENGTH_PX": 0.0,
+        "MIN_USABLE_LENGTH_WIDTHS": 0.0, "MAX_POWER_SHARE": np.inf, "MIN_STREAK_PIXELS": 1,
+        "MIN_ELONGATION": 1.0, "MAX_STREAK_ANGLE": np.pi / 4, "MIN_PARALLEL_OBJECTS": 0,
+        "MIN_PARALLEL_SHARE": 0.0, "MIN_CORRELATION_RATIO": 0.0,
+    },
+    "bgrem.frame.background": {
+        "MESH_FILTER_SIDE": 1, "BACKGROUND_MASK_ROUNDS": 1, "MIN_MASK_LEVEL": 0.0,
+        "MOST_MASKED": 1.0, "LEAST_NOISE": 0.0, "TREND_ROUNDS": 1, "BLOCK_PERCENTILE": 50,
+        "TREND_CLIP": np.inf, "DARK_RESIDUAL": 1.0,
+    },
+    "bgoptimizer.robust.mask": {
+        "MAX_TEXTURE_RATIO": np.inf, "TEXTURE_REACH": 0.0, "GROW_NOISE_SIGMA": 0.0,
+        "GROW_MODEL_SIGMA": 0.0, "MAX_GROW_ROUNDS": 1, "CHOOSE_EVERY": 1, "SETTLED_CELLS": 0,
+        "SETTLED_SHARE": 0.0, "LEAST_OUTSIDE": 0.0, "MAX_OBJECT_SHARE": 1.0,
+        "COMPACT_SIGMA": np.inf, "BOUND_START": 0.0, "FLOOR_SHARE[0]": 0.0, "FLOOR_SHARE[1]": 1.0,
+        "NEGATIVE_SHARE": 1.0, "LEAST_SKY": 0.0,
+    },
+    "bgoptimizer.robust.smoothing": {"CHOICE_MARGIN": 0.0, "AVERAGE_MARGIN": 0.0},
+    "bgrem.cataloguing.threshold": {
+        "INFLATION_OFFSET": 0.0, "EMPTY_MARGIN_PX": 1, "INFLATION_MESH_PX": 100_000,
+        "MIN_EMPTY_SHARE": 0.0,
+    },
+}  # fmt: skip
+SWITCHED_OFF = 0.0  # stands for a factor where a constant has its value of `OFF`
+
 # Functions whose results are kept while a frame is measured, as a change of one constant leaves
 # most of their arguments as they were: {group: {name: (module, number of arguments that matter,
 # modules of the group's constants that the function reads)}}.
@@ -237,6 +273,15 @@ def changed_value(value: Any, factor: float) -> Any:
     if new == value:
         new += 1 if factor > 1 else -1
     return max(new, 1)
+
+
+def variants(constant: Constant) -> dict[float, Any]:
+    """Return the other values of a constant, by factor: those of `FACTORS`, then that of `OFF`."""
+    found = {factor: changed_value(constant.value, factor) for factor in FACTORS}
+    off = OFF.get(constant.module, {})
+    if constant.label in off:
+        found[SWITCHED_OFF] = off[constant.label]
+    return {factor: new for factor, new in found.items() if new != constant.value}
 
 
 @contextmanager

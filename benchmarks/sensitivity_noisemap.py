@@ -11,16 +11,19 @@ from scipy import ndimage
 from sensitivity_memory import digest
 
 from bgrem.simulate.optical import simulate_field
-from bgrem.simulate.staring import add_satellites, draw_noise, simulate_staring_frame
+from bgrem.simulate.staring import draw_noise, simulate_staring_frame
+from bgrem.simulate.trails import add_satellites
 
 Measured = dict[str, Any]
 STARING_SEED = 63_200
-STARING_SHAPE = (384, 384)
+STARING_SHAPE = (256, 256)  # one tile of the network
 # name: range of the streaks' length in px, number of frames; 0 px: none
 STREAKS = {"streaks": (12, 90, 4), "overlong": (150, 300, 1), "short": (5, 9, 2), "none": (0, 0, 1)}
+UNUSABLE = 2  # frames whose streaks are too short for neighbours along them, as they are found
 ROUND = 2  # frames with round stars
 PEAKS = (5.0, 8.0)  # of satellites, noise
-SATELLITES, TRAILS = 12, 6  # of each peak; lines
+MAX_UNUSABLE_PX = 20.0  # px; longer streaks are never called short
+SATELLITES, TRAILS = 8, 4  # of each peak; lines
 FALSE_PEAKS = 40  # highest ones of a frame; one false alarm per frame needs the first few
 CLIP = 10.0  # noise; a saturated streak must not be all of a map's error
 STAR = 0.3  # noise; where light of round stars is more the pixels do not count
@@ -32,14 +35,31 @@ def staring_frames(number: int) -> list[str]:
     for kind, (low, high, wanted) in STREAKS.items():
         seeds = (
             seed for seed in range(STARING_SEED, STARING_SEED + 1000)
-            if low <= _length(seed) <= high
+            if low <= staring_length(seed) <= high
         )  # fmt: skip
         found += [f"{kind} {next(seeds)}" for _ in range(min(wanted, number))]
+    seeds = (seed for seed in range(STARING_SEED, STARING_SEED + 1000) if _is_unusable(seed))
+    found += [f"unusable {next(seeds)}" for _ in range(min(UNUSABLE, number))]
     return found + [f"round {STARING_SEED + k}" for k in range(min(ROUND, number))]
 
 
 @functools.cache
-def _length(seed: int) -> float:
+def _is_unusable(seed: int) -> bool:
+    """Return whether a frame's streaks are called short."""
+    from bgrem.noise_mapping.streaks import find_streaks
+    from bgrem.noise_mapping.units import frame_level
+
+    if not 0 < staring_length(seed) <= MAX_UNUSABLE_PX:
+        return False
+    pixels = prepare_staring(f"unusable {seed}")[0].pixels
+    level, sigma = frame_level(pixels)
+    streaks = find_streaks(((pixels - level) / sigma).astype(np.float32))
+    return streaks is not None and streaks.short
+
+
+@functools.cache
+def staring_length(seed: int) -> float:
+    """Return the length of a frame's streaks in px."""
     return simulate_staring_frame(seed, STARING_SHAPE).length
 
 
@@ -88,7 +108,7 @@ def measure_staring(frame: tuple) -> Measured:
     from bgrem import noisemap
 
     scene, truth, sigma, lines = frame
-    maps = [noisemap(one, runs=1, model=_streaks_model())
+    maps = [noisemap(one, runs=1, batch_size=1, model=_streaks_model())
             for one in (scene.pixels, scene.with_satellites)]  # fmt: skip
     plain, found = (one.residual.pixels[..., 0] for one in maps)
     mapped = [one.map.pixels[..., 0] for one in maps]
@@ -114,11 +134,15 @@ def staring_per_frame(rows: list[Measured]) -> dict[str, np.ndarray]:
     def mean(values: list[float]) -> float:
         return float(np.mean(values)) if values else np.nan
 
+    def wrong(values: list[float]) -> float:
+        """Return the part of the flux that is lost or gained; some of saturated streaks is much."""
+        return mean([min(abs(value - 1), 1.0) for value in values])
+
     alarms = np.sort(np.concatenate([row["false"] for row in rows]))[::-1]
     threshold = alarms[min(len(rows), len(alarms) - 1)]
     return {
-        "kept on streaks": np.array([mean(row["kept"]["on"]) for row in rows]),
-        "kept off streaks": np.array([mean(row["kept"]["off"]) for row in rows]),
+        "flux error on streaks": np.array([wrong(row["kept"]["on"]) for row in rows]),
+        "flux error off streaks": np.array([wrong(row["kept"]["off"]) for row in rows]),
         "8 sigma found": np.array([np.mean(np.array(row["found"]) > threshold) for row in rows]),
         "trails kept": np.array([mean(row["trails"]) for row in rows]),
         "map error": np.array([row["error"] for row in rows]),

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sensitivity_constants import FACTORS, changed_value, constants_of
+from sensitivity_constants import FACTORS, SWITCHED_OFF, constants_of, variants
 from sensitivity_figures import MEASURES
 
-SIGNIFICANT = 2.0  # standard errors over frames, of a change that decides
+SIGNIFICANT = 2.5  # standard errors over frames, of a change that decides
 SMALL = 0.2  # of a figure's limit; a mean change below it is nothing
-WRONG = 5.0  # limits; a change of one frame alone by so much decides, too
+WRONG = 5.0  # limits; by so much single frames may change where the mean does not
 Row = dict[str, Any]
 
 
@@ -34,10 +34,11 @@ def summarise(group: str, rows: list[Row]) -> Row:
         }  # fmt: skip
     found = []
     for constant in constants_of(group):
+        new = variants(constant)
         row: Row = {"constant": constant.label, "module": constant.module, "value": constant.value,
-                    "new": [changed_value(constant.value, factor) for factor in FACTORS],
+                    "new": [str(new.get(factor, "-")) for factor in (*FACTORS, SWITCHED_OFF)],
                     "frames changed": [], "changes": {name: [] for name in figures}}  # fmt: skip
-        for factor in FACTORS:
+        for factor in (*FACTORS, SWITCHED_OFF):
             mine = {
                 one["frame"]: one["measured"] for one in rows
                 if (one["constant"], one["factor"], one.get("value"))
@@ -45,7 +46,8 @@ def summarise(group: str, rows: list[Row]) -> Row:
                 and one["module"].rpartition(".")[2] == constant.module.rpartition(".")[2]
             }  # fmt: skip
             _add_changes(row, how, base, mine)
-        found.append(row | {"verdict": verdict(row, figures)})
+        found.append(row | {"verdict": verdict(row, figures, slice(2)),
+                            "off": verdict(row, figures, slice(2, 3))})  # fmt: skip
     return {"frames": len(base), "seconds": sum(row["seconds"] for row in rows),
             "figures": figures, "constants": found}  # fmt: skip
 
@@ -62,7 +64,7 @@ def _add_changes(row: Row, how: Any, base: dict[str, Row], mine: dict[str, Row])
     row["frames changed"].append(sum(base[n]["digest"] != mine[n]["digest"] for n in names))
     for one in how.figures:
         change = one.scale * (after[one.name] - before[one.name])
-        change = change[np.isfinite(change)]
+        change = change[np.isfinite(change)] if np.isfinite(change).any() else np.zeros(1)
         row["changes"][one.name].append({
             "mean": float(change.mean()), "error": standard_error(change),
             "largest": float(change[np.abs(change).argmax()]),
@@ -75,44 +77,55 @@ def standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
-def verdict(row: Row, figures: dict[str, Row]) -> str:
-    """Return what a constant does: "no effect" (same pixels), "nothing", "little", "decides".
+def verdict(row: Row, figures: dict[str, Row], which: slice) -> str:
+    """Return what a constant does: "same pixels", "nothing", "little", "single frames", "decides".
 
-    It decides where a figure's mean changes by its limit and by `SIGNIFICANT` standard errors, or
-    one frame's figure by `WRONG` limits. It does nothing where no mean changes by `SMALL` limits
-    and no frame's figure by a limit.
+    It decides where a figure's mean changes by its limit and by `SIGNIFICANT` standard errors. It
+    does nothing where no mean changes by `SMALL` limits and no frame's figure by a limit. What is
+    between is little, but for figures of one frame that change by `WRONG` limits.
+
+    Parameters
+    ----------
+    row : dict
+        Of a constant; see `summarise`.
+    figures : dict
+        Their limits.
+    which : slice
+        Of the variants: -20 %, +25 %, off.
     """
-    if all(one is None for one in row["frames changed"]):
-        return "not measured"
-    if not any(row["frames changed"]):
-        return "no effect"
-    found = "nothing"
-    for name, factors in row["changes"].items():
+    frames = row["frames changed"][which]
+    if all(one is None for one in frames):
+        return "-"
+    if not any(frames):
+        return "same pixels"
+    found = {"nothing"}
+    for name, changes in row["changes"].items():
         limit = figures[name]["limit"]
-        for change in (one for one in factors if one):
+        for change in (one for one in changes[which] if one):
             mean, largest = abs(change["mean"]), abs(change["largest"])
-            significant = mean >= SIGNIFICANT * change["error"] if change["error"] else mean > 0
-            if (mean >= limit and significant) or largest >= WRONG * limit:
-                return "decides"
+            if mean >= limit and mean >= SIGNIFICANT * (change["error"] or 0):
+                found.add("decides")
+            if largest >= WRONG * limit:
+                found.add("single frames")
             if mean >= SMALL * limit or largest >= limit:
-                found = "little"
-    return found
+                found.add("little")
+    return next(one for one in ("decides", "single frames", "little", "nothing") if one in found)
 
 
 def table(summary: Row) -> str:
-    """Return a Markdown table: mean change (in standard errors) at both factors."""
+    """Return a Markdown table: mean change (in standard errors) of every variant."""
     heads = [f"{name}, {one['unit']}" for name, one in summary["figures"].items()]
-    lines = [_line(["constant", "in", "value", *heads, "frames", "verdict"]),
-             _line(["---"] * (5 + len(heads)))]  # fmt: skip
+    lines = [_line(["constant", "in", "value", *heads, "frames", "-20 / +25 %", "off"]),
+             _line(["---"] * (6 + len(heads)))]  # fmt: skip
     means = [f"{one['mean']:.3g} ± {one['error']:.2g}" for one in summary["figures"].values()]
-    lines.append(_line(["as it is", "", "", *means, str(summary["frames"]), ""]))
+    lines.append(_line(["as it is", "", "", *means, str(summary["frames"]), "", ""]))
     for row in summary["constants"]:
-        cells = [" / ".join(_change(one) for one in row["changes"][name])
+        cells = [_joined([_change(one) for one in row["changes"][name]])
                  for name in summary["figures"]]  # fmt: skip
-        frames = " / ".join("-" if one is None else str(one) for one in row["frames changed"])
+        frames = _joined(["-" if one is None else str(one) for one in row["frames changed"]])
         file = row["module"].rpartition(".")[2] + ".py"
         lines.append(_line([f"`{row['constant']}`", f"`{file}`", f"{row['value']:.4g}", *cells,
-                            frames, row["verdict"]]))  # fmt: skip
+                            frames, row["verdict"], row["off"]]))  # fmt: skip
     return "\n".join(lines)
 
 
@@ -123,6 +136,11 @@ def _change(one: Row | None) -> str:
         return "0"
     ratio = one["mean"] / one["error"] if one["error"] else 0.0
     return f"{one['mean']:+.2g} ({abs(ratio):.1f})"
+
+
+def _joined(cells: list[str]) -> str:
+    """Return -20 % / +25 % / off, without the last where there is none."""
+    return " / ".join(cells[:2] if cells[2] == "-" else cells)
 
 
 def _line(cells: list[str]) -> str:
