@@ -21,8 +21,8 @@ MIN_BACKGROUND_MESH_PX = 16  # px; smaller meshes have too few pixels for a mode
 MESH_FILTER_SIDE = 3  # meshes; side of the median filter between them
 BACKGROUND_MASK_ROUNDS = 3  # of masking and meshing
 CREST_HEIGHT = 0.75  # noise; how far the finer mesh lies above the background on a crest
-CREST_SHARE = 0.02  # of the free pixels; more crests mean a wavy sky
-MAX_SKY_SKEW = 2.5  # variation to the bright side / to the dark side; more is an object, not a sky
+CREST_SHARE = 0.02  # of the free pixels; more crests mean a wavy sky: the finer mesh counts half
+MAX_SKY_SKEW = 2.5  # variation to the bright side / to the dark side; there, too, it counts half
 PIXELS_FOR_NOISE = 1_000_000  # pixels; give the noise to a thousandth
 MIN_MASK_LEVEL = 0.3  # noise; fainter and wider light cannot be separated from a varying sky
 TREND_ROUNDS = 5  # of the polynomial's reweighting; the weights hardly change any more
@@ -84,7 +84,8 @@ def whole_image_statistics(
 
     A robust polynomial takes off strong gradients (moonlight: many sigma across one mesh). Then
     twice: sources are masked on two scales, and a mesh of clipped modes with bicubic splines
-    between them (SExtractor's, from `sep`) gives the background and its rms.
+    between them (SExtractor's, from `sep`) gives the background and its rms. The more
+    the sky looks wavy, the more a mesh of half the side counts.
 
     Parameters
     ----------
@@ -116,8 +117,10 @@ def whole_image_statistics(
     for _ in range(BACKGROUND_MASK_ROUNDS):
         background, sigma = _mesh(flat, mask, mesh)
         mask = missing | _sources(flat - background, missing)
-    if _is_wavy(fine, background, ~calm):
-        background, sigma = _mesh(flat, calm, mesh // MESHES_PER_WAVE)
+    if (weight := _wave_weight(fine, background, ~calm)) > 0:
+        finer, finer_sigma = _mesh(flat, calm, mesh // MESHES_PER_WAVE)
+        background = (1 - weight) * background + weight * finer
+        sigma = (1 - weight) * sigma + weight * finer_sigma
     # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
     return Statistics(
         (background * noise + trend + middle).astype(np.float32),
@@ -140,15 +143,19 @@ def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return np.asarray(rows + columns, np.float32)
 
 
-def _is_wavy(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> bool:
-    """Return whether crests of the sky were taken for sources, which leaves even more of them.
+def _wave_weight(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> float:
+    """Return the weight of a finer mesh, 0 to 1: were crests of the sky taken for sources?
 
     Then a finer mesh lies above the background where nothing stands out of it, and it varies to
-    both sides; around galaxies, which must not be followed, it varies to the bright one.
+    both sides; around galaxies, which must not be followed, it varies to the bright one. The
+    weight is continuous in both measures, so that no frame lies at an edge of a choice.
     """
+    if not free.any():
+        return 0.0
     low, middle, high = np.percentile(fine, (WAVE_TAIL, 50, 100 - WAVE_TAIL))
-    crests = (fine - background > CREST_HEIGHT)[free].mean() if free.any() else 0.0
-    return bool(crests > CREST_SHARE and high - middle < MAX_SKY_SKEW * (middle - low))
+    crests = (fine - background > CREST_HEIGHT)[free].mean() / CREST_SHARE
+    skew = (high - middle) / (MAX_SKY_SKEW * max(middle - low, np.finfo(float).tiny))
+    return float(np.clip(crests - 0.5, 0, 1) * np.clip(1.5 - skew, 0, 1))
 
 
 def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """How often the uncertainty of a denoised pixel holds, on fields that it was not calibrated on.
 
-    python benchmarks/coverage.py [--fields N] [--kinds survey,crowded] [--calibration JSON]
+    python benchmarks/uncertainty.py [--fields N] [--kinds survey,crowded] [--calibration JSON]
 
 Share of pixels whose |truth - result| is within SIGMA68 and SIGMA95, of all pixels and by the
 brightest signal within 5x5 px. 68.27 and 95.45 % are right.
