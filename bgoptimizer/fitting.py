@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.model import BackgroundModel
-from common.image import AstroImage, is_bayer
+from common.image import AstroImage
 
 
 def fit_background(

@@ -1,5 +1,6 @@
 """The image that flows through every tool: its pixels, their units, and what its file carried."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -105,15 +106,10 @@ class AstroImage:
         return new
 
 
-def is_bayer(image: AstroImage) -> bool:
-    """Tell whether the file says that a mono image is a raw Bayer mosaic (BAYERPAT, CFA)."""
-    if image.shape[-1] != 1:
-        return False
-    header = getattr(image.carrier, "header", None)
-    if isinstance(header, bytes | str):  # XISF
-        return "ColorFilterArray" in str(header)
-    if header is None:
-        return False
-    patterns = ("RGGB", "BGGR", "GRBG", "GBRG")
-    names = ("BAYERPAT", "CFAPAT", "COLORTYP", "FILTER")
-    return any(str(header.get(name, "")).strip().upper() in patterns for name in names)
+class FileWarning(UserWarning):
+    """One line on what a reader had to decide about a file; the commands print it on stderr."""
+
+
+def warn_of_file(line: str) -> None:
+    """Warn of what a file leaves open; the line names the file."""
+    warnings.warn(line, FileWarning, stacklevel=3)

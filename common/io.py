@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from common.atomic import atomic_write, check_writable
-from common.image import AstroImage
+from common.image import AstroImage, warn_of_file
+from common.missing import ZEROS, find_missing
 
 __all__ = ["IMAGE_FORMATS", "check_writable", "read_image", "split_suffix", "write_image"]
 
@@ -40,7 +41,8 @@ def read_image(
         Which exact zeros are missing pixels (NaN; the writer puts the zeros back): 'border' for
         solid areas, zero in all channels, which reach the edge of the image; 'all'; or none.
         With 'border' an image whose median is 0 (sparse photon counts) keeps its zeros as data;
-        for a mosaic that is mostly empty use 'all'.
+        for a mosaic that is mostly empty use 'all'. With 'border' and 'all' impossible values,
+        solid areas of any other value and marked bad pixels are missing, too (they stay NaN).
     verify : bool, optional
         Whether wrong checksums in the file are errors.
 
@@ -50,6 +52,11 @@ def read_image(
         If there is no such file to read.
     ValueError
         If the file is not an image of this kind, is damaged, or a parameter does not fit it.
+
+    Warns
+    -----
+    FileWarning
+        Of each decision that the file left open.
 
     Examples
     --------
@@ -61,7 +68,7 @@ def read_image(
     ('small.fits', (4, 6, 1), -1.5)
     """
     path = Path(path)
-    if zeros not in ("border", "all", "data"):
+    if zeros not in ZEROS:
         raise ValueError(f"{path}: zeros={zeros!r} is unknown. Use border, all or data.")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, expected an image file. Name a file.")
@@ -139,7 +146,7 @@ def split_suffix(path: str | os.PathLike[str]) -> tuple[Path, str]:
 
 
 def mark_missing(image: AstroImage, zeros: str) -> AstroImage:
-    """Return the image with the zeros that mean 'missing' as NaN, recorded in `zero_border`.
+    """Return the image with all that stands for 'missing' as NaN, zeros recorded in `zero_border`.
 
     Parameters
     ----------
@@ -147,45 +154,26 @@ def mark_missing(image: AstroImage, zeros: str) -> AstroImage:
         A fresh one: its pixels are changed in place.
     zeros : {'border', 'all', 'data'}
         As in `read_image`.
+
+    Warns
+    -----
+    FileWarning
+        If other numbers than 0 stand for 'missing'.
     """
-    if zeros == "data":
+    zero, filled, values = find_missing(image.pixels, zeros)
+    if zero is None and filled is None:
         return image
-    pixels = image.pixels
-    if zeros == "all":
-        missing = pixels == 0
-    elif _median_is_zero(pixels):
-        return image
-    else:
-        missing = np.broadcast_to(_solid_border((pixels == 0).all(axis=-1))[..., None], image.shape)
-    if not missing.any():
-        return image
-    pixels = pixels if pixels.flags.writeable else pixels.copy()
-    pixels[missing] = np.nan
-    return replace(image, pixels=pixels, zero_border=missing)
-
-
-def _median_is_zero(pixels: np.ndarray) -> bool:
-    """Count instead of sorting: an image of 100 million pixels would take seconds and a copy."""
-    finite = np.count_nonzero(np.isfinite(pixels))
-    most = max(np.count_nonzero(pixels > 0), np.count_nonzero(pixels < 0))
-    return bool(most <= finite / 2)
-
-
-def _solid_border(zero: np.ndarray) -> np.ndarray:
-    """Return where zeros fill 3x3 areas in a region that reaches the edge; shape (H, W)."""
-    from scipy import ndimage
-
-    if not any(edge.any() for edge in (zero[0], zero[-1], zero[:, 0], zero[:, -1])):
-        return np.zeros_like(zero)
-    square = np.ones((3, 3), bool)
-    core = ndimage.binary_erosion(zero, square, border_value=1)
-    solid = ndimage.binary_dilation(core, square) & zero
-    labels, _ = ndimage.label(solid, square)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    reaches = np.zeros(labels.max() + 1, bool)
-    reaches[edge] = True
-    reaches[0] = False
-    return reaches[labels]
+    pixels = image.pixels if image.pixels.flags.writeable else image.pixels.copy()
+    if zero is not None:
+        pixels[zero] = np.nan
+    if filled is not None:
+        pixels[filled] = np.nan
+        shown = ", ".join(f"{value:.7g}" for value in values)
+        warn_of_file(
+            f"{image.name}: {np.count_nonzero(filled.any(axis=-1))} pixels hold {shown} in place "
+            "of a measurement and count as missing. --zeros data reads them as data."
+        )
+    return replace(image, pixels=pixels, zero_border=zero)
 
 
 def _read_fits(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:

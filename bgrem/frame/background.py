@@ -155,7 +155,7 @@ def _wave_weight(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> 
     low, middle, high = np.percentile(fine, (WAVE_TAIL, 50, 100 - WAVE_TAIL))
     crests = (fine - background > CREST_HEIGHT)[free].mean() / CREST_SHARE
     skew = (high - middle) / (MAX_SKY_SKEW * max(middle - low, np.finfo(float).tiny))
-    return float(np.clip(crests - 0.5, 0, 1) * np.clip(1.5 - skew, 0, 1))
+    return float(np.clip(crests - 0.5, 0, 1) * np.clip(2.5 - 2 * skew, 0, 1))
 
 
 def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
