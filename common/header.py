@@ -22,6 +22,7 @@ def header_of(image: AstroImage) -> Any:
     """
     from astropy.io import fits
 
+    from common.fits.hdus import image_header, plain_file, scan
     from common.fits.io import FitsCarrier
     from common.xisf.io import XisfCarrier
 
@@ -33,7 +34,8 @@ def header_of(image: AstroImage) -> Any:
         return fits.Header()
     header = image.carrier.header.copy()
     if 0 not in image.carrier.hdus:
-        primary = fits.getheader(image.carrier.path, 0)
+        with plain_file(image.carrier.path) as plain:
+            primary, _ = image_header(plain, scan(plain, image.name)[0])
         header.extend(primary, unique=True, strip=True)
     return header
 

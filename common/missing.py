@@ -103,9 +103,7 @@ def _solid_border(zero: np.ndarray) -> np.ndarray:
     return reaches[labels]
 
 
-def _fill_areas(
-    plane: np.ndarray, zero: np.ndarray | None
-) -> Iterator[tuple[np.ndarray, float]]:
+def _fill_areas(plane: np.ndarray, zero: np.ndarray | None) -> Iterator[tuple[np.ndarray, float]]:
     """Give mask and value of what is impossible, of solid areas, and of marked single pixels."""
     step = max(1, int(np.sqrt(plane.size / SAMPLE_PIXELS)))
     sample = plane[::step, ::step]

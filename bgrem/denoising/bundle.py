@@ -120,7 +120,7 @@ def write_restored(path: Path, bundle: Path, *, overwrite: bool = False) -> None
 
 def _as_stored(plain: Path, one: Hdu) -> list[bytes] | None:
     """Return the HDU with the integers that the input had; None where it had none."""
-    header = image_header(plain, one)
+    header, _ = image_header(plain, one)
     if STORAGE_KEYWORDS["BITPIX"] not in header:
         return None
     bitpix = int(header[STORAGE_KEYWORDS["BITPIX"]])

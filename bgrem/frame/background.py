@@ -144,9 +144,9 @@ def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 def _wave_weight(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> float:
-    """Return the weight of a finer mesh, 0 to 1: were crests of the sky taken for sources?
+    """Return the weight of a finer mesh, 0 to 1, by whether crests were taken for sources.
 
-    Then a finer mesh lies above the background where nothing stands out of it, and it varies to
+    If so, a finer mesh lies above the background where nothing stands out of it, and it varies to
     both sides; around galaxies, which must not be followed, it varies to the bright one. The
     weight is continuous in both measures, so that no frame lies at an edge of a choice.
     """

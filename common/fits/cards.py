@@ -3,6 +3,7 @@
 `fits_io` builds every header it writes from these functions.
 """
 
+import math
 import re
 import unicodedata
 import warnings
@@ -26,6 +27,7 @@ _TILE_STRUCTURE = re.compile(
     r"|ZEXTEND|ZBITPIX|ZNAXIS\d*|ZPCOUNT|ZGCOUNT|ZTILE\d+|ZCMPTYPE|(ZNAME|ZVAL)\d+|ZMASKCMP"
     r"|ZQUANTIZ|ZDITHER0|ZSCALE|ZZERO|ZBLANK|ZHECKSUM|ZDATASUM|ZBLOCKED"
 )
+_QUOTED_TEXT = re.compile(r"\s*'(?:[^']|'')*'")  # value of a card
 # Punctuation between the digits and the letters, which a CHECKSUM may not contain (appendix J).
 _EXCLUDED_CODES = {*range(0x3A, 0x41), *range(0x5B, 0x61)}
 
@@ -46,6 +48,78 @@ def keyword_of(card: bytes) -> str:
     if text.startswith("HIERARCH ") and "=" in text:
         return text[9 : text.index("=")].strip()
     return text[:8].strip()
+
+
+def value_text(card: bytes) -> str:
+    """Return the text of a card's value, quotes included; "" where it has none."""
+    text = card.decode("latin-1")
+    start = text.find("=") + 1 if text.startswith("HIERARCH ") else 10
+    if text[8:10] != "= " and start == 10:
+        return ""
+    quoted = _QUOTED_TEXT.match(text, start)
+    return quoted[0].strip() if quoted else text[start:].split("/")[0].strip()
+
+
+def text_value(card: bytes) -> str:
+    """Return the value of a card as text: a string without its quotes."""
+    text = value_text(card)
+    return text[1:-1].replace("''", "'").rstrip() if text[:1] == "'" else text
+
+
+def is_integer(text: str) -> bool:
+    """Return whether a text is an integer of at most 19 digits."""
+    return re.fullmatch(r"[+-]?\d{1,19}", text, re.ASCII) is not None
+
+
+def find_card(cards: Iterable[bytes], keyword: str) -> bytes:
+    """Return the first card with this keyword; b"" where there is none."""
+    return next((card for card in cards if keyword_of(card) == keyword), b"")
+
+
+def number_of(cards: Iterable[bytes], keyword: str, default: float, where: str) -> float:
+    """Return a number that the pixels depend on; a text that is a number counts.
+
+    Raises
+    ------
+    ValueError
+        If it is no finite number; `where` and the card are in the line.
+    """
+    card = find_card(cards, keyword)
+    if not card:
+        return default
+    try:
+        value = float(text_value(card).upper().replace("D", "E"))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(
+            f"{where}: the card {card.decode('latin-1').strip()!r} has no number. Write it as in "
+            f"{keyword} = 1.0, without quotes and with a point."
+        )
+    return value
+
+
+def readable(cards: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return the cards in the characters of FITS, and those that are no FITS, as they are.
+
+    A byte that FITS does not allow is a space (a control character) or a question mark. Text
+    without quotes is no FITS, for example.
+    """
+    from astropy.io import fits
+
+    good, odd = [], []
+    for card in cards:
+        allowed = bytes(
+            byte if 32 <= byte < 127 else ord(" ") if byte < 32 else ord("?") for byte in card
+        )
+        one = fits.Card.fromstring(allowed)
+        try:
+            _ = one.keyword, one.value, one.comment
+        except (fits.VerifyError, ValueError):
+            odd.append(card)
+        else:
+            good.append(allowed)
+    return good, odd
 
 
 def image_cards(cards: list[bytes], *, primary: bool) -> list[bytes]:

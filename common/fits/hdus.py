@@ -10,43 +10,20 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from common.fits import cards as fits_cards
+from common.fits.geometry import Hdu, describe_hdu
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
+MAX_HEADER_BYTES = 1 << 26  # bytes; 800,000 cards
 _COPY_CHUNK_BYTES = 1 << 22  # bytes copied at once; a multiple of 4, as the checksum needs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hdu:
-    """Where an HDU lies in the uncompressed file, and its raw cards."""
-
-    index: int
-    name: str
-    version: int
-    cards: list[bytes]
-    start: int
-    data: int
-    size: int
-    end: int
-    tiled: bool
-    shape: tuple[int, ...]  # empty if the HDU has no image
-    kind: str
-
-    @property
-    def core(self) -> tuple[int, ...]:
-        """The shape without leading axes of length 1."""
-        lead = 0
-        while len(self.shape) - lead > 2 and self.shape[lead] == 1:
-            lead += 1
-        return self.shape[lead:]
 
 
 @contextmanager
@@ -75,79 +52,58 @@ def plain_file(path: Path, name: str = "") -> Iterator[Path]:
 
 def scan(plain: Path, name: str) -> list[Hdu]:
     """Return all HDUs in order; ValueError if the file is not FITS or ends too early."""
-    from astropy.io import fits
-
+    length = plain.stat().st_size
+    found: list[Hdu] = []
     with open(plain, "rb") as file:
         if file.read(9) != b"SIMPLE  =":
             raise ValueError(f"{name}: is not a FITS file (no SIMPLE card). Check the file.")
-    length = plain.stat().st_size
-    found = []
-    with open(plain, "rb") as file, _open(plain, name, disable_image_compression=True) as hdulist:
-        for index in range(len(hdulist)):
-            one = hdulist[index]
-            place = one.fileinfo()
-            file.seek(place["hdrLoc"])
-            raw = file.read(place["datLoc"] - place["hdrLoc"])
-            if place["datLoc"] + one.size > length:
+        start = 0
+        while start < length:
+            file.seek(start)
+            if found and file.read(8) != b"XTENSION":
+                break  # special records, which end the file
+            header = _read_header(file, start, f"{name}: the header of HDU {len(found)}")
+            one = describe_hdu(header, len(found), start, name)
+            if one.data + one.size > length:
                 raise ValueError(
-                    f"{name}: HDU {index} ({one.name}) is truncated: the header promises "
-                    f"{place['datLoc'] + one.size} bytes, the file has {length}. "
-                    "Get the file again."
+                    f"{name}: HDU {one.index} ({one.name}) is truncated: the header promises "
+                    f"{one.data + one.size} bytes, the file has {length}. Get the file again."
                 )
-            tiled = bool(one.header.get("ZIMAGE", False))
-            is_image = tiled or isinstance(one, (fits.PrimaryHDU, fits.ImageHDU))
-            prefix = "Z" if tiled else ""
-            axes = one.header.get(f"{prefix}NAXIS", 0) if is_image else 0
-            shape = tuple(one.header[f"{prefix}NAXIS{i}"] for i in range(axes, 0, -1))
-            found.append(
-                Hdu(
-                    index=index,
-                    name=one.name,
-                    version=one.ver,
-                    cards=fits_cards.split_cards(raw),
-                    start=place["hdrLoc"],
-                    data=place["datLoc"],
-                    size=one.size,
-                    end=min(place["datLoc"] + place["datSpan"], length),
-                    tiled=tiled,
-                    shape=() if 0 in shape else shape,
-                    kind="image" if is_image else "table or other",
-                )
-            )
-        file.seek(found[-1].end if found else 0)
-        if file.read(8) in (b"XTENSION", b"SIMPLE  "):
-            raise ValueError(
-                f"{name}: the header of HDU {len(found)} is truncated or damaged. "
-                "Get the file again."
-            )
+            start = one.end
+            found.append(replace(one, end=min(one.end, length)))
     return found
 
 
-@contextmanager
-def _open(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList"]:
-    """Open with astropy, which shall not warn of odd cards: they are kept as they are."""
-    from astropy.io import fits
+def _read_header(file: BinaryIO, start: int, what: str) -> bytes:
+    """Return the header that starts there, with END and padding."""
+    file.seek(start)
+    header, block = b"", b""
+    while not _has_end(block):
+        block = file.read(fits_cards.BLOCK_BYTES)
+        header += block
+        if len(block) < fits_cards.BLOCK_BYTES or len(header) > MAX_HEADER_BYTES:
+            raise ValueError(f"{what} is truncated or damaged (no END). Get the file again.")
+    return header
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            hdulist = fits.open(plain, memmap=True, do_not_scale_image_data=True, **options)
-        except OSError as error:
-            raise ValueError(
-                f"{name or plain}: the first header is truncated or damaged ({error}). "
-                "Get the file again."
-            ) from error
-        with hdulist:
-            yield hdulist
+
+def _has_end(block: bytes) -> bool:
+    cards = (
+        block[i : i + fits_cards.CARD_BYTES] for i in range(0, len(block), fits_cards.CARD_BYTES)
+    )
+    return any(card.rstrip() == b"END" for card in cards)
 
 
 def verify_sums(plain: Path, one: Hdu, name: str) -> None:
     """Raise ValueError if the DATASUM or the CHECKSUM of an HDU is wrong."""
-    expected = str(_value(one.cards, "DATASUM", "")).strip()
-    checksum = str(_value(one.cards, "CHECKSUM", "")).strip()
+    expected, checksum = _sums(one)
     has_checksum = checksum not in ("", "0" * 16)  # both mean: not computed
     if not expected and not has_checksum:
         return
+    if expected and not expected.isdecimal():
+        raise ValueError(
+            f"{name}: HDU {one.index} ({one.name}): DATASUM is {expected}, which is no checksum. "
+            "Delete the card, or read the file as it is with --no-verify."
+        )
     data_sum = 0
     for chunk in copy_bytes(plain, one.data, one.end):
         data_sum = fits_cards.ones_sum(chunk, data_sum)
@@ -165,6 +121,13 @@ def verify_sums(plain: Path, one: Hdu, name: str) -> None:
             f"{name}: HDU {one.index} ({one.name}) is damaged: {'; '.join(wrong)}. "
             "Get the file again, or read it as it is with --no-verify."
         )
+
+
+def _sums(one: Hdu) -> tuple[str, str]:
+    """Return DATASUM and CHECKSUM as they stand in the header, "" where there is none."""
+    found = [fits_cards.text_value(fits_cards.find_card(one.cards, keyword)).strip()
+             for keyword in ("DATASUM", "CHECKSUM")]  # fmt: skip
+    return found[0], found[1]
 
 
 def select(hdus: list[Hdu], wanted: int | str | None, name: str) -> list[Hdu]:
@@ -204,21 +167,45 @@ def select(hdus: list[Hdu], wanted: int | str | None, name: str) -> list[Hdu]:
     return chosen
 
 
-def stored_array(plain: Path, one: Hdu) -> np.ndarray:
+def stored_array(plain: Path, one: Hdu, name: str = "") -> np.ndarray:
     """Return the stored values, not scaled: a memory map, or decompressed tiles."""
     if one.tiled:
-        with _open(plain) as hdulist:
-            return np.asarray(hdulist[one.index].data).reshape(one.core)
-    bitpix = int(_value(one.cards, "BITPIX", 8))
+        return _tiled(plain, one, name or str(plain)).data.reshape(one.core)
+    bitpix = int(fits_cards.value_text(fits_cards.find_card(one.cards, "BITPIX")))
     kind = "f" if bitpix < 0 else "u" if bitpix == 8 else "i"
     dtype = np.dtype(f">{kind}{abs(bitpix) // 8}")
     return np.memmap(plain, dtype, mode="r", offset=one.data, shape=one.core)
 
 
-def image_header(plain: Path, one: Hdu) -> "fits.Header":
-    """Return a copy of the header, of a tile-compressed image that of the image."""
-    with _open(plain) as hdulist:
-        return hdulist[one.index].header.copy()
+def _tiled(plain: Path, one: Hdu, name: str) -> "fits.CompImageHDU":
+    """Return a tile-compressed image, its tiles decompressed."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd cards are kept as they are
+        with fits.open(plain, memmap=True, do_not_scale_image_data=True) as hdulist:
+            found = hdulist[one.index]
+            _ = found.data  # while the file is open
+            return found
+
+
+def image_header(plain: Path, one: Hdu, name: str = "") -> tuple["fits.Header", list[bytes]]:
+    """Return the header of an image, and the cards that are no FITS and not in it.
+
+    Of a tile-compressed image it is that of the image, not of the table.
+    """
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd cards are kept as they are
+        good, odd = fits_cards.readable(one.cards)
+        if not one.tiled:
+            return fits.Header.fromstring(b"".join(good)), odd
+        with fits.open(plain, memmap=True, do_not_scale_image_data=True) as hdulist:
+            header = hdulist[one.index].header.copy()
+        for card in odd:
+            header.remove(fits_cards.keyword_of(card), ignore_missing=True, remove_all=True)
+        return header, odd
 
 
 def cards_of(header: "fits.Header") -> list[bytes]:
@@ -228,38 +215,43 @@ def cards_of(header: "fits.Header") -> list[bytes]:
         return fits_cards.split_cards(header.tostring().encode("ascii", "replace"))
 
 
-def _value(cards: list[bytes], keyword: str, default: Any) -> Any:
-    """Return the value of the first card with this keyword."""
-    from astropy.io import fits
+@dataclass(frozen=True)
+class Scaling:
+    """How stored values become physical ones: stored · scale + zero, NaN for `blank`."""
 
-    for card in cards:
-        if fits_cards.keyword_of(card) == keyword:
-            return fits.Card.fromstring(card).value
-    return default
+    zero: float
+    scale: float
+    blank: int | None
+    dtype: np.dtype
 
+    @classmethod
+    def of(cls, cards: list[bytes], name: str) -> "Scaling":
+        """Return the scaling that the cards of an image say; `name` is the file's.
 
-def float_dtype(cards: list[bytes]) -> np.dtype:
-    """Return float32 where it holds every physical value of the stored type exactly enough."""
-    bitpix = int(_value(cards, "ZBITPIX", _value(cards, "BITPIX", 8)))
-    if bitpix not in (8, 16, -32):
-        return np.dtype(np.float64)
-    zero, scale = float(_value(cards, "BZERO", 0)), float(_value(cards, "BSCALE", 1))
-    # A large offset with a small step has more than the 24 bits of a float32.
-    steps = abs(zero) / abs(scale) + 32768 if bitpix > 0 and scale else 0
-    return np.dtype(np.float32 if steps < 2**24 else np.float64)
+        Its dtype is float32 where this holds every physical value exactly enough.
+        """
+        zero = fits_cards.number_of(cards, "BZERO", 0, name)
+        scale = fits_cards.number_of(cards, "BSCALE", 1, name)
+        stored = fits_cards.find_card(cards, "ZBITPIX") or fits_cards.find_card(cards, "BITPIX")
+        bitpix = int(fits_cards.value_text(stored) or 8)
+        blanks = [int(fits_cards.number_of(cards, keyword, 0, name))
+                  for keyword in ("BLANK", "ZBLANK")
+                  if bitpix > 0 and fits_cards.find_card(cards, keyword)]  # fmt: skip
+        # A large offset with a small step has more than the 24 bits of a float32.
+        steps = abs(zero) / abs(scale) + 32768 if bitpix > 0 and scale else 0
+        narrow = bitpix in (8, 16, -32) and steps < 2**24
+        dtype = np.dtype(np.float32 if narrow else np.float64)
+        return cls(zero, scale, blanks[0] if blanks else None, dtype)
 
-
-def decode(stored: np.ndarray, header: "fits.Header", dtype: np.dtype) -> np.ndarray:
-    """Return physical values: stored · BSCALE + BZERO, NaN for BLANK."""
-    zero, scale = header.get("BZERO", 0), header.get("BSCALE", 1)
-    if (zero, scale) == (0, 1):
-        values = stored.astype(dtype)
-    else:
-        values = (stored.astype(np.float64) * scale + zero).astype(dtype)
-    blank = header.get("BLANK")
-    if blank is not None and stored.dtype.kind in "iu":
-        values[stored == blank] = np.nan
-    return values
+    def decode(self, stored: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return physical values."""
+        if (self.zero, self.scale) == (0, 1):
+            values = stored.astype(dtype)
+        else:
+            values = (stored.astype(np.float64) * self.scale + self.zero).astype(dtype)
+        if self.blank is not None and stored.dtype.kind in "iu":
+            values[stored == self.blank] = np.nan
+        return values
 
 
 def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:
@@ -276,8 +268,7 @@ def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:
 
 def summed_bytes(plain: Path, one: Hdu) -> Iterator[bytes]:
     """Give an HDU as it is, with DATASUM and CHECKSUM put in if it has not both."""
-    sums = ("DATASUM", "CHECKSUM")
-    known = [str(_value(one.cards, name, "")).strip() for name in sums]
+    known, sums = _sums(one), ("DATASUM", "CHECKSUM")
     fill = b"\0" * (-(one.end - one.start) % fits_cards.BLOCK_BYTES)
     if known[0] and known[1].strip("0"):  # zeros mean: not computed
         yield from copy_bytes(plain, one.start, one.end)

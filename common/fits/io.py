@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.fits import cards as fits_cards
+from common.fits.geometry import Hdu
 from common.fits.hdus import (
-    Hdu,
+    Scaling,
     cards_of,
     copy_bytes,
-    decode,
-    float_dtype,
     image_header,
     plain_file,
     scan,
@@ -30,7 +29,7 @@ from common.fits.hdus import (
     summed_bytes,
     verify_sums,
 )
-from common.image import AstroImage
+from common.image import AstroImage, warn_of_file
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -58,6 +57,8 @@ class FitsCarrier:
         The planes of the file that the pixels are.
     stamp : tuple of int
         Size (bytes) and modification time (ns) of the source file.
+    unreadable : tuple of bytes
+        Cards that are no FITS; they are not in `header`, and stay in the file.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class FitsCarrier:
     shape: tuple[int, ...]
     channels: tuple[int, ...]
     stamp: tuple[int, int]
+    unreadable: tuple[bytes, ...] = ()
 
 
 def read_fits(
@@ -107,9 +109,10 @@ def read_fits(
             for one in hdus:
                 verify_sums(plain, one, name)
         chosen = select(hdus, hdu, name)
-        arrays = [stored_array(plain, one) for one in chosen]
-        headers = [image_header(plain, one) for one in chosen]
-        dtype = np.result_type(*(float_dtype(one.cards) for one in chosen))
+        scalings = [Scaling.of(one.cards, name) for one in chosen]
+        dtype = np.result_type(*(one.dtype for one in scalings))
+        header, unreadable = image_header(plain, chosen[0], name)
+        arrays = [stored_array(plain, one, name) for one in chosen]
         layout = _layout(chosen[0].core, channels)
         if len(chosen) > 1:
             _require_planes(chosen, name)
@@ -126,10 +129,16 @@ def read_fits(
             plane = _plane(arrays[source], layout, channel)
             for top in range(0, height, _ROWS_AT_ONCE):
                 rows = slice(top, top + _ROWS_AT_ONCE)
-                pixels[rows, :, place] = decode(plane[rows], headers[source], dtype)
+                pixels[rows, :, place] = scalings[source].decode(plane[rows], dtype)
+    if unreadable:
+        shown = "; ".join(card.decode("latin-1").strip() for card in unreadable)
+        warn_of_file(
+            f"{name}: cards that are no FITS count as unknown and are kept as they are: {shown}"
+        )
     carrier = FitsCarrier(
         path=path,
-        header=headers[0],
+        header=header,
+        unreadable=tuple(unreadable),
         hdus=tuple(one.index for one in chosen),
         layout=layout,
         shape=chosen[0].shape,
@@ -338,7 +347,8 @@ class _Planes:
         self.kept = None
         if source is not None and source.channel is None and self.count > len(self.channels):
             self.kept = stored_array(source.plain, source.hdu)
-            wide = np.result_type(image.pixels.dtype, float_dtype(source.hdu.cards))
+            self.scaling = Scaling.of(source.hdu.cards, str(source.carrier.path))
+            wide = np.result_type(image.pixels.dtype, self.scaling.dtype)
             self.dtype = wide.newbyteorder(">")
         core = {
             "plane": (height, width),
@@ -372,10 +382,9 @@ class _Planes:
             return values
         if self.kept is None or self.source is None:
             raise ValueError(f"{self.image.name}: plane {plane} is not in the source file.")
-        header = self.source.carrier.header
         stored = _plane(self.kept, self.layout, plane)[rows]
         dtype = self.dtype.newbyteorder("=")
-        return np.ascontiguousarray(decode(stored, header, dtype).astype(self.dtype))
+        return np.ascontiguousarray(self.scaling.decode(stored, dtype).astype(self.dtype))
 
 
 def _compressed(planes: _Planes) -> tuple[list[bytes], bytes]:

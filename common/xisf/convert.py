@@ -21,7 +21,7 @@ from collections.abc import Iterable
 import numpy as np
 from astropy.io import fits
 
-from common.fits.cards import to_ascii
+from common.fits.cards import keyword_of, to_ascii, value_text
 from common.image import AstroImage
 from common.xisf.io import XisfCarrier, keyword_text, read_keywords, read_property
 from common.xisf.splice import Keyword
@@ -78,7 +78,15 @@ def to_xisf(image: AstroImage) -> tuple[np.ndarray, list[Keyword]]:
     header, pixels = image.carrier.header, _restore_zeros(image)
     if _row_order(header) != "TOP-DOWN":
         pixels, header = pixels[::-1], flip_rows(header, image.shape[0])
-    return pixels, xisf_keywords_from_fits(header)
+    odd = [_odd_keyword(card) for card in image.carrier.unreadable]
+    return pixels, xisf_keywords_from_fits(header) + odd
+
+
+def _odd_keyword(card: bytes) -> Keyword:
+    """Return a card that is no FITS as it is: XISF takes any text."""
+    text, value = card.decode("latin-1"), value_text(card)
+    comment = text[10:].partition(value)[2].strip().removeprefix("/").strip()
+    return keyword_of(card), value, comment
 
 
 def _restore_zeros(image: AstroImage) -> np.ndarray:
@@ -124,11 +132,7 @@ def xisf_keywords_from_fits(header: fits.Header) -> list[Keyword]:
         name = card.rawkeyword
         if _CONVERTED_STRUCTURE.fullmatch(name):
             continue
-        try:
-            value, comment = card.rawvalue, card.comment
-        except fits.VerifyError:
-            warnings.warn(f"FITS card {name!r} is not readable and is left out", stacklevel=2)
-            continue
+        value, comment = card.rawvalue, card.comment
         if name in _TEXT_KEYWORDS:
             keywords.append((name, "", str(value)))
             continue

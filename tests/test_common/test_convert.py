@@ -50,7 +50,7 @@ def field():
     pixels[STAR] = 1
 
     def make(header):
-        return AstroImage(pixels, carrier=SimpleNamespace(header=header))
+        return AstroImage(pixels, carrier=SimpleNamespace(unreadable=(), header=header))
 
     return make
 

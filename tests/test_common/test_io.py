@@ -89,9 +89,9 @@ def bordered(sky) -> np.ndarray:
     """A registered colour frame: a zero corner, a zero island, lone zeros, one zero channel."""
     image = np.stack([sky, sky + 1, sky + 2], axis=-1)
     image[:6, :8] = 0  # corner: border
-    image[15:19, 15:19] = 0  # island: data
+    image[15:19, 15:19] = 0  # hole: missing
     image[25, 30] = 0  # lone: data
-    image[20:, :5, 0] = 0  # one channel only: data
+    image[20:, :5, 0] = 0  # one channel only: missing there
     return image
 
 
@@ -99,7 +99,7 @@ def test_border_zeros_become_nan_and_come_back_as_zeros(tmp_path, bordered):
     fits.PrimaryHDU(np.moveaxis(bordered, -1, 0)).writeto(tmp_path / "a.fits")
     image = read_image(tmp_path / "a.fits")
     expected = np.zeros(bordered.shape, bool)
-    expected[:6, :8] = True
+    expected[:6, :8] = expected[15:19, 15:19] = expected[20:, :5, 0] = True
     np.testing.assert_array_equal(image.missing, expected)
     np.testing.assert_array_equal(image.zero_border, expected)
     write_image(tmp_path / "b.fits", image.with_pixels(image.pixels * 2))

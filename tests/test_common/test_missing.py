@@ -113,7 +113,9 @@ def saturated(image: np.ndarray, level: float) -> np.ndarray:
 
 NOT_MISSING = {
     "saturated": saturated(field(), 65535),
-    "saturated, two levels": np.where(X < 128, saturated(field(), 60000), saturated(field(), 65535)),
+    "saturated, two levels": np.where(
+        X < 128, saturated(field(), 60000), saturated(field(), 65535)
+    ),
     "clipped at the sky": np.maximum(flat_field(), 1000),
     "clipped below the sky": np.maximum(flat_field(), 995),
     "clipped above the sky": np.maximum(flat_field(), 1005),
