@@ -96,8 +96,8 @@ class BackgroundConfig:
         0, "bootstrap fits behind the sigma map; 0 writes none (robust, no Bayer)",
         least=0, refusal=NOT_NEGATIVE,
     )  # fmt: skip
-    bayer: bool = option(
-        False, "fit the four colours of a Bayer mosaic one by one (also set by BAYERPAT)"
+    bayer: bool | None = option(
+        None, "fit the four colours of a Bayer mosaic one by one (default: as the header says)"
     )
     seed: int = option(0, "seed of all random numbers", least=0, refusal=NOT_NEGATIVE)
 

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.model import BackgroundModel
+from common.header import is_mosaic, mosaic_pattern
 from common.image import AstroImage
 
 
@@ -54,7 +55,13 @@ def fit_background(
     config = config or BackgroundConfig()
     weights = prepare_mask(mask, image)
     _check_pixels(image, weights)
-    bayer = config.bayer or is_bayer(image)
+    bayer = is_mosaic(image, config.bayer)
+    pattern = mosaic_pattern(image) if bayer else ""
+    if len(pattern) > 4:
+        raise ValueError(
+            f"{image.name}: a mosaic of the colour filters {pattern}, not a Bayer mosaic. Debayer "
+            "it first. --no-bayer takes it for a mono image."
+        )
     if bayer and config.uncertainty:
         raise ValueError(
             f"{image.name}: a Bayer mosaic has no sigma map. Debayer first, or leave out "

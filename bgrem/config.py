@@ -30,6 +30,9 @@ class InputConfig:
         "border", "which exact zeros are missing pixels", choices=("border", "all", "data")
     )
     verify: bool = option(True, "read despite wrong checksums", "--no-verify", last=True)
+    bayer: bool | None = option(
+        None, "whether a mono image is a mosaic of colour filters (default: as the header says)"
+    )
     dq: str | None = option(None, "HDU of a data quality plane; not 0: missing", metavar="HDU")
 
     def __post_init__(self) -> None:

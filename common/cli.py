@@ -10,10 +10,13 @@ import signal
 import sys
 import traceback
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
+
+from common.reading.notice import FileWarning
 
 EXIT_DONE = 0  # exit code
 # exit code; inputs of a batch failed, each named; also an error of the program
@@ -48,7 +51,7 @@ def run(
     arguments = list(sys.argv[1:] if argv is None else argv)
     tool = tool or Path(sys.argv[0]).stem
     try:
-        with _sigterm_as_interrupt():
+        with _sigterm_as_interrupt(), file_warnings(tool, quiet="--quiet" in arguments):
             return main_function(arguments) or EXIT_DONE
     except SystemExit as stop:  # argparse: --help and usage errors
         return (
@@ -67,6 +70,25 @@ def run(
         code, text = describe_error(error)
         print(f"{tool}: error: {text}", file=sys.stderr)
         return code
+
+
+@contextmanager
+def file_warnings(tool: str, *, quiet: bool) -> Iterator[None]:
+    """Print each `FileWarning` once, as one line on stderr; other warnings as Python does."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FileWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if not issubclass(category, FileWarning):
+                usual(message, category, *place)
+            elif not quiet and str(message) not in said:
+                said.add(str(message))
+                print(f"{tool}: warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def describe_error(error: Exception) -> tuple[int, str]:

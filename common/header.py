@@ -1,10 +1,14 @@
-"""What a header states of an exposure: its keywords, numbers and celestial coordinates."""
+"""What a header states of an exposure: keywords, numbers, celestial coordinates, colour filters.
+
+The only place that decides each of them, for both formats and all commands.
+"""
 
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from common.image import AstroImage
+from common.reading.mosaic import BAYER_PATTERNS, COLOUR_KEYWORDS, PATTERN_KEYWORDS, clean_pattern
 
 # in order of trust
 ZERO_POINT_KEYWORDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOINT", "ZP")
@@ -60,3 +64,27 @@ def header_number(header: Mapping[str, Any], keywords: tuple[str, ...]) -> float
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
             return float(value)
     return None
+
+
+def is_mosaic(image: AstroImage, given: bool | None = None) -> bool:
+    """Return whether an image is a mosaic: as the user says, else as its file says.
+
+    Parameters
+    ----------
+    image : AstroImage
+    given : bool, optional
+        What the user says; it wins.
+    """
+    return bool(mosaic_pattern(image)) if given is None else given
+
+
+def mosaic_pattern(image: AstroImage) -> str:
+    """Return the colours of the filters row by row, such as RGGB; "" for other images."""
+    if image.shape[-1] != 1 or image.carrier is None:
+        return ""
+    header = header_of(image)
+    for keyword in PATTERN_KEYWORDS:
+        if pattern := clean_pattern(header.get(keyword, "")):
+            return pattern
+    texts = [str(header.get(keyword, "")).strip().upper() for keyword in COLOUR_KEYWORDS]
+    return next((text for text in texts if text in BAYER_PATTERNS), "")

@@ -1,6 +1,5 @@
 """The image that flows through every tool: its pixels, their units, and what its file carried."""
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -104,12 +103,3 @@ class AstroImage:
         if new.shape[:2] != self.shape[:2]:
             raise ValueError(f"{self.name}: pixels of shape {new.shape} do not fit {self.shape}.")
         return new
-
-
-class FileWarning(UserWarning):
-    """One line on what a reader had to decide about a file; the commands print it on stderr."""
-
-
-def warn_of_file(line: str) -> None:
-    """Warn of what a file leaves open; the line names the file."""
-    warnings.warn(line, FileWarning, stacklevel=3)

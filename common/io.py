@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from common.atomic import atomic_write, check_writable
-from common.image import AstroImage, warn_of_file
-from common.missing import ZEROS, find_missing
+from common.image import AstroImage
+from common.reading.missing import ZEROS, find_missing
+from common.reading.notice import warn_of_file
 
 __all__ = ["IMAGE_FORMATS", "check_writable", "read_image", "split_suffix", "write_image"]
 
@@ -207,11 +208,12 @@ def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
     from common.xisf.io import write_xisf
 
     keywords: list[tuple[str, str, str]] = []
+    pattern = ""
     if isinstance(image.carrier, FitsCarrier):
-        pixels, keywords = to_xisf(image)
+        pixels, keywords, pattern = to_xisf(image)
         image = replace(image, pixels=pixels, carrier=None, zero_border=None)
     with open(path, "wb") as file:
-        write_xisf(file, image, compress=compress, keywords=keywords)
+        write_xisf(file, image, compress=compress, keywords=keywords, pattern=pattern)
 
 
 _FITS_FORMAT: tuple[Reader, Writer] = (_read_fits, _write_fits)

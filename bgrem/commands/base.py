@@ -16,7 +16,8 @@ from bgrem.models import Model, read_description, require_task
 from common import cli
 from common.batch import Files, name_products, run_over_files
 from common.command import Call, RunRecord
-from common.image import AstroImage, Card, is_bayer
+from common.header import is_mosaic, mosaic_pattern
+from common.image import AstroImage, Card
 from common.io import read_image, write_image
 
 # what a system gives: option of its file -> image, and further keywords for all files
@@ -52,9 +53,12 @@ def read_input(path: Path, settings: InputConfig) -> AstroImage:
         path, hdu=settings.hdu, channels=settings.channels, zeros=settings.zeros,
         verify=settings.verify,
     )  # fmt: skip
-    if is_bayer(image):
+    if is_mosaic(image, settings.bayer):
+        pattern = mosaic_pattern(image)
+        kind = f"mosaic of the colour filters {pattern}" if len(pattern) > 4 else "Bayer mosaic"
         raise ValueError(
-            f"{path}: a Bayer mosaic. Debayer it, or split it into its four planes, first."
+            f"{path}: a {kind}. Debayer it, or split it into its planes, first. --no-bayer takes "
+            "it for a mono image."
         )
     return image if settings.dq is None else _without_bad_pixels(image, path, settings.dq)
 

@@ -29,7 +29,8 @@ from common.fits.hdus import (
     summed_bytes,
     verify_sums,
 )
-from common.image import AstroImage, warn_of_file
+from common.image import AstroImage
+from common.reading.notice import warn_of_file
 
 if TYPE_CHECKING:
     from astropy.io import fits

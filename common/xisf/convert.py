@@ -23,6 +23,14 @@ from astropy.io import fits
 
 from common.fits.cards import keyword_of, to_ascii, value_text
 from common.image import AstroImage
+from common.reading.mosaic import (
+    BAYER_PATTERNS,
+    COLOUR_KEYWORDS,
+    PATTERN_KEYWORDS,
+    clean_pattern,
+    flip_pattern,
+)
+from common.reading.notice import warn_of_file
 from common.xisf.io import XisfCarrier, keyword_text, read_keywords, read_property
 from common.xisf.splice import Keyword
 
@@ -69,17 +77,20 @@ def to_fits(image: AstroImage) -> tuple[np.ndarray, fits.Header]:
     return _restore_zeros(image), fits_cards_from_xisf(image.carrier)
 
 
-def to_xisf(image: AstroImage) -> tuple[np.ndarray, list[Keyword]]:
-    """Return top-down pixels (H, W, C) and keywords of an image from a FITS file, for XISF.
+def to_xisf(image: AstroImage) -> tuple[np.ndarray, list[Keyword], str]:
+    """Return what an XISF file needs of an image from FITS: top-down pixels, keywords, pattern.
+
+    Pixels are (H, W, C), the pattern is that of a mosaic of colour filters, or "".
 
     The carrier has the image's FITS header as attribute `header`. Zeros of `zero_border` are put
-    back. Pass the keywords to `write_xisf`.
+    back. Pass keywords and pattern to `write_xisf`.
     """
     header, pixels = image.carrier.header, _restore_zeros(image)
     if _row_order(header) != "TOP-DOWN":
         pixels, header = pixels[::-1], flip_rows(header, image.shape[0])
     odd = [_odd_keyword(card) for card in image.carrier.unreadable]
-    return pixels, xisf_keywords_from_fits(header) + odd
+    pattern = clean_pattern(header.get("BAYERPAT", "")) if image.shape[-1] == 1 else ""
+    return pixels, xisf_keywords_from_fits(header) + odd, pattern
 
 
 def _odd_keyword(card: bytes) -> Keyword:
@@ -119,6 +130,9 @@ def fits_cards_from_xisf(carrier: XisfCarrier) -> fits.Header:
             if keyword.startswith("DATE"):
                 typed = str(typed).removesuffix("Z")
             header[keyword] = (typed, comment)
+    filters = carrier.parse()[1].find("ColorFilterArray")
+    if filters and not any(keyword in header for keyword in PATTERN_KEYWORDS):
+        header["BAYERPAT"] = (to_ascii(filters[0].attributes.get("pattern", "")), "colour filters")
     if "CRVAL1" not in header:
         header.update(_wcs_from_properties(carrier))
     header["ROWORDER"] = ("TOP-DOWN", "the first row is the top of the image")
@@ -150,10 +164,10 @@ def flip_rows(header: fits.Header, height: int) -> fits.Header:
     Bayer pattern, and turns ROWORDER.
     """
     flipped = _flip_wcs(header, height)
-    for keyword in ("BAYERPAT", "COLORTYP"):
-        pattern = str(flipped.get(keyword, "")).strip()
-        if re.fullmatch("[RGB]{4}", pattern) and height % 2 == 0:
-            flipped[keyword] = pattern[2:] + pattern[:2]
+    for keyword in (*PATTERN_KEYWORDS, *COLOUR_KEYWORDS):
+        pattern = clean_pattern(flipped.get(keyword, ""))
+        if pattern and (keyword in PATTERN_KEYWORDS or pattern in BAYER_PATTERNS):
+            flipped[keyword] = flip_pattern(pattern, height)
     top_down = _row_order(header) != "TOP-DOWN"
     flipped["ROWORDER"] = "TOP-DOWN" if top_down else "BOTTOM-UP"
     return flipped
@@ -167,9 +181,8 @@ def _flip_wcs(header: fits.Header, height: int) -> fits.Header:
     flipped = header.copy()
     tables = [key for key in ("CPDIS1", "CPDIS2", "D2IMDIS1", "AMDX1") if key in header]
     if tables:
-        warnings.warn(
-            f"the distortion of {tables} does not follow the flipped rows; solve the plate again",
-            stacklevel=3,
+        warn_of_file(
+            f"the distortion of {tables} does not follow the flipped rows; solve the plate again"
         )
     for version in ("", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
         if f"CRPIX2{version}" not in header and f"CTYPE2{version}" not in header:
@@ -221,10 +234,9 @@ def _wcs_from_properties(carrier: XisfCarrier) -> fits.Header:
     if np.shape(sky) != (2,) or np.shape(pixel) != (2,) or np.shape(matrix) != (2, 2):
         return header
     if system not in (None, "", "Gnomonic"):
-        warnings.warn(
+        warn_of_file(
             f"{carrier.path}: the plate solution in projection {system} is not in the FITS "
-            "header; only Gnomonic is supported",
-            stacklevel=4,
+            "header; only Gnomonic is supported"
         )
         return header
     for axis, ctype in enumerate(("RA---TAN", "DEC--TAN"), start=1):
@@ -271,14 +283,13 @@ def _header_from_keywords(keywords: Iterable[Keyword], name: str) -> fits.Header
                 warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # comments cut short
                 str(card)
         except ValueError as error:
-            warnings.warn(f"{name}: keyword {key} is left out: {error}", stacklevel=4)
+            warn_of_file(f"{name}: keyword {key} is left out: {error}")
             continue
         header.append(card, end=True)
         previous = keyword
     if changed:
-        warnings.warn(
-            f"{name}: FITS holds ASCII only, so these keywords were transliterated: {changed}",
-            stacklevel=4,
+        warn_of_file(
+            f"{name}: FITS holds ASCII only, so these keywords were transliterated: {changed}"
         )
     return header
 

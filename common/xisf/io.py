@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isqrt
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,7 +41,7 @@ _EMPTY_XISF = (
     '<xisf version="1.0" xmlns="http://www.pixinsight.com/xisf" '
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation='
     '"http://www.pixinsight.com/xisf http://pixinsight.com/xisf/xisf-1.0.xsd">\n'
-    '<Image id="image" colorSpace="{color}" bounds="{bounds}"/>\n<Metadata>'
+    '<Image id="image" colorSpace="{color}" bounds="{bounds}">{filters}</Image>\n<Metadata>'
     '<Property id="XISF:CreationTime" type="TimePoint" value="{time}"/>'
     '<Property id="XISF:CreatorApplication" type="String">bgrem</Property>'
     '<Property id="XISF:BlockAlignmentSize" type="UInt16" value="4096"/>'
@@ -180,6 +181,7 @@ def write_xisf(
     *,
     compress: bool = False,
     keywords: Iterable[Keyword] = (),
+    pattern: str = "",
 ) -> None:
     """Write an image into the header of the XISF file it came from, or into a new one.
 
@@ -195,6 +197,8 @@ def write_xisf(
         memory of one channel is enough.
     keywords : iterable of (name, value as FITS text, comment), optional
         FITS keywords to append, for images from other formats.
+    pattern : str, optional
+        Colour filters of a mosaic, row by row, for a new file.
 
     Raises
     ------
@@ -204,7 +208,7 @@ def write_xisf(
     source = image.carrier if isinstance(image.carrier, XisfCarrier) else None
     planes = _gather_planes(image, source)
     dtype = np.dtype("<f8" if image.pixels.dtype.itemsize > 4 else "<f4")
-    header = source.header if source else _start_header(planes)
+    header = source.header if source else _start_header(planes, pattern)
     root = parse_header(header, image.name)
     target = root.find("Image")[source.index if source else 0]
     attributes: dict[str, str | None] = {
@@ -306,7 +310,7 @@ def _compress(planes: list[Plane], dtype: np.dtype) -> tuple[list[bytes], str, s
     return packed, compression, sizes if len(parts) > 1 else None
 
 
-def _start_header(planes: list[Plane]) -> bytes:
+def _start_header(planes: list[Plane], pattern: str) -> bytes:
     """Return a minimal header; its bounds are 0:1 or 0:65535 if the pixels fit, else their own."""
     low, high = 0.0, 0.0
     for samples, _ in planes:
@@ -314,7 +318,10 @@ def _start_header(planes: list[Plane]) -> bytes:
         low = min(low, float(finite.min(initial=0)))
         high = max(high, float(finite.max(initial=0)))
     high = 1 if high <= 1 else max(high, 65535)
+    side = isqrt(len(pattern))
+    array = f'<ColorFilterArray pattern="{pattern}" width="{side}" height="{side}"/>'
     text = _EMPTY_XISF.format(
+        filters=array if pattern else "",
         color="RGB" if len(planes) == 3 else "Gray",
         bounds=f"{low:.17g}:{high:.17g}",
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

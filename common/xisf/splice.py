@@ -5,8 +5,8 @@ Called by `xisf_io` when it writes.
 
 import html
 import re
-import warnings
 
+from common.reading.notice import warn_of_file
 from common.xisf.blocks import Element
 
 Keyword = tuple[str, str, str]  # name, value as FITS text, comment
@@ -47,7 +47,7 @@ def splice(
         tag = _edit_tag(header[element.start : element.tag_end], {"location": location})
         edits.append((element.start, element.tag_end, tag))
     for signature in root.find("Signature"):  # it signs the header, which is another one now
-        warnings.warn("the digital signature of the XISF source is not kept", stacklevel=4)
+        warn_of_file("the digital signature of the XISF source is not kept")
         edits.append((signature.start, signature.end, b""))
 
     present = {e.attributes.get("name"): e for e in reversed(target.find("FITSKeyword"))}

@@ -58,7 +58,7 @@ def field():
 @pytest.fixture
 def through_xisf(tmp_path):
     def convert(image):
-        pixels, keywords = to_xisf(image)
+        pixels, keywords, _ = to_xisf(image)
         path = tmp_path / "a.xisf"
         with path.open("wb") as file:
             write_xisf(file, replace(image, pixels=pixels, zero_border=None), keywords=keywords)
@@ -211,6 +211,6 @@ def test_zeros_of_the_border_are_put_back_before_the_rows_are_flipped(field):
     border[0] = True
     image = replace(field(fits.Header()), zero_border=border)
     image.pixels[0] = np.nan
-    pixels, _ = to_xisf(image)
+    pixels, _, _ = to_xisf(image)
     assert (pixels[-1] == 0).all()
     assert np.isnan(image.pixels[0]).all()

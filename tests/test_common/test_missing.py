@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common import AstroImage, read_image, write_image
-from common.image import FileWarning
 from common.io import mark_missing
-from common.missing import find_missing
+from common.reading.missing import find_missing
+from common.reading.notice import FileWarning
 
 SIDE = 256  # px
 Y, X = np.mgrid[:SIDE, :SIDE]

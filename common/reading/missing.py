@@ -130,9 +130,10 @@ def _fill_areas(plane: np.ndarray, zero: np.ndarray | None) -> Iterator[tuple[np
     if low == high:
         return
     for value, cores in _repeated_values(plane, unmeasured).items():
-        if np.count_nonzero(plane == value) > MAX_PIXELS_PER_CORE * cores:
+        equal = (plane == value) & ~unmeasured
+        if np.count_nonzero(equal) > MAX_PIXELS_PER_CORE * cores:
             continue
-        solid = _solid_area(plane, value, low, high, middle, distinct=distinct)
+        solid = _solid_area(plane, value, equal, ~unmeasured, low, high, middle, distinct=distinct)
         if solid.any():
             unmeasured |= solid
             yield solid, value
@@ -196,12 +197,12 @@ def _constant_lines(plane: np.ndarray) -> np.ndarray:
 
 
 def _solid_area(
-    plane: np.ndarray, value: float, low: float, high: float, middle: float, *, distinct: bool
-) -> np.ndarray:
+    plane: np.ndarray, value: float, equal: np.ndarray, usable: np.ndarray,
+    low: float, high: float, middle: float, *, distinct: bool,
+) -> np.ndarray:  # fmt: skip
     """Return the solid areas of a value that are no saturated stars and no clipped sky."""
     from scipy import ndimage
 
-    equal = plane == value
     solid = np.zeros_like(equal)
     for lines, target in ((plane, solid), (plane.T, solid.T)):
         whole = _constant_lines(lines) & (lines == value).any(axis=1)
@@ -214,7 +215,7 @@ def _solid_area(
     square = np.ones((side, side), bool)
     core = ndimage.binary_erosion(equal, square, border_value=1)
     wide = ndimage.binary_dilation(core, square) & equal
-    first, second = _steps_at_edge(plane, wide | solid, value)
+    first, second = _steps_at_edge(plane, wide | solid, usable, value)
     abrupt = first > MIN_EDGE_RATIO * second
     if bright:
         abrupt &= first > MIN_BRIGHT_EDGE * (value - middle)
@@ -227,14 +228,15 @@ def _solid_area(
     return np.zeros_like(solid)
 
 
-def _steps_at_edge(plane: np.ndarray, area: np.ndarray, value: float) -> tuple[float, float]:
+def _steps_at_edge(
+    plane: np.ndarray, area: np.ndarray, usable: np.ndarray, value: float
+) -> tuple[float, float]:
     """Return the median steps from an area of one value to its edge, and one pixel further."""
-    first, second = [], []
-    for turned, inside in ((plane, area), (plane[::-1], area[::-1]),
-                           (plane.T, area.T), (plane.T[::-1], area.T[::-1])):  # fmt: skip
-        beside, beyond = turned[1:-1], turned[2:]
-        edge = inside[:-2] & ~inside[1:-1] & ~inside[2:]
-        edge &= np.isfinite(beside) & np.isfinite(beyond)
+    first, second, outside = [], [], usable & ~area
+    for turn in (lambda a: a, lambda a: a[::-1], lambda a: a.T, lambda a: a.T[::-1]):
+        inside, free = turn(area), turn(outside)
+        beside, beyond = turn(plane)[1:-1], turn(plane)[2:]
+        edge = inside[:-2] & free[1:-1] & free[2:]
         first.append(np.abs(beside[edge] - value))
         second.append(np.abs(beyond[edge] - beside[edge]))
     one, other = np.concatenate(first), np.concatenate(second)
