@@ -3,8 +3,10 @@
 The only place that decides each of them, for both formats and all commands.
 """
 
+import re
 import warnings
 from collections.abc import Mapping
+from string import ascii_uppercase
 from typing import Any
 
 from common.image import AstroImage
@@ -51,10 +53,45 @@ def celestial_wcs(header: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old keywords that it repairs
         try:
-            wcs = WCS(header).celestial
+            wcs = WCS(_with_tpv(header)).celestial
         except Exception:  # astropy raises many kinds for damaged keywords: no sky positions then
             return None
     return wcs if wcs.has_celestial else None
+
+
+def _with_tpv(header: Any) -> Any:
+    """Return the header, its projection named TPV where TAN has SCAMP's polynomial.
+
+    SCAMP before 2.0 wrote RA---TAN with PVi_m. TAN itself has parameters of the longitude axis
+    alone: PV1_1 and PV1_2 are angles there, 0 and 90 degrees mostly, and factors near 1 and 0 in
+    the polynomial. Source: FITS WCS paper II, table 13; the TPV registration of the FITS support
+    office.
+    """
+    renamed = header
+    for version in ("", *ascii_uppercase):
+        axes = {}
+        for axis in range(1, 10):
+            kind = str(header.get(f"CTYPE{axis}{version}", "")).upper()
+            if kind[4:8] == "-TAN" and kind[8:] == "":
+                axes[axis] = kind
+        if len(axes) != 2:
+            continue
+        terms = [key for axis in axes for key in header
+                 if re.fullmatch(rf"PV{axis}_\d+{version}", key)]  # fmt: skip
+        longitude = next((axis for axis, kind in axes.items() if kind[:2] == "RA"), min(axes))
+        latitude = next(axis for axis in axes if axis != longitude)
+        factor = header.get(f"PV{longitude}_1{version}", 0.0)
+        polynomial = (
+            any(key.startswith(f"PV{latitude}_") for key in terms)
+            or any(int(key.split("_")[1].rstrip(ascii_uppercase)) > 4 for key in terms)
+            or (isinstance(factor, float | int) and abs(factor - 1) < 0.5)
+        )
+        if terms and polynomial:
+            renamed = header.copy() if renamed is header else renamed
+            for axis, kind in axes.items():
+                renamed[f"CTYPE{axis}{version}"] = kind.replace("-TAN", "-TPV")
+                renamed.setdefault(f"PV{axis}_1{version}", 1.0)  # the registration's default
+    return renamed
 
 
 def header_number(header: Mapping[str, Any], keywords: tuple[str, ...]) -> float | None:
