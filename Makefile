@@ -8,7 +8,7 @@ OLDEST_PINS := "tensorflow==2.20.*" "keras==3.13.2"
 METADATA := setup.cfg pyproject.toml
 PIP_FLAGS := --quiet --disable-pip-version-check
 PYTEST_FLAGS :=
-# processes of `make test`: each loads TensorFlow once
+# processes of the tests: each loads TensorFlow once
 WORKERS := 2
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -56,11 +56,11 @@ test: lint
 	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 test-full: lint
-	$(VENV)/bin/python -m pytest --cov=common --cov=bgoptimizer --cov=bgrem \
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --cov=common --cov=bgoptimizer --cov=bgrem \
 		--cov-report=term $(PYTEST_FLAGS)
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest $(PYTEST_FLAGS)
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
