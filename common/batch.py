@@ -222,19 +222,20 @@ def run_over_files(
 
 def _refuse_clashes(paths: Sequence[Path], name: Callable[[Path], Files]) -> None:
     """Raise ValueError where two inputs lead to one file, or one would replace another input."""
-    inputs = {_place(path): path for path in paths}
-    makers: dict[Path, Path] = {}
+    folders: dict[Path, tuple[str, bool]] = {}
+    inputs = {_place(path, folders): path for path in paths}
+    makers: dict[str, Path] = {}
     for path in paths:
         try:
             files = name(path)
         except (ValueError, OSError):
             continue  # what is wrong with its name is said when it is its turn
         for file in files.values():
-            place = _place(file)
+            place = _place(file, folders)
             if inputs.get(place, path) != path:
                 raise ValueError(
-                    f"{path}: its output {file} would replace the input {inputs[place]}. Choose "
-                    "another -o, or run them one by one."
+                    f"{path}: its output {file} would replace the input {inputs[place]}. "
+                    "Choose another -o."
                 )
             if makers.setdefault(place, path) != path:
                 raise ValueError(
@@ -243,14 +244,26 @@ def _refuse_clashes(paths: Sequence[Path], name: Callable[[Path], Files]) -> Non
                 )
 
 
-def _place(path: Path) -> Path:
-    """Return where a path leads; in small letters if its folder does not tell them from others."""
-    place = Path(os.path.realpath(path))
-    folder = next(one for one in place.parents if one.exists())
-    other = folder.with_name(folder.name.swapcase()) if folder.name else folder
-    if other != folder and other.exists() and other.samefile(folder):
-        return Path(str(place).casefold())
-    return place
+def _place(path: Path, folders: dict[Path, tuple[str, bool]]) -> str:
+    """Return where a path leads; in small letters if its folder does not tell them from others.
+
+    `folders` keeps what is known of them.
+    """
+    folder = path.parent
+    if folder not in folders:
+        there = os.path.realpath(folder)
+        folders[folder] = there, _ignores_case(Path(there))
+    there, any_case = folders[folder]
+    place = os.path.realpath(path) if path.is_symlink() else os.path.join(there, path.name)
+    return place.casefold() if any_case else place
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Return whether the name of a folder, or of the one that it is to be made in, has no case."""
+    while not folder.exists():
+        folder = folder.parent
+    other = folder.parent / folder.name.swapcase()
+    return folder.name != other.name and other.exists() and other.samefile(folder)
 
 
 def _is_output(call: Call, path: Path) -> bool:
