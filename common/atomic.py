@@ -27,11 +27,9 @@ except ImportError:  # Windows: no locks, so nothing that a killed run left is r
     fcntl = None
 
 SCRATCH_PREFIX = ".bgrem"  # first part of the names of temporary folders
-# names in a temporary folder: what its run holds locked; where files are written; links to the
-# files that are replaced
-LOCK_FILE = "lock"
-NEW_FOLDER = "new"
-OLD_FOLDER = "old"
+LOCK_FILE = "lock"  # name in a temporary folder of the file that its run holds locked
+NEW_FOLDER = "new"  # name there of the folder in which files are written
+OLD_FOLDER = "old"  # name there of the folder with links to files that are replaced
 # errno -> what a user can do about it
 WRITE_ERRORS = {
     errno.ENOSPC: "the disk is full. Free space, or choose another folder",
@@ -39,8 +37,9 @@ WRITE_ERRORS = {
     errno.EFBIG: "the file would be larger than the limit (ulimit -f). Raise the limit",
     errno.EROFS: "the disk is read-only. Choose another folder",
 }
-# numpy's error, which has no errno
+# numpy's error, which has no errno, and what it may mean
 SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
+SHORT_WRITE_REASON = "the disk is full or a limit reached. Free space, or choose another folder"
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -139,13 +138,13 @@ class _Together:
 
     def folder_for(self, target: Path) -> Path:
         """Return the temporary folder on the file system of a target."""
-        if target.parent not in self.folders:
-            scratch = self.stack.enter_context(scratch_folder(target.parent))
-            self.folders[target.parent] = scratch
-        return self.folders[target.parent]
+        folder = target.parent
+        if folder not in self.folders:
+            self.folders[folder] = self.stack.enter_context(scratch_folder(folder))
+        return self.folders[folder]
 
     def put_in_place(self) -> None:
-        """Rename all files, or none: where one cannot be, the others are taken back."""
+        """Rename all files; where one cannot be, take the others back."""
         for file in self.files:
             file.keep_old()
         existed = [file.target.exists() for file in self.files]
@@ -256,17 +255,21 @@ def explain_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         reason = _reason(error)
         if reason is None:
             raise
-        raise OSError(f"{path}: could not be written, {reason}.") from error
+        raise _Explained(f"{path}: could not be written, {reason}.") from error
+
+
+class _Explained(OSError):
+    """An error that says why: it stays as it is in a block around."""
 
 
 def _reason(error: BaseException | None) -> str | None:
     """Return why an error, or the one that it came from, is one of `WRITE_ERRORS`."""
-    while error is not None:
+    while error is not None and not isinstance(error, _Explained):
         if isinstance(error, OSError):
             if error.errno in WRITE_ERRORS:
                 return WRITE_ERRORS[error.errno]
             if SHORT_WRITE.match(str(error)):
-                return WRITE_ERRORS[errno.ENOSPC]
+                return SHORT_WRITE_REASON
         error = error.__cause__ or error.__context__
     return None
 
