@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.networks.schedule import CosineSchedule
-from common.atomic import atomic_write
+from common.atomic import atomic_write, write_together
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")  # one folder a model
 DESCRIPTION_FILE = "model.json"  # name of a model's card
@@ -173,10 +173,11 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
         halves = {name: array.astype(np.float16) for name, array in weights.items()}
     if not all(np.isfinite(array).all() for array in halves.values()):
         raise ValueError(f"{folder}: a weight does not fit float16: training has diverged.")
-    with atomic_write(folder / WEIGHTS_FILE, overwrite=True) as path:
-        with open(path, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **halves)
-    sha256 = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
-    text = json.dumps(description | {"sha256": sha256}, indent=2, ensure_ascii=False) + "\n"
-    with atomic_write(folder / DESCRIPTION_FILE, overwrite=True) as path:
-        Path(path).write_text(text, "utf-8")
+    with write_together():
+        with atomic_write(folder / WEIGHTS_FILE, overwrite=True) as path:
+            with open(path, "wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **halves)
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        text = json.dumps(description | {"sha256": sha256}, indent=2, ensure_ascii=False) + "\n"
+        with atomic_write(folder / DESCRIPTION_FILE, overwrite=True) as path:
+            path.write_text(text, "utf-8")

@@ -3,14 +3,14 @@
 import argparse
 import glob
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common import cli
+from common.atomic import check_writable, write_together
 from common.command import Call
 
 Files = dict[str, Path]  # option of a product -> file
@@ -93,8 +93,6 @@ def prepare_outputs(
     ValueError, OSError
         If one cannot.
     """
-    from common.atomic import check_writable
-
     folder = next(iter(files.values())).parent
     if make_folder and not folder.exists():
         try:
@@ -172,7 +170,8 @@ def run_over_files(
 ) -> int:
     """Run a command over its inputs and return the exit code; each is done or fails on its own.
 
-    Nothing of an input is written before all of its files could be.
+    Inputs whose files would replace each other are refused before any work. Nothing of an input
+    is written before all of its files could be; then all appear together.
 
     Parameters
     ----------
@@ -196,7 +195,9 @@ def run_over_files(
         found = read(path)
         files = name(call, path)
         prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
-        outcome = {"input": path, "outputs": files, **work(path, found, files)}
+        with write_together():
+            outcome = {"input": path, "outputs": files, **work(path, found, files)}
+            cli.raise_if_stopped()
         seconds = {"seconds": round(time.perf_counter() - start, 3)} if timed else {}
         call.report(outcome | seconds)
 
@@ -205,16 +206,64 @@ def run_over_files(
         run_one(paths[0])
         return cli.EXIT_DONE
     refuse_several(call, len(paths))
+    _refuse_clashes(paths, lambda path: name(call, path))
     code = cli.EXIT_DONE
     with cli.Progress(len(paths), command.program, quiet=args.quiet or args.json) as bar:
         for path in paths:
             try:
                 run_one(path)
             except Exception as error:
+                cli.raise_if_stopped()
                 code, message = cli.EXIT_SOME_FAILED, cli.describe_error(error)[1]
-                print(f"{command.program}: error: {message}", file=sys.stderr)
+                cli.put(f"{command.program}: error: {message}", error=True)
             bar.update()
     return code
+
+
+def _refuse_clashes(paths: Sequence[Path], name: Callable[[Path], Files]) -> None:
+    """Raise ValueError where two inputs lead to one file, or one would replace another input."""
+    folders: dict[Path, tuple[str, bool]] = {}
+    inputs = {_place(path, folders): path for path in paths}
+    makers: dict[str, Path] = {}
+    for path in paths:
+        try:
+            files = name(path)
+        except (ValueError, OSError):
+            continue  # what is wrong with its name is said when it is its turn
+        for file in files.values():
+            place = _place(file, folders)
+            if inputs.get(place, path) != path:
+                raise ValueError(
+                    f"{path}: its output {file} would replace the input {inputs[place]}. "
+                    "Choose another -o."
+                )
+            if makers.setdefault(place, path) != path:
+                raise ValueError(
+                    f"{makers[place]} and {path} would both be written to {file}. Run them one by "
+                    "one with an -o of their own; --overwrite is for files of earlier runs."
+                )
+
+
+def _place(path: Path, folders: dict[Path, tuple[str, bool]]) -> str:
+    """Return where a path leads; in small letters if its folder does not tell them from others.
+
+    `folders` keeps what is known of them.
+    """
+    folder = path.parent
+    if folder not in folders:
+        there = os.path.realpath(folder)
+        folders[folder] = there, _ignores_case(Path(there))
+    there, any_case = folders[folder]
+    place = os.path.realpath(path) if path.is_symlink() else os.path.join(there, path.name)
+    return place.casefold() if any_case else place
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Return whether the name of a folder, or of the one that it is to be made in, has no case."""
+    while not folder.exists():
+        folder = folder.parent
+    other = folder.parent / folder.name.swapcase()
+    return folder.name != other.name and other.exists() and other.samefile(folder)
 
 
 def _is_output(call: Call, path: Path) -> bool:
@@ -225,6 +274,7 @@ def _is_output(call: Call, path: Path) -> bool:
     if maker not in (call.command.name, *call.command.skips):
         return False
     if not call.args.quiet:
-        print(f"{call.command.program}: {path}: left out, {maker} made it. Name it to take it too.",
-              file=sys.stderr)  # fmt: skip
+        program = call.command.program
+        line = f"{program}: {path}: left out, {maker} made it. Name it to take it too."
+        cli.put(line, error=True)
     return True

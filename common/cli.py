@@ -1,9 +1,10 @@
-"""What all commands share: exit codes, error border, common flags, progress, JSON.
+"""What all commands share: exit codes, error border, stops, common flags, progress, JSON.
 
 Imports neither numpy nor astropy, so that ``--help`` answers at once.
 """
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from common.reading.notice import FileWarning
 
@@ -23,7 +24,10 @@ EXIT_DONE = 0  # exit code
 EXIT_SOME_FAILED = 1
 EXIT_BAD_INPUT = 2  # exit code; bad usage or bad input; argparse uses it too
 EXIT_NO_DEVICE = 3  # exit code; out of memory, or the device failed
-EXIT_INTERRUPTED = 130  # exit code; Ctrl-C or SIGTERM
+EXIT_INTERRUPTED = 130  # exit code; Ctrl-C
+EXIT_SIGNAL = 128  # exit code less the number of the signal that stopped the run
+# names of the signals that ask a run to stop; Windows has no SIGHUP
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 # Of TensorFlow and JAX, by name: importing them here would cost seconds.
 OUT_OF_MEMORY_ERRORS = {"ResourceExhaustedError"}  # of TensorFlow
@@ -50,26 +54,27 @@ def run(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     tool = tool or Path(sys.argv[0]).stem
-    try:
-        with _sigterm_as_interrupt(), file_warnings(tool, quiet="--quiet" in arguments):
-            return main_function(arguments) or EXIT_DONE
-    except SystemExit as stop:  # argparse: --help and usage errors
-        return (
-            stop.code
-            if isinstance(stop.code, int)
-            else EXIT_DONE
-            if stop.code is None
-            else EXIT_BAD_INPUT
-        )
-    except KeyboardInterrupt:
-        print(f"{tool}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except Exception as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        code, text = describe_error(error)
-        print(f"{tool}: error: {text}", file=sys.stderr)
-        return code
+    with _printable_names(), _stop_on_signals(until_exit=argv is None):
+        try:
+            with file_warnings(tool, quiet="--quiet" in arguments):
+                code = main_function(arguments) or EXIT_DONE
+        except SystemExit as stop:  # argparse: --help and usage errors
+            code = stop.code if isinstance(stop.code, int) else EXIT_BAD_INPUT if stop.code else 0
+        except KeyboardInterrupt:
+            code = _say_stopped(tool)
+        except Exception as error:
+            code = _say_stopped(tool) if _stopped_by else _say_error(tool, error, arguments)
+        for stream in (sys.stdout, sys.stderr):
+            _drop_unread(stream)
+    return code
+
+
+def _say_error(tool: str, error: Exception, arguments: Sequence[str]) -> int:
+    if "--debug" in arguments:
+        traceback.print_exc()
+    code, text = describe_error(error)
+    put(f"{tool}: error: {text}", error=True)
+    return code
 
 
 @contextmanager
@@ -85,7 +90,7 @@ def file_warnings(tool: str, *, quiet: bool) -> Iterator[None]:
                 usual(message, category, *place)
             elif not quiet and str(message) not in said:
                 said.add(str(message))
-                print(f"{tool}: warning: {message}", file=sys.stderr)
+                put(f"{tool}: warning: {message}", error=True)
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield
@@ -119,22 +124,55 @@ def _class_names(error: Exception) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, so that temporary files are removed."""
+# --- stops ---------------------------------------------------------------------------------------
 
-    def interrupt(number: int, frame: types.FrameType | None) -> None:
+_stopped_by: int | None = None  # number of the signal that asked the run to stop
+
+
+def raise_if_stopped() -> None:
+    """Raise KeyboardInterrupt if a signal asked to stop and a library swallowed its exception."""
+    if _stopped_by is not None:
         raise KeyboardInterrupt
 
+
+@contextmanager
+def _stop_on_signals(*, until_exit: bool) -> Iterator[None]:
+    """Turn the signals that ask to stop into KeyboardInterrupt, so that temporary files go.
+
+    Those that are ignored, as by nohup, stay so. With `until_exit` they are ignored afterwards:
+    what the run says and its exit code are settled, and libraries that are being closed would
+    print tracebacks.
+    """
+    global _stopped_by
+    _stopped_by = None
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        global _stopped_by
+        _stopped_by = number
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        for name in STOP_SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
     except ValueError:  # not in the main thread, where signals do not arrive
-        yield
-        return
+        pass
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if until_exit else handler)
+        _stopped_by = None
+
+
+def _say_stopped(tool: str) -> int:
+    """Say in one line what stopped the run and return the exit code, as shells have it."""
+    number = _stopped_by or signal.SIGINT
+    by = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    put(f"{tool}: {by}", error=True)
+    return EXIT_SIGNAL + number
 
 
 class Parser(argparse.ArgumentParser):
@@ -208,9 +246,55 @@ def silenced_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
+# --- what is printed -----------------------------------------------------------------------------
+
+
+def put(text: str, *, error: bool = False, end: str = "\n") -> None:
+    """Print on stdout or stderr; where nobody reads it any more the run goes on.
+
+    Raises
+    ------
+    OSError
+        If stdout cannot be written, as on a full disk.
+    """
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except OSError as failed:
+        _drop_unread(stream)
+        if not error and not isinstance(failed, BrokenPipeError):
+            raise OSError(f"stdout: cannot be written ({failed.strerror}).") from None
+
+
+def _drop_unread(stream: TextIO | None) -> None:
+    """Flush a stream; if that fails, drop what it holds and will be given."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # Python flushes it once more at its exit
+        os.close(nowhere)
+
+
+@contextmanager
+def _printable_names() -> Iterator[None]:
+    """Print what the terminal's encoding lacks with backslashes, in place of an error."""
+    streams = [one for one in (sys.stdout, sys.stderr) if isinstance(one, io.TextIOWrapper)]
+    before = [one.errors for one in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
+
+
 def emit_json(content: Mapping[str, Any]) -> None:
     """Write a result as one line of JSON on stdout; NaN and infinity become null."""
-    print(json.dumps(plain(content), allow_nan=False), flush=True)
+    put(json.dumps(plain(content), allow_nan=False))
 
 
 def plain(value: Any) -> Any:

@@ -255,12 +255,12 @@ class Call:
         elif not self.args.quiet:
             written = ", ".join(str(file) for file in outcome["outputs"].values())
             notes = "".join(f" ({note})" for note in outcome.get("notes", ()))
-            print(f"{outcome['input']}: wrote {written}{notes}")
+            cli.put(f"{outcome['input']}: wrote {written}{notes}")
 
     def say(self, line: str) -> None:
         """Print a line of what goes on, unless ``--json`` or ``--quiet`` is given."""
         if not (self.args.quiet or self.args.json):
-            print(line, flush=True)
+            cli.put(line)
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ def run_case(case: Case, folder: Path, root: Path, fresh: bool) -> int:
         text = f"$ {command}\nexit code {code}\n-- stdout\n{said[0]}-- stderr\n{said[1]}"
         for path, word in names.items():
             text = text.replace(path, word)
-        text = re.sub(r"/\S*?/bgrem-\w{8}", "TEMPORARY", text)
+        text = re.sub(r"/\S*?/\.bgrem(-\w+){3}/new", "TEMPORARY", text)
         Path(f"command_{number:02d}.txt").write_text(text, "utf-8")
         Path(".stdout").unlink(), Path(".stderr").unlink()
     for target, name in case.inputs.items():  # one that was changed stays, as a difference

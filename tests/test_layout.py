@@ -30,6 +30,7 @@ ROOMS = (
     ("training", "validation"),
     ("commands",),
     ("cli",),
+    ("__main__",),
     ("demo_systems",),
     ("demo",),
 )

@@ -1,6 +1,5 @@
 """SExtractor in dual-image mode: finds on the denoised image, measures on the original."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from bgrem.cataloguing.measure import Columns, Ellipses, measure_sources
 from bgrem.config import CatalogConfig
 from bgrem.frame.sextractor_run import run_sextractor
 from bgrem.frame.sources import Frame, number_anew
+from common.atomic import scratch_folder
 
 # what SExtractor measures on the measurement image
 MEASURED_COLUMNS = (
@@ -40,8 +40,7 @@ def measure_with_sextractor(
         f"{name}({len(config.apertures)})" if name.endswith("_APER") else name
         for name in (*DETECTED_COLUMNS, *MEASURED_COLUMNS)
     ]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         noise = _write_noise(folder, frame)
         options = {
             "DETECT_TYPE": "CCD", "THRESH_TYPE": "ABSOLUTE",

@@ -1,6 +1,5 @@
 """What the subcommands share: read a frame, guard the model's domain, run a network over files."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +83,7 @@ def guard_image(call: Call, image: AstroImage, model: str) -> tuple[AstroImage, 
         return image, []
     if not call.args.quiet:
         for line in lines:
-            print(f"{call.command.program}: warning: {image.name}: {line}", file=sys.stderr)
+            cli.put(f"{call.command.program}: warning: {image.name}: {line}", error=True)
     return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
 
 

@@ -1,6 +1,5 @@
 """`bgrem catalog`: images in, catalogues out."""
 
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +57,7 @@ def run(call: Call) -> int:
         more = [str(one.message).rstrip(".") for one in raised if one.category is UserWarning]
         notes = [*meta["notes"], *more]
         if notes and not args.quiet:
-            print(f"{call.command.program}: {image.name}: {'; '.join(notes)}", file=sys.stderr)
+            cli.put(f"{call.command.program}: {image.name}: {'; '.join(notes)}", error=True)
         origins = [f"{name} is from {origin}" for name, origin in meta["origin"].items()]
         _write(_record(call, path, image, [*origins, *notes], model), image, found, files)
         return {

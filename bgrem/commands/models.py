@@ -1,7 +1,5 @@
 """`bgrem models`: the registry, or one card."""
 
-import json
-
 from bgrem.models import DESCRIPTION_FILE, find_model, list_models
 from common import cli
 from common.command import Call
@@ -10,7 +8,7 @@ from common.command import Call
 def run(call: Call) -> int:
     """Print all models, or the card of one."""
     if call.args.model:
-        print((find_model(call.args.model) / DESCRIPTION_FILE).read_text("utf-8"), end="")
+        cli.put((find_model(call.args.model) / DESCRIPTION_FILE).read_text("utf-8"), end="")
         return cli.EXIT_DONE
     found = list_models()
     if call.args.json:
@@ -18,5 +16,5 @@ def run(call: Call) -> int:
         return cli.EXIT_DONE
     for name, description in found.items():
         what = description.get("domain", {}).get("what", "")
-        print(json.dumps(name).strip('"').ljust(12), what)
+        cli.put(f"{name:12} {what}")
     return cli.EXIT_DONE

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import itertools
 import shlex
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from bgrem.commands.compare_files import compare, describe
 from bgrem.config import InputConfig
 from bgrem.models import WEIGHTS_FILE, find_model
 from common import cli
+from common.atomic import scratch_folder
 from common.command import Call, Command
 from common.config import from_texts, to_arguments
 from common.header import header_of
@@ -80,11 +80,11 @@ def run(call: Call) -> int:
     words = [*replay.command.name.split(), str(source), *replay.arguments()]
     command = shlex.join([*words, *_file_arguments(replay, _new_name(args.file), args.file)])
     if args.only_print:
-        print(command)
+        cli.put(command)
         return cli.EXIT_DONE
     call.say(command)
-    with tempfile.TemporaryDirectory(prefix="bgrem-") as folder:
-        again = Path(folder) / f"again{_suffix(args.file)}"
+    with scratch_folder() as folder:
+        again = folder / f"again{_suffix(args.file)}"
         code = call.run_words([*words[1:], *_file_arguments(replay, again, args.file), "--quiet"])
         if code:
             return code

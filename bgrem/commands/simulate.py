@@ -20,10 +20,11 @@ def run(call: Call) -> int:
     if args.number < 1:
         raise ValueError(f"--number must be 1 or more. Received: {args.number}")
     args.output.mkdir(parents=True, exist_ok=True)
-    for number in range(args.number):
-        one = dataclasses.replace(config, seed=config.seed + number)
-        path = args.output / f"{one.preset}_{one.seed}.fits"
+    fields = [dataclasses.replace(config, seed=config.seed + k) for k in range(args.number)]
+    paths = [args.output / f"{one.preset}_{one.seed}.fits" for one in fields]
+    for path in paths:
         check_writable(path, args.overwrite)
+    for one, path in zip(fields, paths, strict=True):
         write_field(path, simulate_field(one), overwrite=args.overwrite)
         call.report({"input": one.preset, "outputs": {"field": path}})
     return cli.EXIT_DONE

@@ -1,7 +1,6 @@
 """SCI, BKG, RESIDUAL and DQ in one FITS file, from which the input comes back exactly."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 from bgrem.denoising.flow import Denoised
 from bgrem.denoising.quality import quality_cards
 from bgrem.denoising.residual import restore_pixels
-from common.atomic import atomic_write
+from common.atomic import atomic_write, scratch_folder
 from common.fits.cards import (
     add_cards,
     array_cards,
@@ -105,9 +104,9 @@ def write_restored(path: Path, bundle: Path, *, overwrite: bool = False) -> None
         return
     with (
         atomic_write(path, overwrite) as temporary,
-        tempfile.TemporaryDirectory(prefix="bgrem-") as folder,
+        scratch_folder() as folder,
     ):
-        floats = Path(folder) / "floats.fits"
+        floats = folder / "floats.fits"
         write_image(floats, image)
         hdus = scan(floats, str(path))
         first = max(one.index for one in hdus if one.name == BUNDLE_PARTS[0])

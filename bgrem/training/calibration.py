@@ -22,6 +22,7 @@ from bgrem.denoising.uncertainty import (
     design,
 )
 from bgrem.models import Model
+from common import cli
 
 # pixels of each field and range: bright ones are rare, all ranges count the same
 FIT_PIXELS_PER_RANGE = 150
@@ -238,9 +239,9 @@ def calibrate(
 
 def print_coverage(rows: list[dict[str, Any]], title: str = "signal") -> None:
     """Print the rows of `coverage_table` in per cent: mean and standard deviation over fields."""
-    print(f"| {title} | pixels | fields | within SIGMA68 | within SIGMA95 |")
-    print("| --- | --- | --- | --- | --- |")
+    cli.put(f"| {title} | pixels | fields | within SIGMA68 | within SIGMA95 |")
+    cli.put("| --- | --- | --- | --- | --- |")
     for row in rows:
         both = (f"{100 * row[n]:.1f} ± {100 * row[f'{n}_std']:.1f}" for n in ("68", "95"))
         cells = (row["signal"], f"{100 * row['share']:.2f} %", str(row["fields"]), *both)
-        print(f"| {' | '.join(cells)} |")
+        cli.put(f"| {' | '.join(cells)} |")

@@ -18,7 +18,7 @@ from bgrem.training.batches import Batches, Report
 from bgrem.training.checkpoint import TrainingState, read_checkpoint, write_checkpoint
 from bgrem.training.history import write_history
 from bgrem.training.tasks import TASKS, find_files, load_fields, make_batches
-from common.atomic import atomic_write
+from common.atomic import atomic_write, write_together
 
 LOSSES: dict[str, Callable[[TrainConfig], Any]] = {
     "l1": lambda config: keras.losses.MeanAbsoluteError(),
@@ -165,15 +165,16 @@ class _Keeper(keras.callbacks.Callback):
         )
         if not np.isfinite(loss):
             raise ValueError(f"epoch {epoch + 1}: the loss is {loss}. Lower the learning rate.")
-        if state.best_epoch == state.epoch:
-            models.save_model(
-                self.folder / MODEL_FOLDER,
-                models.named_weights(network),
-                describe(self.config, state),
-            )
-        network.set_weights(raw)
-        write_checkpoint(self.folder, network, state)
-        write_history(self.folder, state.history)
+        with write_together():
+            if state.best_epoch == state.epoch:
+                models.save_model(
+                    self.folder / MODEL_FOLDER,
+                    models.named_weights(network),
+                    describe(self.config, state),
+                )
+            network.set_weights(raw)
+            write_checkpoint(self.folder, network, state)
+            write_history(self.folder, state.history)
         self.report(f"epoch {epoch + 1}: loss {logs['loss']:.4f}, validation {loss:.4f}")
         if self.is_patience_over():
             self.report(f"no better loss for {self.config.patience} epochs: stops")

@@ -5,8 +5,6 @@ import html
 import io
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,13 @@ from bgrem import __version__
 from bgrem.config import ValidateConfig
 from bgrem.validation.checks.result import CheckResult, Measure
 from bgrem.validation.flow import Validation, result_names
-from common.atomic import atomic_write, check_writable
+from common.atomic import (
+    atomic_write,
+    check_writable,
+    explain_write_errors,
+    scratch_folder,
+    write_together,
+)
 from common.cli import plain
 
 REPORT_PAGE = "report.html"  # name of the file
@@ -55,8 +59,8 @@ def write_report(
 ) -> dict[str, Path]:
     """Write report.html, report.json and a PNG of each check into a folder, and `extra` files.
 
-    A new folder appears complete or not at all. Into one that is there each file is put complete or
-    not at all; other files in it stay.
+    A new folder appears complete or not at all. Into one that is there the files are put
+    together; other files in it stay.
 
     Returns
     -------
@@ -74,9 +78,10 @@ def write_report(
     files |= dict(extra or {})
     if folder.exists():
         check_report_folder(folder, files, overwrite=overwrite)
-        for name, content in files.items():
-            with atomic_write(folder / name, overwrite) as temporary:
-                temporary.write_bytes(content)
+        with write_together():
+            for name, content in files.items():
+                with atomic_write(folder / name, overwrite) as temporary:
+                    temporary.write_bytes(content)
     else:
         _new_folder(folder, files)
     return {name: folder / name for name in files}
@@ -115,14 +120,12 @@ def check_report_folder(folder: Path, names: Iterable[str], *, overwrite: bool) 
 
 
 def _new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
-    temporary.mkdir()
-    try:
+    with explain_write_errors(folder), scratch_folder(folder.parent) as scratch:
+        temporary = scratch / folder.name
+        temporary.mkdir()
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _png(result: CheckResult) -> bytes:

@@ -5,7 +5,6 @@
 
 import gzip
 import shutil
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from common.atomic import explain_write_errors, scratch_folder
 from common.fits import cards as fits_cards
 from common.fits.geometry import Hdu, describe_hdu
 
@@ -37,10 +37,14 @@ def plain_file(path: Path, name: str = "") -> Iterator[Path]:
     if magic != b"\x1f\x8b":
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="fits-") as folder:
-        plain = Path(folder) / path.with_suffix("").name
+    with scratch_folder() as folder:
+        plain = folder / path.with_suffix("").name
         try:
-            with gzip.open(path, "rb") as packed, open(plain, "wb") as unpacked:
+            with (
+                explain_write_errors(f"{name or path}, unpacked in {folder.parents[1]} (TMPDIR)"),
+                gzip.open(path, "rb") as packed,
+                open(plain, "wb") as unpacked,
+            ):
                 shutil.copyfileobj(packed, unpacked, _COPY_CHUNK_BYTES)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(

@@ -255,7 +255,13 @@ def _spliced(
     image: AstroImage, carrier: FitsCarrier, *, tiled: bool
 ) -> Iterator[bytes | memoryview]:
     """Give the source file with the image HDUs replaced."""
-    status = carrier.path.stat()
+    try:
+        status = carrier.path.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{carrier.path}: was removed since it was read, so its other HDUs and cards cannot "
+            "be copied. Put it back and run again."
+        ) from None
     if (status.st_size, status.st_mtime_ns) != carrier.stamp:
         raise ValueError(
             f"{carrier.path}: changed since it was read, so its other HDUs and cards cannot "
