@@ -138,7 +138,9 @@ class MaskConfig:
 class InputConfig:
     """How the pixels of a file are read; recorded and replayed with the settings of the fit."""
 
-    hdu: str | None = option(None, "HDU number or EXTNAME (FITS), image number (XISF)")
+    hdu: str | None = option(
+        None, "HDU number or EXTNAME (FITS), all for each image HDU, image number (XISF)"
+    )
     channels: tuple[int, ...] | None = option(
         None, "planes to read, one or three", metavar="0,1,2", convert=plane_numbers, least=0
     )

@@ -21,7 +21,10 @@ class InputConfig:
     """How the pixels of a file are read: recorded and replayed with the settings of the command."""
 
     hdu: str | None = option(
-        None, "HDU number or EXTNAME (FITS), image number (XISF)", "-i", "--hdu"
+        None,
+        "HDU number or EXTNAME (FITS), all for each image HDU, image number (XISF)",
+        "-i",
+        "--hdu",
     )
     channels: tuple[int, ...] | None = option(
         None, "planes to read, one or three", metavar="0,1,2", convert=plane_numbers, least=0

@@ -20,6 +20,7 @@ from bgrem.models import Model, find_model
 from common import cli
 from common.batch import Files, refuse_one_name, run_over_files
 from common.command import Call, RunRecord
+from common.fits.chips import read_hdus
 from common.header import header_of
 from common.image import AstroImage, Card
 from common.io import read_image, split_suffix
@@ -148,12 +149,9 @@ def _refuse_other_origin(path: Path, result: AstroImage, image: AstroImage) -> N
 
 
 def _has_hdu(path: Path, name: str) -> bool:
-    from astropy.io import fits
-
     if path.suffix.lower() not in FITS_SUFFIXES or not path.is_file():
         return False
-    with fits.open(path) as hdus:
-        return name in hdus
+    return any(one.name == name for one in read_hdus(path))
 
 
 def _record(

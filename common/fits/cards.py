@@ -93,7 +93,7 @@ def number_of(cards: Iterable[bytes], keyword: str, default: float, where: str) 
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(
-            f"{where}: the card {card.decode('latin-1').strip()!r} has no number. Write it as in "
+            f"{where}: the card {card.decode('latin-1').strip()} has no number. Write it as in "
             f"{keyword} = 1.0, without quotes and with a point."
         )
     return value

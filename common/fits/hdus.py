@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from astropy.io import fits
 
 MAX_HEADER_BYTES = 1 << 26  # bytes; 800,000 cards
+# names of planes that belong to another image: errors, quality, weights, parts of our own files
+COMPANION_NAMES = frozenset({
+    "ERR", "ERROR", "DQ", "QUALITY", "MASK", "FLAGS", "WHT", "WEIGHT", "WGT", "VAR", "VARIANCE",
+    "IVAR", "SIGMA", "RMS", "CTX", "SAMP", "TIME", "EXPOSURE", "BACKGROUND", "RESIDUAL",
+    "SIGMA68", "SIGMA95", "SEGMENTATION", "SOURCES",
+})  # fmt: skip
 _COPY_CHUNK_BYTES = 1 << 22  # bytes copied at once; a multiple of 4, as the checksum needs
 
 
@@ -169,6 +175,19 @@ def select(hdus: list[Hdu], wanted: int | str | None, name: str) -> list[Hdu]:
             )
         chosen.append(matches[0])
     return chosen
+
+
+def image_hdus(hdus: list[Hdu]) -> list[Hdu]:
+    """Return the HDUs with an image of its own: no errors, quality or weights of another one."""
+    return [one for one in hdus if len(one.core) in (2, 3) and one.name not in COMPANION_NAMES]
+
+
+def label_of(one: Hdu, hdus: list[Hdu]) -> str:
+    """Return EXTNAME, with EXTVER where the name is taken twice; the number where there is none."""
+    if not one.name or one.name == "PRIMARY":
+        return f"hdu{one.index}"
+    twice = sum(other.name == one.name for other in hdus) > 1
+    return f"{one.name}{one.version}" if twice else one.name
 
 
 def stored_array(plain: Path, one: Hdu, name: str = "") -> np.ndarray:

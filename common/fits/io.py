@@ -21,6 +21,7 @@ from common.fits.hdus import (
     Scaling,
     cards_of,
     copy_bytes,
+    image_hdus,
     image_header,
     plain_file,
     scan,
@@ -110,6 +111,13 @@ def read_fits(
             for one in hdus:
                 verify_sums(plain, one, name)
         chosen = select(hdus, hdu, name)
+        images = image_hdus(hdus)
+        if hdu is None and len(images) > 1 and chosen[0] in images:
+            warn_of_file(
+                f"{name}: HDU {images.index(chosen[0]) + 1} of {len(images)} images is read (its "
+                f"number in the file is {chosen[0].index}). --hdu N takes another, --hdu all takes "
+                "all."
+            )
         scalings = [Scaling.of(one.cards, name) for one in chosen]
         dtype = np.result_type(*(one.dtype for one in scalings))
         header, unreadable = image_header(plain, chosen[0], name)
@@ -185,7 +193,7 @@ def write_fits(
     if compress and suffix not in (".fz", ".gz"):
         raise ValueError(f"{path}: a plain FITS file is not compressed. Name the output *.fits.fz.")
     carrier = image.carrier if header is None else None
-    with _sink(path, gzipped=suffix == ".gz") as sink:
+    with open_sink(path, gzipped=suffix == ".gz") as sink:
         if isinstance(carrier, FitsCarrier):
             chunks = _spliced(image, carrier, tiled=suffix == ".fz")
         else:
@@ -241,7 +249,7 @@ def _plane(array: np.ndarray, layout: str, channel: int) -> np.ndarray:
 
 
 @contextmanager
-def _sink(path: Path, *, gzipped: bool) -> Iterator[Any]:
+def open_sink(path: Path, *, gzipped: bool) -> Iterator[Any]:
     """Open for writing; gzip without name and time, so that equal images give equal files."""
     with open(path, "wb") as file:
         if not gzipped:
