@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,13 +98,11 @@ def tool_of(path: str | os.PathLike[str]) -> str | None:
             values = [one.attributes.get("value", "") for one in keywords
                       if one.attributes.get("name") == "BGTOOL"]  # fmt: skip
             return values[0].strip(" '") if values else None
-        from astropy.io import fits
+        from common.fits.cards import find_card, text_value
+        from common.fits.chips import read_hdus
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd cards
-            with fits.open(path) as hdus:
-                values = [hdu.header["BGTOOL"] for hdu in hdus if "BGTOOL" in hdu.header]
-        return str(values[0]) if values else None
+        cards = [find_card(one.cards, "BGTOOL") for one in read_hdus(path)]
+        return next((text_value(card) for card in cards if card), None)
     except (OSError, ValueError):
         return None
 
