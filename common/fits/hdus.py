@@ -4,7 +4,6 @@
 """
 
 import gzip
-import shutil
 import tempfile
 import warnings
 import zlib
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.fits import cards as fits_cards
+from common.fits import geometry
+from common.fits.tiles import read_tiles
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -64,7 +65,7 @@ def plain_file(path: Path, name: str = "") -> Iterator[Path]:
         plain = Path(folder) / path.with_suffix("").name
         try:
             with gzip.open(path, "rb") as packed, open(plain, "wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked, _COPY_CHUNK_BYTES)
+                geometry.unpack(packed, unpacked, name or str(path))  # type: ignore[arg-type]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
                 f"{name or path}: the gzip data are truncated or damaged ({error}). "
@@ -75,52 +76,33 @@ def plain_file(path: Path, name: str = "") -> Iterator[Path]:
 
 def scan(plain: Path, name: str) -> list[Hdu]:
     """Return all HDUs in order; ValueError if the file is not FITS or ends too early."""
-    from astropy.io import fits
-
-    with open(plain, "rb") as file:
-        if file.read(9) != b"SIMPLE  =":
-            raise ValueError(f"{name}: is not a FITS file (no SIMPLE card). Check the file.")
     length = plain.stat().st_size
-    found = []
-    with open(plain, "rb") as file, _open(plain, name, disable_image_compression=True) as hdulist:
-        for index in range(len(hdulist)):
-            one = hdulist[index]
-            place = one.fileinfo()
-            file.seek(place["hdrLoc"])
-            raw = file.read(place["datLoc"] - place["hdrLoc"])
-            if place["datLoc"] + one.size > length:
-                raise ValueError(
-                    f"{name}: HDU {index} ({one.name}) is truncated: the header promises "
-                    f"{place['datLoc'] + one.size} bytes, the file has {length}. "
-                    "Get the file again."
-                )
-            tiled = bool(one.header.get("ZIMAGE", False))
-            is_image = tiled or isinstance(one, (fits.PrimaryHDU, fits.ImageHDU))
-            prefix = "Z" if tiled else ""
-            axes = one.header.get(f"{prefix}NAXIS", 0) if is_image else 0
-            shape = tuple(one.header[f"{prefix}NAXIS{i}"] for i in range(axes, 0, -1))
-            found.append(
-                Hdu(
-                    index=index,
-                    name=one.name,
-                    version=one.ver,
-                    cards=fits_cards.split_cards(raw),
-                    start=place["hdrLoc"],
-                    data=place["datLoc"],
-                    size=one.size,
-                    end=min(place["datLoc"] + place["datSpan"], length),
-                    tiled=tiled,
-                    shape=() if 0 in shape else shape,
-                    kind="image" if is_image else "table or other",
-                )
-            )
-        file.seek(found[-1].end if found else 0)
-        if file.read(8) in (b"XTENSION", b"SIMPLE  "):
-            raise ValueError(
-                f"{name}: the header of HDU {len(found)} is truncated or damaged. "
-                "Get the file again."
-            )
-    return found
+    with open(plain, "rb") as file:
+        places = geometry.find_hdus(file, length, name)
+    return [
+        Hdu(
+            index=one.index,
+            name=one.values.text("EXTNAME", "" if one.index else "PRIMARY"),
+            version=_version(one.values),
+            cards=one.cards,
+            start=one.start,
+            data=one.data,
+            size=one.size,
+            end=min(one.end, length),
+            tiled=one.tiled,
+            shape=one.shape,
+            kind="image" if one.is_image else "table or other",
+        )
+        for one in places
+    ]
+
+
+def _version(values: geometry.Values) -> int:
+    """Return EXTVER; 1 where it is no number, as nothing else depends on it."""
+    try:
+        return values.whole("EXTVER", -(2**63), 2**63, 1)
+    except ValueError:
+        return 1
 
 
 @contextmanager
@@ -130,15 +112,10 @@ def _open(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
+        with geometry.named_errors(name or str(plain)):
             hdulist = fits.open(plain, memmap=True, do_not_scale_image_data=True, **options)
-        except OSError as error:
-            raise ValueError(
-                f"{name or plain}: the first header is truncated or damaged ({error}). "
-                "Get the file again."
-            ) from error
-        with hdulist:
-            yield hdulist
+            with hdulist:
+                yield hdulist
 
 
 def verify_sums(plain: Path, one: Hdu, name: str) -> None:
@@ -204,20 +181,20 @@ def select(hdus: list[Hdu], wanted: int | str | None, name: str) -> list[Hdu]:
     return chosen
 
 
-def stored_array(plain: Path, one: Hdu) -> np.ndarray:
+def stored_array(plain: Path, one: Hdu, name: str = "") -> np.ndarray:
     """Return the stored values, not scaled: a memory map, or decompressed tiles."""
     if one.tiled:
-        with _open(plain) as hdulist:
-            return np.asarray(hdulist[one.index].data).reshape(one.core)
+        where = f"{name or plain}: HDU {one.index} ({one.name})"
+        return read_tiles(plain, one.cards, one.data, one.size, where).reshape(one.core)
     bitpix = int(_value(one.cards, "BITPIX", 8))
     kind = "f" if bitpix < 0 else "u" if bitpix == 8 else "i"
     dtype = np.dtype(f">{kind}{abs(bitpix) // 8}")
     return np.memmap(plain, dtype, mode="r", offset=one.data, shape=one.core)
 
 
-def image_header(plain: Path, one: Hdu) -> "fits.Header":
+def image_header(plain: Path, one: Hdu, name: str = "") -> "fits.Header":
     """Return a copy of the header, of a tile-compressed image that of the image."""
-    with _open(plain) as hdulist:
+    with _open(plain, name) as hdulist:
         return hdulist[one.index].header.copy()
 
 

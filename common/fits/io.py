@@ -107,8 +107,8 @@ def read_fits(
             for one in hdus:
                 verify_sums(plain, one, name)
         chosen = select(hdus, hdu, name)
-        arrays = [stored_array(plain, one) for one in chosen]
-        headers = [image_header(plain, one) for one in chosen]
+        arrays = [stored_array(plain, one, name) for one in chosen]
+        headers = [image_header(plain, one, name) for one in chosen]
         dtype = np.result_type(*(float_dtype(one.cards) for one in chosen))
         layout = _layout(chosen[0].core, channels)
         if len(chosen) > 1:
@@ -337,7 +337,7 @@ class _Planes:
                 )
         self.kept = None
         if source is not None and source.channel is None and self.count > len(self.channels):
-            self.kept = stored_array(source.plain, source.hdu)
+            self.kept = stored_array(source.plain, source.hdu, str(carrier.path))
             wide = np.result_type(image.pixels.dtype, float_dtype(source.hdu.cards))
             self.dtype = wide.newbyteorder(">")
         core = {
