@@ -5,8 +5,7 @@ from pathlib import Path
 
 from common.atomic import atomic_write
 from common.fits import cards as fits_cards
-from common.fits.geometry import Hdu
-from common.fits.hdus import copy_bytes, plain_file, scan
+from common.fits.hdus import Hdu, copy_bytes, plain_file, scan
 from common.fits.io import open_sink
 
 

@@ -4,25 +4,24 @@
 """
 
 import gzip
-import shutil
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.atomic import explain_write_errors, scratch_folder
 from common.fits import cards as fits_cards
-from common.fits.geometry import Hdu, describe_hdu
+from common.fits import geometry
+from common.fits.tiles import read_tiles
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-MAX_HEADER_BYTES = 1 << 26  # bytes; 800,000 cards
 # names of planes that belong to another image: errors, quality, weights, parts of our own files
 COMPANION_NAMES = frozenset({
     "ERR", "ERROR", "DQ", "QUALITY", "MASK", "FLAGS", "WHT", "WEIGHT", "WGT", "VAR", "VARIANCE",
@@ -30,6 +29,31 @@ COMPANION_NAMES = frozenset({
     "SIGMA68", "SIGMA95", "SEGMENTATION", "SOURCES",
 })  # fmt: skip
 _COPY_CHUNK_BYTES = 1 << 22  # bytes copied at once; a multiple of 4, as the checksum needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdu:
+    """Where an HDU lies in the uncompressed file, and its raw cards."""
+
+    index: int
+    name: str
+    version: int
+    cards: list[bytes]
+    start: int
+    data: int
+    size: int
+    end: int
+    tiled: bool
+    shape: tuple[int, ...]  # empty if the HDU has no image
+    kind: str
+
+    @property
+    def core(self) -> tuple[int, ...]:
+        """The shape without leading axes of length 1."""
+        lead = 0
+        while len(self.shape) - lead > 2 and self.shape[lead] == 1:
+            lead += 1
+        return self.shape[lead:]
 
 
 @contextmanager
@@ -51,7 +75,7 @@ def plain_file(path: Path, name: str = "") -> Iterator[Path]:
                 gzip.open(path, "rb") as packed,
                 open(plain, "wb") as unpacked,
             ):
-                shutil.copyfileobj(packed, unpacked, _COPY_CHUNK_BYTES)
+                geometry.unpack(packed, unpacked, name or str(path))  # type: ignore[arg-type]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
                 f"{name or path}: the gzip data are truncated or damaged ({error}). "
@@ -63,44 +87,24 @@ def plain_file(path: Path, name: str = "") -> Iterator[Path]:
 def scan(plain: Path, name: str) -> list[Hdu]:
     """Return all HDUs in order; ValueError if the file is not FITS or ends too early."""
     length = plain.stat().st_size
-    found: list[Hdu] = []
     with open(plain, "rb") as file:
-        if file.read(9) != b"SIMPLE  =":
-            raise ValueError(f"{name}: is not a FITS file (no SIMPLE card). Check the file.")
-        start = 0
-        while start < length:
-            file.seek(start)
-            if found and file.read(8) != b"XTENSION":
-                break  # special records, which end the file
-            header = _read_header(file, start, f"{name}: the header of HDU {len(found)}")
-            one = describe_hdu(header, len(found), start, name)
-            if one.data + one.size > length:
-                raise ValueError(
-                    f"{name}: HDU {one.index} ({one.name}) is truncated: the header promises "
-                    f"{one.data + one.size} bytes, the file has {length}. Get the file again."
-                )
-            start = one.end
-            found.append(replace(one, end=min(one.end, length)))
-    return found
-
-
-def _read_header(file: BinaryIO, start: int, what: str) -> bytes:
-    """Return the header that starts there, with END and padding."""
-    file.seek(start)
-    header, block = b"", b""
-    while not _has_end(block):
-        block = file.read(fits_cards.BLOCK_BYTES)
-        header += block
-        if len(block) < fits_cards.BLOCK_BYTES or len(header) > MAX_HEADER_BYTES:
-            raise ValueError(f"{what} is truncated or damaged (no END). Get the file again.")
-    return header
-
-
-def _has_end(block: bytes) -> bool:
-    cards = (
-        block[i : i + fits_cards.CARD_BYTES] for i in range(0, len(block), fits_cards.CARD_BYTES)
-    )
-    return any(card.rstrip() == b"END" for card in cards)
+        places = geometry.find_hdus(file, length, name)
+    return [
+        Hdu(
+            index=one.index,
+            name=one.values.text("EXTNAME", "" if one.index else "PRIMARY").upper(),
+            version=one.version,
+            cards=one.cards,
+            start=one.start,
+            data=one.data,
+            size=one.size,
+            end=min(one.end, length),
+            tiled=one.tiled,
+            shape=one.shape,
+            kind="image" if one.is_image else "table or other",
+        )
+        for one in places
+    ]
 
 
 def verify_sums(plain: Path, one: Hdu, name: str) -> None:
@@ -193,23 +197,12 @@ def label_of(one: Hdu, hdus: list[Hdu]) -> str:
 def stored_array(plain: Path, one: Hdu, name: str = "") -> np.ndarray:
     """Return the stored values, not scaled: a memory map, or decompressed tiles."""
     if one.tiled:
-        return _tiled(plain, one, name or str(plain)).data.reshape(one.core)
+        where = f"{name or plain}: HDU {one.index} ({one.name})"
+        return read_tiles(plain, one.cards, one.data, one.size, where).reshape(one.core)
     bitpix = int(fits_cards.value_text(fits_cards.find_card(one.cards, "BITPIX")))
     kind = "f" if bitpix < 0 else "u" if bitpix == 8 else "i"
     dtype = np.dtype(f">{kind}{abs(bitpix) // 8}")
     return np.memmap(plain, dtype, mode="r", offset=one.data, shape=one.core)
-
-
-def _tiled(plain: Path, one: Hdu, name: str) -> "fits.CompImageHDU":
-    """Return a tile-compressed image, its tiles decompressed."""
-    from astropy.io import fits
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd cards are kept as they are
-        with fits.open(plain, memmap=True, do_not_scale_image_data=True) as hdulist:
-            found = hdulist[one.index]
-            _ = found.data  # while the file is open
-            return found
 
 
 def image_header(plain: Path, one: Hdu, name: str = "") -> tuple["fits.Header", list[bytes]]:
@@ -224,7 +217,10 @@ def image_header(plain: Path, one: Hdu, name: str = "") -> tuple["fits.Header", 
         good, odd = fits_cards.readable(one.cards)
         if not one.tiled:
             return fits.Header.fromstring(b"".join(good)), odd
-        with fits.open(plain, memmap=True, do_not_scale_image_data=True) as hdulist:
+        with (
+            geometry.named_errors(name or str(plain)),
+            fits.open(plain, memmap=True, do_not_scale_image_data=True) as hdulist,
+        ):
             header = hdulist[one.index].header.copy()
         for card in odd:
             header.remove(fits_cards.keyword_of(card), ignore_missing=True, remove_all=True)

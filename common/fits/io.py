@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.fits import cards as fits_cards
-from common.fits.geometry import Hdu
 from common.fits.hdus import (
+    Hdu,
     Scaling,
     cards_of,
     copy_bytes,
@@ -361,7 +361,7 @@ class _Planes:
                 )
         self.kept = None
         if source is not None and source.channel is None and self.count > len(self.channels):
-            self.kept = stored_array(source.plain, source.hdu)
+            self.kept = stored_array(source.plain, source.hdu, str(carrier.path))
             self.scaling = Scaling.of(source.hdu.cards, str(source.carrier.path))
             wide = np.result_type(image.pixels.dtype, self.scaling.dtype)
             self.dtype = wide.newbyteorder(">")

@@ -135,11 +135,11 @@ def test_simple_false_is_read_and_kept(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ("NAXIS1  =                   50", "NAXIS1  =                  'a'", "NAXIS1 is 'a'"),
-        ("NAXIS1  =                   50", "NAXIS1  =                   -5", "NAXIS1 is -5"),
-        ("NAXIS1  =                   50", "NAXIS1  =  9223372036854775807", "NAXIS1 is 92233"),
-        ("NAXIS   =                    2", "NAXIS   =           2147483647", "NAXIS is 2147483647"),
-        ("BITPIX  =                  -32", "BITPIX  =                   17", "BITPIX is 17"),
+        ("NAXIS1  =                   50", "NAXIS1  =                  'a'", "NAXIS1 = 'a'"),
+        ("NAXIS1  =                   50", "NAXIS1  =                   -5", "NAXIS1 = -5"),
+        ("NAXIS1  =                   50", "NAXIS1  =  9223372036854775807", "NAXIS1 = 92233"),
+        ("NAXIS   =                    2", "NAXIS   =           2147483647", "NAXIS = 2147483647"),
+        ("BITPIX  =                  -32", "BITPIX  =                   17", "BITPIX = 17"),
         ("NAXIS2  =                   40", "NAXIS2  =              4000000", "is truncated"),
     ],
 )
