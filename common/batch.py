@@ -12,9 +12,10 @@ from typing import Any
 
 from common import cli
 from common.atomic import atomic_write, check_writable, scratch_folder, write_together
-from common.command import ALL_HDUS, Call
+from common.command import Call
 
 Files = dict[str, Path]  # option of a product -> file
+ALL_HDUS = "all"  # value of --hdu: each image HDU
 # formats that are never an image result
 READ_ONLY_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")
 
@@ -190,6 +191,8 @@ def run_over_files(
         Whether the seconds are reported.
     """
     args = call.args
+    if any(getattr(one, "hdu", None) == ALL_HDUS for one in call.settings.values()):
+        return _run_on_all_hdus(call)
 
     def run_one(path: Path) -> None:
         start = time.perf_counter()
@@ -241,19 +244,12 @@ class _ChipCall(Call):
         self.outcomes.append(outcome)
 
 
-def run_on_all_hdus(call: Call) -> int:
-    """Run a command on each image HDU of its inputs (``--hdu all``) and return the exit code.
+def _run_on_all_hdus(call: Call) -> int:
+    """Run a command on each image HDU of its inputs and return the exit code.
 
     FITS images go into one file with all HDUs. Other files, such as catalogues and pictures, are
     one for each HDU, with its name.
-
-    Raises
-    ------
-    ValueError
-        If the command takes one HDU only.
     """
-    if not hasattr(call.args, "inputs"):
-        raise ValueError(f"--hdu all: {call.command.name} takes one HDU. Give its number or name.")
 
     def name(path: Path) -> Files:
         return {"result": OutputPlace.of(path, call.args).file("")}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from common.image import AstroImage, Card
 
-ALL_HDUS = "all"  # value of --hdu
 TABLE_ROWS = "the table"  # in place of an HDU's name: the rows of the last table
 
 
@@ -194,10 +193,6 @@ class Call:
 
     def run(self) -> int:
         """Run the command and return its exit code."""
-        if any(getattr(one, "hdu", None) == ALL_HDUS for one in self.settings.values()):
-            from common.batch import run_on_all_hdus
-
-            return run_on_all_hdus(self)
         module, _, function = self.command.run.partition(":")
         return getattr(import_module(module), function)(self)
 
