@@ -15,10 +15,12 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from common.cli import raise_if_stopped
 
 fcntl: Any
 try:
@@ -30,15 +32,14 @@ SCRATCH_PREFIX = ".bgrem"  # first part of the names of temporary folders
 LOCK_FILE = "lock"  # name in a temporary folder of the file that its run holds locked
 NEW_FOLDER = "new"  # name there of the folder in which files are written
 OLD_FOLDER = "old"  # name there of the folder with links to files that are replaced
-# errno -> what a user can do about it
+# errno -> why a file cannot be written, and what to do
 WRITE_ERRORS = {
     errno.ENOSPC: "the disk is full. Free space, or choose another folder",
     errno.EDQUOT: "the disk quota is used up. Free space, or choose another folder",
     errno.EFBIG: "the file would be larger than the limit (ulimit -f). Raise the limit",
     errno.EROFS: "the disk is read-only. Choose another folder",
 }
-# numpy's error, which has no errno, and what it may mean
-SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
+SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")  # numpy's error, without errno
 SHORT_WRITE_REASON = "the disk is full or a limit reached. Free space, or choose another folder"
 
 
@@ -108,10 +109,8 @@ class _File:
         try:
             os.link(self.temporary, self.target)  # unlike a rename it never replaces a file
         except FileExistsError:
-            raise FileExistsError(
-                f"{self.shown}: was made by someone else meanwhile. Allow replacing it with "
-                "--overwrite."
-            ) from None
+            words = "was made by someone else meanwhile. Allow replacing it with --overwrite."
+            raise FileExistsError(f"{self.shown}: {words}") from None
         except OSError:  # file systems without hard links (exFAT, some network folders)
             check_writable(self.target)
             os.replace(self.temporary, self.target)
@@ -159,7 +158,8 @@ class _Together:
                 raise OSError(f"{error} Replaced already: {', '.join(new)}.") from error
             raise
         for folder in self.folders:
-            _flush(folder)
+            with suppress(OSError):  # not all systems can
+                _flush(folder)
 
 
 _together: contextvars.ContextVar[_Together | None] = contextvars.ContextVar(
@@ -171,10 +171,9 @@ _together: contextvars.ContextVar[_Together | None] = contextvars.ContextVar(
 def write_together() -> Iterator[None]:
     """Let all files of `atomic_write` in the block appear at its end, together, or none of them.
 
-    They are renamed one after the other, with nothing between: only a kill, or a loss of power,
-    within that fraction of a millisecond leaves old files beside new ones. On any exception,
-    also where a file cannot be renamed, all old files stay or come back. A block inside of
-    another one is a part of it.
+    They are renamed one after the other, with nothing between: only SIGKILL or a loss of power
+    in that fraction of a millisecond leaves old files beside new ones. On any exception, also
+    where a rename fails, all old files stay or come back. An inner block is a part of the outer.
 
     Raises
     ------
@@ -199,6 +198,7 @@ def _joined() -> Iterator[_Together]:
             yield run
         finally:
             _together.reset(token)
+        raise_if_stopped()
         run.put_in_place()
 
 
@@ -275,14 +275,12 @@ def _reason(error: BaseException | None) -> str | None:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file to the disk; a folder only where the system can."""
-    folder = path.is_dir()
-    with suppress(OSError) if folder else nullcontext():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Bring a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # --- temporary folders ---------------------------------------------------------------------------
@@ -353,11 +351,10 @@ def _remove_leftovers(parent: Path) -> None:
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             prefix, *machine = entry.name.rsplit("-", 3)[:3]
-            if prefix != SCRATCH_PREFIX or not entry.is_dir(follow_symlinks=False):
-                continue
-            # after a restart the first part is the same, in another container the second
-            if any(map(str.__eq__, machine, _machine())):
-                _remove_if_dead(parent / entry.name)
+            if prefix == SCRATCH_PREFIX and entry.is_dir(follow_symlinks=False):
+                # after a restart the first part is the same, in another container the second
+                if any(map(str.__eq__, machine, _machine())):
+                    _remove_if_dead(parent / entry.name)
 
 
 def _remove_if_dead(folder: Path) -> None:
@@ -401,8 +398,6 @@ def _machine() -> tuple[str, str]:
         kernel = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
     except OSError:
         kernel = host
-    first, second = (
-        hashlib.sha256(one.encode("utf-8", "backslashreplace")).hexdigest()[:8]
-        for one in (host, kernel)
-    )
+    names = (one.encode("utf-8", "backslashreplace") for one in (host, kernel))
+    first, second = (hashlib.sha256(name).hexdigest()[:8] for name in names)
     return first, second

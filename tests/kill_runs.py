@@ -183,9 +183,7 @@ class Workplace:
             os.setsid()
             os.environ["TMPDIR"] = str(place / "tmp")
             tempfile.tempdir = None
-            for number in set(SIGNALS) - {signal.SIGKILL}:
-                default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                signal.signal(number, default)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command takes it
             with open("stdout", "wb") as out, open("stderr", "wb") as errors:
                 if self.fresh:
                     os.dup2(out.fileno(), 1), os.dup2(errors.fileno(), 2)
@@ -332,7 +330,8 @@ def main() -> int:
     rng = random.Random(args.seed)  # noqa: S311 - no secret
     wanted = tuple(args.only.split(","))
     cases = [one for one in CASES if one.name.startswith(wanted)]
-    forks.load_once(forks.CHECKOUT, fresh=False)
+    forks.load_once(forks.CHECKOUT, fresh=args.fresh)
+    forks.MODULES.update(bgrem="bgrem", bgoptimizer="bgoptimizer")  # all that Ctrl-C can meet
     table: dict[tuple[str, str], Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         places = [
