@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.cli import raise_if_stopped
+from common.cli import hold_stops, raise_if_stopped
 
 fcntl: Any
 try:
@@ -74,9 +74,6 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
     if not os.access(target, os.W_OK | os.X_OK):
         raise PermissionError(f"{path}: the folder {target} is not writable. Choose another one.")
     return path
-
-
-# --- files ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -199,7 +196,8 @@ def _joined() -> Iterator[_Together]:
         finally:
             _together.reset(token)
         raise_if_stopped()
-        run.put_in_place()
+        with hold_stops():
+            run.put_in_place()
 
 
 @contextmanager
@@ -221,11 +219,9 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     Raises
     ------
     OSError
-        As `check_writable`; FileExistsError also if the file appears while the block runs;
-        if the disk is full or has become read-only, or a limit is reached.
+        As `check_writable`; if the file appears while the block runs, or the disk is full.
     """
-    path = check_writable(path, overwrite)
-    target = Path(os.path.realpath(path))
+    path, target = check_writable(path, overwrite), Path(os.path.realpath(path))
     if not _scratches.isdisjoint(target.parents):
         target.write_bytes(b"")
         yield target
@@ -292,9 +288,8 @@ _scratches: set[Path] = set()  # those of this process
 def scratch_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Give an empty temporary folder that is removed at the end, by the next run if need be.
 
-    Its name holds the machine, and its lock is held while the process lives. The first temporary
-    folder that a process makes in `parent` removes those there of dead processes of this machine;
-    those of other machines and of live processes stay.
+    Its lock is held while the process lives. The first one that a process makes in `parent` removes
+    those of dead processes of this machine; those of live ones and of other machines stay.
 
     Parameters
     ----------
@@ -303,13 +298,17 @@ def scratch_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Pat
     """
     parent = Path(os.path.realpath(parent or tempfile.gettempdir()))
     _remove_leftovers(parent)
-    folder, lock = _new_scratch(parent)
-    _scratches.add(folder)
+    folder = lock = None
     try:
+        with hold_stops():
+            folder, lock = _new_scratch(parent)
+            _scratches.add(folder)
         yield folder / NEW_FOLDER
     finally:
-        _scratches.discard(folder)
-        _remove(folder, lock)
+        if folder is not None:
+            with hold_stops():
+                _scratches.discard(folder)
+                _remove(folder, lock)
 
 
 def _new_scratch(parent: Path) -> tuple[Path, int | None]:
@@ -358,20 +357,18 @@ def _remove_leftovers(parent: Path) -> None:
 
 
 def _remove_if_dead(folder: Path) -> None:
+    lock = None
     try:
         lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_NOFOLLOW)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:  # the lock is made first and removed last: the folder is empty
         with suppress(OSError):
             folder.rmdir()
-        return
-    except OSError:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # a live process has it, or the file system has no locks
-        os.close(lock)
-        return
-    _remove(folder, lock)
+    except OSError:  # a live process has it, it is someone else's, or the file system has no locks
+        if lock is not None:
+            os.close(lock)
+    else:
+        _remove(folder, lock)
 
 
 def _remove(folder: Path, lock: int | None) -> None:

@@ -112,6 +112,22 @@ def _class_names(error: Exception) -> set[str]:
 _stopped_by: signal.Signals | None = None  # number of the signal that asked the run to stop
 
 
+_held = 0  # how many blocks hold stops back
+
+
+@contextmanager
+def hold_stops() -> Iterator[None]:
+    """Let a signal that asks to stop wait for the end of the block; for what takes milliseconds."""
+    global _held
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    if not _held:
+        raise_if_stopped()
+
+
 def raise_if_stopped() -> None:
     """Raise KeyboardInterrupt if a signal asked to stop and a library swallowed its exception."""
     if _stopped_by is not None:
@@ -135,7 +151,8 @@ def _stop_on_signals(*, until_exit: bool) -> Iterator[Callable[[], None]]:
         global _stopped_by
         if not settled:
             _stopped_by = signal.Signals(number)
-            raise KeyboardInterrupt
+            if not _held:
+                raise KeyboardInterrupt
 
     def settle() -> None:
         nonlocal settled

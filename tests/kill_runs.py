@@ -11,8 +11,8 @@ the runs find files of an earlier run and replace them. Then the files are looke
 
 - half: a file that is neither the old one nor the new one, byte for byte,
 - mixed: files of one input of which some are old or missing and some are new,
-- wrong end: another exit code than 128 + signal (or 0 where the run was quicker), or more than one
-  line on stderr,
+- wrong end: another exit code than 128 + signal (or 0 where the run was quicker), a traceback, or
+  temporary files after SIGTERM or SIGINT,
 - left: temporary files or folders, beside the outputs or in the folder for temporary files, after
   the kill; and after the next run of the same command, which must succeed.
 
@@ -262,6 +262,9 @@ class Workplace:
             print(f"{self.case.name}: signal {number}, exit code {code}", *said[-6:], sep="\n    ")
         found.update(self.judge(before))
         found["left"] += bool(left_over(self.place))
+        if found["left"] and number != signal.SIGKILL:
+            found["wrong end"] += 1
+            print(f"{self.case.name}: signal {number} left", *left_over(self.place))
         if found["left"] or training:
             if self.finish(self.case.new + again) != self.new and not training:
                 raise SystemExit(f"{self.case.name}: the next run has other files.")

@@ -210,6 +210,19 @@ def test_a_stop_where_python_cannot_raise_comes_a_moment_later():
     assert (done.returncode, done.stderr) == (143, "tool: stopped by SIGTERM\n")
 
 
+def test_a_stop_waits_for_the_end_of_what_holds_it():
+    body = """
+    from common.cli import hold_stops
+    with hold_stops():
+        with hold_stops():
+            os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)
+        put("held")
+    put("never")
+"""
+    done = run_body(body)
+    assert (done.returncode, done.stdout) == (143, "held\n")
+
+
 def test_after_a_stop_no_file_is_put_in_place(tmp_path):
     body = f"""
     from common.atomic import atomic_write
