@@ -15,10 +15,12 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from common.cli import hold_stops, raise_if_stopped
 
 fcntl: Any
 try:
@@ -30,15 +32,14 @@ SCRATCH_PREFIX = ".bgrem"  # first part of the names of temporary folders
 LOCK_FILE = "lock"  # name in a temporary folder of the file that its run holds locked
 NEW_FOLDER = "new"  # name there of the folder in which files are written
 OLD_FOLDER = "old"  # name there of the folder with links to files that are replaced
-# errno -> what a user can do about it
+# errno -> why a file cannot be written, and what to do
 WRITE_ERRORS = {
     errno.ENOSPC: "the disk is full. Free space, or choose another folder",
     errno.EDQUOT: "the disk quota is used up. Free space, or choose another folder",
     errno.EFBIG: "the file would be larger than the limit (ulimit -f). Raise the limit",
     errno.EROFS: "the disk is read-only. Choose another folder",
 }
-# numpy's error, which has no errno, and what it may mean
-SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
+SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")  # numpy's error, without errno
 SHORT_WRITE_REASON = "the disk is full or a limit reached. Free space, or choose another folder"
 
 
@@ -75,9 +76,6 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
     return path
 
 
-# --- files ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _File:
     """A file that is written and not yet in its place."""
@@ -108,10 +106,8 @@ class _File:
         try:
             os.link(self.temporary, self.target)  # unlike a rename it never replaces a file
         except FileExistsError:
-            raise FileExistsError(
-                f"{self.shown}: was made by someone else meanwhile. Allow replacing it with "
-                "--overwrite."
-            ) from None
+            words = "was made by someone else meanwhile. Allow replacing it with --overwrite."
+            raise FileExistsError(f"{self.shown}: {words}") from None
         except OSError:  # file systems without hard links (exFAT, some network folders)
             check_writable(self.target)
             os.replace(self.temporary, self.target)
@@ -159,7 +155,8 @@ class _Together:
                 raise OSError(f"{error} Replaced already: {', '.join(new)}.") from error
             raise
         for folder in self.folders:
-            _flush(folder)
+            with suppress(OSError):  # not all systems can
+                _flush(folder)
 
 
 _together: contextvars.ContextVar[_Together | None] = contextvars.ContextVar(
@@ -171,10 +168,9 @@ _together: contextvars.ContextVar[_Together | None] = contextvars.ContextVar(
 def write_together() -> Iterator[None]:
     """Let all files of `atomic_write` in the block appear at its end, together, or none of them.
 
-    They are renamed one after the other, with nothing between: only a kill, or a loss of power,
-    within that fraction of a millisecond leaves old files beside new ones. On any exception,
-    also where a file cannot be renamed, all old files stay or come back. A block inside of
-    another one is a part of it.
+    They are renamed one after the other, with nothing between: only SIGKILL or a loss of power
+    in that fraction of a millisecond leaves old files beside new ones. On any exception, also
+    where a rename fails, all old files stay or come back. An inner block is a part of the outer.
 
     Raises
     ------
@@ -199,7 +195,9 @@ def _joined() -> Iterator[_Together]:
             yield run
         finally:
             _together.reset(token)
-        run.put_in_place()
+        raise_if_stopped()
+        with hold_stops():
+            run.put_in_place()
 
 
 @contextmanager
@@ -221,11 +219,9 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     Raises
     ------
     OSError
-        As `check_writable`; FileExistsError also if the file appears while the block runs;
-        if the disk is full or has become read-only, or a limit is reached.
+        As `check_writable`; if the file appears while the block runs, or the disk is full.
     """
-    path = check_writable(path, overwrite)
-    target = Path(os.path.realpath(path))
+    path, target = check_writable(path, overwrite), Path(os.path.realpath(path))
     if not _scratches.isdisjoint(target.parents):
         target.write_bytes(b"")
         yield target
@@ -275,14 +271,12 @@ def _reason(error: BaseException | None) -> str | None:
 
 
 def _flush(path: Path) -> None:
-    """Bring a file to the disk; a folder only where the system can."""
-    folder = path.is_dir()
-    with suppress(OSError) if folder else nullcontext():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Bring a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # --- temporary folders ---------------------------------------------------------------------------
@@ -294,9 +288,8 @@ _scratches: set[Path] = set()  # those of this process
 def scratch_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Give an empty temporary folder that is removed at the end, by the next run if need be.
 
-    Its name holds the machine, and its lock is held while the process lives. The first temporary
-    folder that a process makes in `parent` removes those there of dead processes of this machine;
-    those of other machines and of live processes stay.
+    Its lock is held while the process lives. The first one that a process makes in `parent` removes
+    those of dead processes of this machine; those of live ones and of other machines stay.
 
     Parameters
     ----------
@@ -305,13 +298,17 @@ def scratch_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Pat
     """
     parent = Path(os.path.realpath(parent or tempfile.gettempdir()))
     _remove_leftovers(parent)
-    folder, lock = _new_scratch(parent)
-    _scratches.add(folder)
+    folder = lock = None
     try:
+        with hold_stops():
+            folder, lock = _new_scratch(parent)
+            _scratches.add(folder)
         yield folder / NEW_FOLDER
     finally:
-        _scratches.discard(folder)
-        _remove(folder, lock)
+        if folder is not None:
+            with hold_stops():
+                _scratches.discard(folder)
+                _remove(folder, lock)
 
 
 def _new_scratch(parent: Path) -> tuple[Path, int | None]:
@@ -353,28 +350,25 @@ def _remove_leftovers(parent: Path) -> None:
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             prefix, *machine = entry.name.rsplit("-", 3)[:3]
-            if prefix != SCRATCH_PREFIX or not entry.is_dir(follow_symlinks=False):
-                continue
-            # after a restart the first part is the same, in another container the second
-            if any(map(str.__eq__, machine, _machine())):
-                _remove_if_dead(parent / entry.name)
+            if prefix == SCRATCH_PREFIX and entry.is_dir(follow_symlinks=False):
+                # after a restart the first part is the same, in another container the second
+                if any(map(str.__eq__, machine, _machine())):
+                    _remove_if_dead(parent / entry.name)
 
 
 def _remove_if_dead(folder: Path) -> None:
+    lock = None
     try:
         lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_NOFOLLOW)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:  # the lock is made first and removed last: the folder is empty
         with suppress(OSError):
             folder.rmdir()
-        return
-    except OSError:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # a live process has it, or the file system has no locks
-        os.close(lock)
-        return
-    _remove(folder, lock)
+    except OSError:  # a live process has it, it is someone else's, or the file system has no locks
+        if lock is not None:
+            os.close(lock)
+    else:
+        _remove(folder, lock)
 
 
 def _remove(folder: Path, lock: int | None) -> None:
@@ -401,8 +395,6 @@ def _machine() -> tuple[str, str]:
         kernel = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
     except OSError:
         kernel = host
-    first, second = (
-        hashlib.sha256(one.encode("utf-8", "backslashreplace")).hexdigest()[:8]
-        for one in (host, kernel)
-    )
+    names = (one.encode("utf-8", "backslashreplace") for one in (host, kernel))
+    first, second = (hashlib.sha256(name).hexdigest()[:8] for name in names)
     return first, second

@@ -201,7 +201,6 @@ def run_over_files(
         prepare_outputs(path, files, make_folder=args.output is not None, overwrite=args.overwrite)
         with write_together():
             outcome = {"input": path, "outputs": files, **work(path, found, files)}
-            cli.raise_if_stopped()
         seconds = {"seconds": round(time.perf_counter() - start, 3)} if timed else {}
         call.report(outcome | seconds)
 

@@ -3,12 +3,14 @@
 Imports neither numpy nor astropy, so that ``--help`` answers at once.
 """
 
+import _thread
 import argparse
 import io
 import json
 import os
 import signal
 import sys
+import threading
 import traceback
 import types
 import warnings
@@ -28,6 +30,7 @@ EXIT_INTERRUPTED = 130  # exit code; Ctrl-C
 EXIT_SIGNAL = 128  # exit code less the number of the signal that stopped the run
 # names of the signals that ask a run to stop; Windows has no SIGHUP
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+STOP_AGAIN_SECONDS = 0.01  # after a signal that came where Python cannot raise: a short wait
 
 # Of TensorFlow and JAX, by name: importing them here would cost seconds.
 OUT_OF_MEMORY_ERRORS = {"ResourceExhaustedError"}  # of TensorFlow
@@ -54,10 +57,13 @@ def run(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     tool = tool or Path(sys.argv[0]).stem
-    with _printable_names(), _stop_on_signals(until_exit=argv is None):
+    with _printable_names(), _stop_on_signals(until_exit=argv is None) as settle:
         try:
-            with file_warnings(tool, quiet="--quiet" in arguments):
-                code = main_function(arguments) or EXIT_DONE
+            try:
+                with file_warnings(tool, quiet="--quiet" in arguments):
+                    code = main_function(arguments) or EXIT_DONE
+            finally:
+                settle()
         except SystemExit as stop:  # argparse: --help and usage errors
             code = stop.code if isinstance(stop.code, int) else EXIT_BAD_INPUT if stop.code else 0
         except KeyboardInterrupt:
@@ -126,7 +132,23 @@ def _class_names(error: Exception) -> set[str]:
 
 # --- stops ---------------------------------------------------------------------------------------
 
-_stopped_by: int | None = None  # number of the signal that asked the run to stop
+_stopped_by: signal.Signals | None = None  # number of the signal that asked the run to stop
+
+
+_held = 0  # how many blocks hold stops back
+
+
+@contextmanager
+def hold_stops() -> Iterator[None]:
+    """Let a signal that asks to stop wait for the end of the block; for what takes milliseconds."""
+    global _held
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    if not _held:
+        raise_if_stopped()
 
 
 def raise_if_stopped() -> None:
@@ -136,21 +158,38 @@ def raise_if_stopped() -> None:
 
 
 @contextmanager
-def _stop_on_signals(*, until_exit: bool) -> Iterator[None]:
+def _stop_on_signals(*, until_exit: bool) -> Iterator[Callable[[], None]]:
     """Turn the signals that ask to stop into KeyboardInterrupt, so that temporary files go.
 
-    Those that are ignored, as by nohup, stay so. With `until_exit` they are ignored afterwards:
-    what the run says and its exit code are settled, and libraries that are being closed would
-    print tracebacks.
+    Gives a function to call when the run has ended: further signals change nothing then. With
+    `until_exit` that holds until the process ends, where libraries that are being closed would
+    print tracebacks. Signals that are ignored, as by nohup, stay so. Python cannot raise where it
+    calls `__del__` and the like; there the signal comes again a moment later.
     """
     global _stopped_by
-    _stopped_by = None
+    _stopped_by, settled = None, False
+    hook = sys.unraisablehook
 
     def stop(number: int, frame: types.FrameType | None) -> None:
         global _stopped_by
-        _stopped_by = number
-        raise KeyboardInterrupt
+        if not settled:
+            _stopped_by = signal.Signals(number)
+            if not _held:
+                raise KeyboardInterrupt
 
+    def settle() -> None:
+        nonlocal settled
+        settled = True
+
+    def stop_later(lost: Any) -> None:
+        if _stopped_by is None or not issubclass(lost.exc_type, KeyboardInterrupt):
+            hook(lost)
+            return
+        again = threading.Timer(STOP_AGAIN_SECONDS, _stop_again, (_stopped_by,))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = stop_later
     before: dict[int, Any] = {}
     try:
         for name in STOP_SIGNALS:
@@ -160,17 +199,24 @@ def _stop_on_signals(*, until_exit: bool) -> Iterator[None]:
     except ValueError:  # not in the main thread, where signals do not arrive
         pass
     try:
-        yield
+        yield settle
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if until_exit else handler)
         _stopped_by = None
+        sys.unraisablehook = hook
+
+
+def _stop_again(number: signal.Signals) -> None:
+    """Let a signal arrive once more in the main thread, if the run has not ended yet."""
+    if _stopped_by == number:
+        _thread.interrupt_main(number)
 
 
 def _say_stopped(tool: str) -> int:
     """Say in one line what stopped the run and return the exit code, as shells have it."""
     number = _stopped_by or signal.SIGINT
-    by = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    by = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     put(f"{tool}: {by}", error=True)
     return EXIT_SIGNAL + number
 

@@ -11,8 +11,8 @@ the runs find files of an earlier run and replace them. Then the files are looke
 
 - half: a file that is neither the old one nor the new one, byte for byte,
 - mixed: files of one input of which some are old or missing and some are new,
-- wrong end: another exit code than 128 + signal (or 0 where the run was quicker), or more than one
-  line on stderr,
+- wrong end: another exit code than 128 + signal (or 0 where the run was quicker), a traceback, or
+  temporary files after SIGTERM or SIGINT,
 - left: temporary files or folders, beside the outputs or in the folder for temporary files, after
   the kill; and after the next run of the same command, which must succeed.
 
@@ -183,9 +183,7 @@ class Workplace:
             os.setsid()
             os.environ["TMPDIR"] = str(place / "tmp")
             tempfile.tempdir = None
-            for number in set(SIGNALS) - {signal.SIGKILL}:
-                default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                signal.signal(number, default)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command takes it
             with open("stdout", "wb") as out, open("stderr", "wb") as errors:
                 if self.fresh:
                     os.dup2(out.fileno(), 1), os.dup2(errors.fileno(), 2)
@@ -264,6 +262,9 @@ class Workplace:
             print(f"{self.case.name}: signal {number}, exit code {code}", *said[-6:], sep="\n    ")
         found.update(self.judge(before))
         found["left"] += bool(left_over(self.place))
+        if found["left"] and number != signal.SIGKILL:
+            found["wrong end"] += 1
+            print(f"{self.case.name}: signal {number} left", *left_over(self.place))
         if found["left"] or training:
             if self.finish(self.case.new + again) != self.new and not training:
                 raise SystemExit(f"{self.case.name}: the next run has other files.")
@@ -332,7 +333,8 @@ def main() -> int:
     rng = random.Random(args.seed)  # noqa: S311 - no secret
     wanted = tuple(args.only.split(","))
     cases = [one for one in CASES if one.name.startswith(wanted)]
-    forks.load_once(forks.CHECKOUT, fresh=False)
+    forks.load_once(forks.CHECKOUT, fresh=args.fresh)
+    forks.MODULES.update(bgrem="bgrem", bgoptimizer="bgoptimizer")  # all that Ctrl-C can meet
     table: dict[tuple[str, str], Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         places = [

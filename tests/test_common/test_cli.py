@@ -1,15 +1,21 @@
 import argparse
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.batch import expand_inputs
+from common.atomic import atomic_write
+from common.batch import OutputPlace, expand_inputs, run_over_files
 from common.cli import Progress, add_common_flags, emit_json, run
+from common.command import Call, Command
 from common.config import add_config_flags, config_from_args, option
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +138,169 @@ def test_progress_is_silent_where_stderr_is_no_terminal(capsys):
     assert capsys.readouterr().err == ""
 
 
+# --- stops and streams ---------------------------------------------------------------------------
+
+
+RUN = """
+import os, signal, sys, time
+from common.cli import put, raise_if_stopped, run
+
+def main(words):
+    {body}
+
+sys.exit(run(main, tool="tool"))
+"""
+
+
+def run_body(body, **options):
+    """Run a command with this body in a process of its own."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(
+        [sys.executable, "-c", RUN.format(body=body)], cwd=ROOT, text=True, timeout=60, **options
+    )
+
+
+STOPS = [
+    ("SIGINT", 130, "tool: interrupted\n"),
+    ("SIGTERM", 143, "tool: stopped by SIGTERM\n"),
+    ("SIGHUP", 129, "tool: stopped by SIGHUP\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "code", "line"), STOPS)
+def test_a_signal_that_asks_to_stop_is_one_line_and_its_exit_code(name, code, line):
+    done = run_body(f"os.kill(os.getpid(), signal.{name}); time.sleep(20)")
+    assert (done.returncode, done.stderr) == (code, line)
+
+
+@pytest.mark.parametrize(("name", "code", "line"), STOPS)
+def test_a_stop_that_a_library_turns_into_another_error_is_a_stop(name, code, line):
+    body = f"""
+    try:
+        os.kill(os.getpid(), signal.{name}); time.sleep(20)
+    except BaseException:
+        raise ImportError("initialization failed") from None
+"""
+    done = run_body(body)
+    assert (done.returncode, done.stderr) == (code, line)
+
+
+def test_a_stop_that_a_library_swallows_is_raised_at_the_next_occasion():
+    body = """
+    try:
+        os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)
+    except BaseException:
+        pass
+    raise_if_stopped()
+"""
+    assert run_body(body).returncode == 143
+
+
+def test_a_stop_where_python_cannot_raise_comes_a_moment_later():
+    body = """
+    class Closing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.001)
+    Closing()
+    for _ in range(2000):
+        time.sleep(0.01)
+"""
+    done = run_body(body)
+    assert (done.returncode, done.stderr) == (143, "tool: stopped by SIGTERM\n")
+
+
+def test_a_stop_waits_for_the_end_of_what_holds_it():
+    body = """
+    from common.cli import hold_stops
+    with hold_stops():
+        with hold_stops():
+            os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01)
+        put("held")
+    put("never")
+"""
+    done = run_body(body)
+    assert (done.returncode, done.stdout) == (143, "held\n")
+
+
+def test_after_a_stop_no_file_is_put_in_place(tmp_path):
+    body = f"""
+    from common.atomic import atomic_write
+    with atomic_write({str(tmp_path / "a")!r}):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)
+        except BaseException:
+            pass
+"""
+    assert run_body(body).returncode == 143
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_at_the_exit_changes_nothing():
+    script = RUN.format(body="put('done')") + ""
+    script = script.replace("sys.exit(run", "code = run").replace('"tool"))', '"tool")')
+    script += "os.kill(os.getpid(), signal.SIGINT); time.sleep(0.1); sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_a_signal_that_was_ignored_before_stays_ignored():
+    done = run_body(
+        "os.kill(os.getpid(), signal.SIGHUP); put('goes on')",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_the_run_goes_on_where_nobody_reads_it(stream, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    mark = tmp_path / "mark"
+    body = f"""
+    for k in range(3):
+        put("x" * 100_000, error={stream == "stderr"})
+    open({str(mark)!r}, "w").close()
+"""
+    with os.fdopen(writer, "w") as closed:
+        done = run_body(body, **{stream: closed})
+    assert (done.returncode, done.stderr or "") == (0, "")
+    assert mark.exists()
+
+
+def test_help_that_nobody_reads_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = run_body("import common.cli; common.cli.Parser().parse_args(['-h'])", stdout=closed)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_result_that_cannot_be_printed_is_an_error():
+    with open("/dev/full", "w") as full:
+        done = run_body("put('result')", stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == "tool: error: stdout: cannot be written (No space left on device).\n"
+
+
+def test_a_command_runs_without_stdout_and_stderr():
+    done = run_body("put('x'); put('y', error=True)", stdout=None, stderr=None,
+                    preexec_fn=lambda: (os.close(1), os.close(2)))  # fmt: skip
+    assert done.returncode == 0
+
+
+def test_names_that_the_terminal_lacks_are_printed_with_backslashes(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    body = """
+    put("星 é")
+    raise ValueError("星")
+"""
+    done = run_body(body, encoding="cp1252")
+    assert done.stdout == "\\u661f é\n"
+    assert done.stderr == "tool: error: \\u661f\n"
+
+
 # --- batch -------------------------------------------------------------------------------------
 
 
@@ -147,3 +316,94 @@ def test_folders_and_patterns_expand_to_image_files_once_each(folder):
     assert names == ["a.FITS", "b.fits", "c.xisf", "no.fits"]
     with pytest.raises(ValueError, match="no image file there"):
         expand_inputs([f"{folder}/*.png"])
+
+
+NAMES = ("one", "two")  # what the command of these tests writes
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Run a command that writes <stem>_one and <stem>_two, and its log of inputs, with options."""
+    monkeypatch.chdir(tmp_path)
+    for path in ("A/L.fits", "B/L.fits", "A/other.fits", "A/L.xisf", "A/OTHER.fits"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(path)
+
+    def begin(*inputs, output=None, fail_on=(), overwrite=False, swallow=None):
+        command = Command(name="tool", about="", run="")
+        args = argparse.Namespace(
+            inputs=inputs, output=output, overwrite=overwrite, json=True, quiet=False
+        )
+
+        def name(call, path):
+            place = OutputPlace.of(path, args)
+            return {word: place.file(word, ".txt") for word in NAMES}
+
+        def work(path, found, files):
+            for word, file in files.items():
+                with atomic_write(file, overwrite) as temporary:
+                    temporary.write_text(f"{word} of {path}")
+                if path.as_posix() in fail_on:
+                    raise ValueError(f"{path}: is bad.")
+            if swallow is not None:
+                with contextlib.suppress(KeyboardInterrupt):
+                    os.kill(os.getpid(), swallow)
+                    time.sleep(1)
+            return {}
+
+        call = Call(command, args, "1", {}, lambda words: 0)
+        return run(lambda words: run_over_files(call, lambda path: path, work, name=name), [],
+                   tool="tool")  # fmt: skip
+
+    return begin
+
+
+def written(folder="out"):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("other", ["B/L.fits", "A/L.xisf"])
+def test_two_inputs_that_lead_to_one_file_are_refused_before_any_work(
+    start, capsys, other, overwrite
+):
+    assert start("A/L.fits", other, output=Path("out"), overwrite=overwrite) == 2
+    line = f"tool: error: A/L.fits and {other} would both be written to out/L_one.txt. Run them "
+    assert capsys.readouterr().err.startswith(line)
+    assert not Path("out").exists()
+
+
+def test_an_output_that_leads_to_a_link_of_another_is_the_same_file(start, capsys):
+    Path("out").mkdir()
+    Path("out/other_one.txt").symlink_to("L_one.txt")
+    assert start("A/L.fits", "A/other.fits", output=Path("out"), overwrite=True) == 2
+    assert "A/L.fits and A/other.fits would both" in capsys.readouterr().err
+
+
+def test_names_that_differ_in_case_are_one_file_where_the_folder_takes_them_for_one(start, capsys):
+    assert start("A/other.fits", "A/OTHER.fits", output=Path("out")) == 0
+    Path("named").mkdir()
+    Path("NAMED").symlink_to("named")  # as a file system without case would answer
+    assert start("A/other.fits", "A/OTHER.fits", output=Path("named")) == 2
+    assert "A/other.fits and A/OTHER.fits would both" in capsys.readouterr().err
+
+
+def test_an_output_that_would_replace_another_input_is_refused_before_any_work(start, capsys):
+    Path("A/L_one.fits").write_text("input")
+    Path("L_one.txt").symlink_to("A/L_one.fits")
+    assert start("A/L.fits", "A/L_one.fits", overwrite=True) == 2
+    assert "its output L_one.txt would replace the input A/L_one.fits" in capsys.readouterr().err
+    assert Path("A/L_one.fits").read_text() == "input"
+
+
+def test_of_a_failed_input_nothing_is_written_and_the_others_are_done(start, capsys):
+    assert start("A/L.fits", "A/other.fits", output=Path("out"), fail_on=["A/L.fits"]) == 1
+    assert written() == ["other_one.txt", "other_two.txt"]
+    assert capsys.readouterr().err == "tool: error: A/L.fits: is bad.\n"
+
+
+def test_a_stop_that_was_swallowed_ends_the_batch_and_writes_nothing(start, capsys):
+    inputs = ("A/L.fits", "A/other.fits")
+    assert start(*inputs, output=Path("out"), swallow=signal.SIGTERM) == 143
+    assert written() == []
+    assert capsys.readouterr().err == "tool: stopped by SIGTERM\n"
