@@ -23,6 +23,7 @@ def header_of(image: AstroImage) -> Any:
     from astropy.io import fits
 
     from common.fits.io import FitsCarrier
+    from common.fits.parts import open_fits
     from common.xisf.io import XisfCarrier
 
     if isinstance(image.carrier, XisfCarrier):
@@ -33,8 +34,8 @@ def header_of(image: AstroImage) -> Any:
         return fits.Header()
     header = image.carrier.header.copy()
     if 0 not in image.carrier.hdus:
-        primary = fits.getheader(image.carrier.path, 0)
-        header.extend(primary, unique=True, strip=True)
+        with open_fits(image.carrier.path) as hdus:
+            header.extend(hdus[0].header, unique=True, strip=True)
     return header
 
 

@@ -149,12 +149,12 @@ def _refuse_other_origin(path: Path, result: AstroImage, image: AstroImage) -> N
 
 
 def _has_hdu(path: Path, name: str) -> bool:
-    from astropy.io import fits
+    from common.fits.parts import scanned_file
 
     if path.suffix.lower() not in FITS_SUFFIXES or not path.is_file():
         return False
-    with fits.open(path) as hdus:
-        return name in hdus
+    with scanned_file(path) as (_, hdus):
+        return any(one.name.upper() == name.upper() for one in hdus)
 
 
 def _record(

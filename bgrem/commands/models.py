@@ -2,7 +2,7 @@
 
 import json
 
-from bgrem.models import DESCRIPTION_FILE, find_model, list_models
+from bgrem.models import DESCRIPTION_FILE, find_model, list_models, read_description
 from common import cli
 from common.command import Call
 
@@ -10,6 +10,7 @@ from common.command import Call
 def run(call: Call) -> int:
     """Print all models, or the card of one."""
     if call.args.model:
+        read_description(call.args.model)  # a damaged card is not printed
         print((find_model(call.args.model) / DESCRIPTION_FILE).read_text("utf-8"), end="")
         return cli.EXIT_DONE
     found = list_models()

@@ -174,7 +174,9 @@ def unpack(packed: BinaryIO, unpacked: BinaryIO, name: str) -> None:
         )
 
 
-def _walk(read: Callable[[int], bytes], skip: Callable[[int], object], name: str) -> Iterator[Place]:
+def _walk(
+    read: Callable[[int], bytes], skip: Callable[[int], object], name: str
+) -> Iterator[Place]:
     """Give one HDU after another; `read` and `skip` take a number of bytes."""
     start = index = 0
     while block := read(BLOCK_BYTES):

@@ -106,14 +106,16 @@ def _version(values: geometry.Values) -> int:
 
 
 @contextmanager
-def _open(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList"]:
+def open_checked(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList"]:
     """Open with astropy, which shall not warn of odd cards: they are kept as they are."""
     from astropy.io import fits
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with geometry.named_errors(name or str(plain)):
-            hdulist = fits.open(plain, memmap=True, do_not_scale_image_data=True, **options)
+            hdulist = fits.open(
+                plain, **({"memmap": True, "do_not_scale_image_data": True} | options)
+            )
             with hdulist:
                 yield hdulist
 
@@ -194,7 +196,7 @@ def stored_array(plain: Path, one: Hdu, name: str = "") -> np.ndarray:
 
 def image_header(plain: Path, one: Hdu, name: str = "") -> "fits.Header":
     """Return a copy of the header, of a tile-compressed image that of the image."""
-    with _open(plain, name) as hdulist:
+    with open_checked(plain, name) as hdulist:
         return hdulist[one.index].header.copy()
 
 
