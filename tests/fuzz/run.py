@@ -9,6 +9,7 @@ and time, so that a death or a hang is counted and the input kept.
 """
 
 import argparse
+import importlib
 import json
 import mmap
 import os
@@ -72,7 +73,7 @@ class Hang(BaseException):
 
 def make_input(seed, number, kinds):
     """Return kind, file name, bytes and the generator that goes on from them."""
-    rng = random.Random(f"{seed}/{number}")
+    rng = random.Random(f"{seed}/{number}")  # noqa: S311
     kind = rng.choices(kinds, [TARGETS[one][2] for one in kinds])[0]
     name = rng.choice(TARGETS[kind][1])
     suffix = "." + name.split(".", 1)[1]
@@ -128,21 +129,18 @@ def work(arguments):
     counts.put(0, arguments.stop)
 
 
+LIBRARIES = (
+    "astropy.io.fits", "astropy.wcs", "scipy.ndimage", "bgoptimizer.config",
+    "bgrem.commands.compare_files", "bgrem.commands.reproduce", "bgrem.denoising.bundle",
+    "bgrem.denoising.uncertainty", "bgrem.training.checkpoint", "bgrem.training.pairs",
+    "common.fits.io", "common.xisf.convert",
+)  # fmt: skip
+
+
 def load():
     """Import what the targets need, once and before the memory is limited."""
-    import astropy.io.fits
-    import astropy.wcs
-    import scipy.ndimage
-
-    import bgoptimizer.config
-    import bgrem.commands.compare_files
-    import bgrem.commands.reproduce
-    import bgrem.denoising.bundle
-    import bgrem.denoising.uncertainty
-    import bgrem.training.checkpoint
-    import bgrem.training.pairs
-    import common.fits.io
-    import common.xisf.convert  # noqa: F401
+    for name in LIBRARIES:
+        importlib.import_module(name)
 
 
 def place_of(error):
