@@ -1,10 +1,10 @@
 """Every setting of the learned systems; the only place where a default exists."""
 
-import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from common.checked.json_files import read_json, shown
 from common.config import check, from_mapping, option, plane_numbers
 
 CONFIG_FOLDER = Path(__file__).with_name("configs")  # complete settings of trainings
@@ -161,17 +161,19 @@ class TrainConfig:
         """
         path = CONFIG_FOLDER / f"{source}.json"
         path = path if path.is_file() else Path(source)
-        try:
-            values = json.loads(path.read_text("utf-8"))
-        except OSError:
+        if not path.exists():
             known = ", ".join(sorted(one.stem for one in CONFIG_FOLDER.glob("*.json")))
-            raise ValueError(f"{source}: no such config. Give a JSON file or: {known}.") from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not JSON ({error}).") from None
+            raise ValueError(f"{source}: no such config. Give a JSON file or: {known}.")
+        values = read_json(path, "is not a config in JSON")
+        if not isinstance(values, dict):
+            raise ValueError(f"{path}: expected an object with settings, got {shown(values)}.")
         unknown = set(values) - {one.name for one in fields(cls)}
         if unknown:
             raise ValueError(f"{path}: unknown settings {', '.join(sorted(unknown))}.")
-        return from_mapping(cls, values, str(path))
+        try:
+            return from_mapping(cls, values, str(path))
+        except ValueError as error:  # a value out of its range names no file
+            raise ValueError(f"{path}: {error}" if str(path) not in str(error) else error) from None
 
 
 @dataclass(frozen=True, kw_only=True)

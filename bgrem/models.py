@@ -1,8 +1,10 @@
 """Trained models: a folder with model.json and weights.npz, found by name, checked by SHA-256."""
 
 import hashlib
+import io
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,14 @@ import numpy as np
 
 from bgrem.networks.schedule import CosineSchedule
 from common.atomic import atomic_write, write_together
+from common.checked.archives import read_arrays
+from common.checked.json_files import entry, number_list, read_json, shown
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")  # one folder a model
 DESCRIPTION_FILE = "model.json"  # name of a model's card
 WEIGHTS_FILE = "weights.npz"  # name of a model's weights
+MAX_WIDTH = 4096  # channels; the published network has 512
+MAX_TILE = 1 << 16  # px; the trained models have 64 to 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +63,7 @@ def list_models() -> dict[str, dict[str, Any]]:
     [1.8, 6.0]
     """
     return {
-        path.parent.name: json.loads(path.read_text("utf-8"))
+        path.parent.name: read_json(path, "is not a readable model")
         for path in sorted(WEIGHTS_FOLDER.glob(f"*/{DESCRIPTION_FILE}"))
     }
 
@@ -90,11 +96,42 @@ def read_description(name: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If there is no such model, or its card is damaged.
     """
-    folder = find_model(name)
-    try:
-        return json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder}: not a readable model ({error}).") from None
+    path = find_model(name) / DESCRIPTION_FILE
+    return check_description(read_json(path, "is not a readable model"), str(path))
+
+
+def check_description(card: Any, where: str) -> dict[str, Any]:
+    """Return a model's card; ValueError where an entry that the commands use is another thing.
+
+    Parameters
+    ----------
+    card : object
+        What was read.
+    where : str
+        The file, for messages.
+    """
+    network = entry(card, "network", dict, where)
+    entry(network, "name", str, f"{where}: network")
+    entry(network, "softening", float, f"{where}: network", default=0.0, least=0, most=1e6)
+    number_list(network, "widths", f"{where}: network", least=1, most=MAX_WIDTH, default=None)
+    for name in ("bottleneck", "gated_levels", "groups"):
+        entry(network, name, int, f"{where}: network", default=1, least=0, most=MAX_WIDTH)
+    schedule = entry(card, "schedule", dict, where, default={})
+    for name in ("min_signal", "max_signal"):
+        entry(schedule, name, float, f"{where}: schedule", default=0.5, least=0, most=1)
+    for name in ("version", "task", "background", "scaling"):
+        entry(card, name, str, where, default="")
+    entry(card, "tile", int, where, default=16, least=16, most=MAX_TILE)
+    number_list(card, "ratios", where, least=1, most=1e6, length=2, default=None)
+    domain = entry(card, "domain", dict, where, default={})
+    for name, limits in domain.items():
+        if isinstance(limits, list) and any(isinstance(one, (int, float)) for one in limits):
+            number_list(domain, name, f"{where}: domain")
+    entry(card, "uncertainty", dict, where, default={})
+    sha256 = entry(card, "sha256", str, where)
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"{where}: sha256 is {shown(sha256)}, expected 64 digits from 0 to f.")
+    return card
 
 
 def require_task(name: str | os.PathLike[str], task: str) -> None:
@@ -130,26 +167,55 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
     from bgrem.networks.attention_unet import NETWORKS
 
     folder, description = find_model(name), read_description(name)
+    arrays = read_weights(folder, description)
+    options = dict(description["network"])
+    if (kind := options.pop("name")) not in NETWORKS:
+        raise ValueError(
+            f"{folder / DESCRIPTION_FILE}: network is {shown(kind)}, expected one of "
+            f"{', '.join(NETWORKS)}."
+        )
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
     try:
-        content = (folder / WEIGHTS_FILE).read_bytes()
+        network = NETWORKS[kind](**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / DESCRIPTION_FILE}: no network {kind} has these options ({error})."
+        ) from error
+    finally:
+        keras.config.set_dtype_policy(before)
+    set_named_weights(network, arrays)
+    return Model(folder.name, network, description, description["sha256"])
+
+
+def read_weights(folder: Path, description: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the weights of a model by their path, checked against the SHA-256 of its card.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is damaged, or is another one.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{folder}: not a readable model ({error}).") from None
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != description["sha256"]:
         raise ValueError(
-            f"{folder / WEIGHTS_FILE}: SHA-256 {sha256[:12]}… is not the description's "
+            f"{path}: SHA-256 {sha256[:12]}… is not the description's "
             f"{description['sha256'][:12]}…. Get the file again."
         )
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
-    try:
-        options = dict(description["network"])
-        network = NETWORKS[options.pop("name")](**options)
-    finally:
-        keras.config.set_dtype_policy(before)
-    with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as arrays:
-        set_named_weights(network, dict(arrays))
-    return Model(folder.name, network, description, sha256)
+    return checked_weights(read_arrays(io.BytesIO(content), str(path), "a model's weights"), path)
+
+
+def checked_weights(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """Return arrays that are finite floats; ValueError where one is another thing."""
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name} is no array of finite floats. Get the file again.")
+    return arrays
 
 
 def named_weights(network: Any) -> dict[str, np.ndarray]:

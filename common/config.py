@@ -226,7 +226,15 @@ def config_from_args(
     `common.provenance.read_params` gives, `origin` its file for messages. Errors are those of
     `from_mapping`.
     """
-    given = {name: getattr(args, name) for name in settings_of(config) if hasattr(args, name)}
+    settings = settings_of(config)
+    given = {name: getattr(args, name) for name in settings if hasattr(args, name)}
+    for name in (replayed or {}).keys() & settings.keys() - given.keys():
+        try:
+            settings[name].check(settings[name].fit((replayed or {})[name]))
+        except ValueError as error:
+            raise ValueError(f"{origin}: {error}") from None
+        except TypeError:
+            continue  # `from_mapping` says what it is not
     return from_mapping(config, {**(replayed or {}), **given}, origin)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.atomic import atomic_write
+from common.checked.json_files import read_json, refuse_unknown
 from common.image import Card
 
 if TYPE_CHECKING:
@@ -98,11 +99,9 @@ def tool_of(path: str | os.PathLike[str]) -> str | None:
             values = [one.attributes.get("value", "") for one in keywords
                       if one.attributes.get("name") == "BGTOOL"]  # fmt: skip
             return values[0].strip(" '") if values else None
-        from common.fits.cards import find_card, text_value
-        from common.fits.chips import read_hdus
+        from common.fits.parts import read_keywords
 
-        cards = [find_card(one.cards, "BGTOOL") for one in read_hdus(path)]
-        return next((text_value(card) for card in cards if card), None)
+        return next(iter(read_keywords(path, "BGTOOL")), None)
     except (OSError, ValueError):
         return None
 
@@ -230,27 +229,15 @@ def read_params(
         If the file is not a parameter file of this tool, or has unknown keys.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such parameter file.") from None
-    except ValueError as error:  # JSON and UTF-8 errors
-        raise ValueError(f"{path}: is not a parameter file in JSON ({error}).") from error
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such parameter file.")
+    content = read_json(path, "is not a parameter file in JSON", constants=True)
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise ValueError(f'{path}: expected an object with "parameters", as a run writes it.')
-    _refuse_unknown(path, content, _RECORD_KEYS)
+    refuse_unknown(content, _RECORD_KEYS, str(path))
     if content.get("tool") != tool:
         raise ValueError(f"{path}: is a parameter file of {content.get('tool')}, not of {tool}.")
     parameters = content["parameters"]
     if known is not None:
-        _refuse_unknown(path, parameters, known)
+        refuse_unknown(parameters, list(known), str(path))
     return parameters
-
-
-def _refuse_unknown(path: Path, found: Iterable[str], known: Iterable[str]) -> None:
-    known = list(known)
-    unknown = [key for key in found if key not in known]
-    if unknown:
-        raise ValueError(
-            f"{path}: unknown keys {', '.join(unknown)}. Known are {', '.join(known)}."
-        )

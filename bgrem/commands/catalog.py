@@ -20,7 +20,6 @@ from bgrem.models import Model, find_model
 from common import cli
 from common.batch import Files, refuse_one_name, run_over_files
 from common.command import Call, RunRecord
-from common.fits.chips import read_hdus
 from common.header import header_of
 from common.image import AstroImage, Card
 from common.io import read_image, split_suffix
@@ -149,9 +148,12 @@ def _refuse_other_origin(path: Path, result: AstroImage, image: AstroImage) -> N
 
 
 def _has_hdu(path: Path, name: str) -> bool:
+    from common.fits.parts import scanned_file
+
     if path.suffix.lower() not in FITS_SUFFIXES or not path.is_file():
         return False
-    return any(one.name == name for one in read_hdus(path))
+    with scanned_file(path) as (_, hdus):
+        return any(one.name == name for one in hdus)
 
 
 def _record(

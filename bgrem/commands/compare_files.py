@@ -73,7 +73,9 @@ def _rows(path: Path) -> np.ndarray:
     """Return the records of the last table of a FITS file."""
     from astropy.io import fits
 
-    with fits.open(path, memmap=False) as hdus:
+    from common.fits.parts import open_fits
+
+    with open_fits(path, memmap=False) as hdus:
         tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
         if not tables:
             raise ValueError(f"{path}: has no table any more. Get the file as it was written.")

@@ -1,6 +1,6 @@
 """`bgrem models`: the registry, or one card."""
 
-from bgrem.models import DESCRIPTION_FILE, find_model, list_models
+from bgrem.models import DESCRIPTION_FILE, find_model, list_models, read_description
 from common import cli
 from common.command import Call
 
@@ -8,6 +8,7 @@ from common.command import Call
 def run(call: Call) -> int:
     """Print all models, or the card of one."""
     if call.args.model:
+        read_description(call.args.model)  # a damaged card is not printed
         cli.put((find_model(call.args.model) / DESCRIPTION_FILE).read_text("utf-8"), end="")
         return cli.EXIT_DONE
     found = list_models()

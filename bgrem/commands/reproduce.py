@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astropy.io import fits
-
 from bgrem.commands.base import read_input
 from bgrem.commands.compare_files import compare, describe
 from bgrem.config import InputConfig
@@ -19,6 +17,7 @@ from common import cli
 from common.atomic import scratch_folder
 from common.command import Call, Command
 from common.config import from_texts, to_arguments
+from common.fits.parts import open_fits
 from common.header import header_of
 from common.io import read_image, split_suffix
 from common.provenance import datasum, parse_history
@@ -198,7 +197,7 @@ def _header(path: Path) -> Any:
     """Return the header with BGTOOL, or that of the image where there is none."""
     if _suffix(path).lower() == ".xisf":
         return header_of(read_image(path, zeros="data"))
-    with fits.open(path) as hdus:
+    with open_fits(path) as hdus:
         headers = [hdu.header.copy() for hdu in hdus]
     return next((one for one in headers if "BGTOOL" in one), headers[0])
 

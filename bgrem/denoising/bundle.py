@@ -1,6 +1,7 @@
 """SCI, BKG, RESIDUAL and DQ in one FITS file, from which the input comes back exactly."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,9 @@ from common.fits.cards import (
     ones_sum,
     pad,
 )
+from common.fits.geometry import Values
 from common.fits.hdus import Hdu, image_header, scan, stored_array, summed_bytes
+from common.fits.parts import read_keywords, read_planes, scanned_file
 from common.fits.planes import append_plane, is_plain_fits, require_plain_fits
 from common.header import header_of
 from common.image import AstroImage, Card
@@ -154,21 +157,27 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
     ValueError
         If the file is not a bundle.
     """
-    from astropy.io import fits
-
     if not is_plain_fits(path):
         raise ValueError(f"{path}: not a bundle of `bgrem denoise --bundle`, which are FITS files.")
-    with fits.open(path, memmap=False, checksum=True) as hdus:
-        found = {hdu.name: hdu for hdu in hdus}  # the last of a name: others are the input's
-        if any(hdu.header.get("BGPART") == RESTORED_PART for hdu in hdus):
-            raise ValueError(f"{path}: is restored already, it holds the input.")
-        missing = [name for name in ("SCI", *BUNDLE_PARTS) if name not in found]
-        if missing:
-            raise ValueError(
-                f"{path}: not a bundle of `bgrem denoise --bundle`, {', '.join(missing)} missing."
-            )
-        background, residual = (_planes(found[name]) for name in BUNDLE_PARTS)
-        planes = str(hdus["SCI"].header.get(CHANNELS_KEYWORD, ""))
+    if RESTORED_PART in read_keywords(path, "BGPART"):
+        raise ValueError(f"{path}: is restored already, it holds the input.")
+    with scanned_file(path) as (_, hdus):
+        names = [one.name.upper() for one in hdus]
+        first = hdus[names.index("SCI")].cards if "SCI" in names else []
+        planes = Values(first, str(path)).text(CHANNELS_KEYWORD)
+    missing = [name for name in ("SCI", *BUNDLE_PARTS) if name not in names]
+    if missing:
+        raise ValueError(
+            f"{path}: not a bundle of `bgrem denoise --bundle`, {', '.join(missing)} missing."
+        )
+    # the last of a name: others are the input's
+    found = read_planes(path, BUNDLE_PARTS)
+    if found.keys() != set(BUNDLE_PARTS) or not re.fullmatch(r"(\d+(,\d+)*)?", planes, re.ASCII):
+        raise ValueError(
+            f"{path}: {' or '.join(BUNDLE_PARTS)} is no image, or {CHANNELS_KEYWORD} = {planes!r} "
+            "is no list of planes. Denoise the input again."
+        )
+    background, residual = (_planes(found[name]) for name in BUNDLE_PARTS)
     channels = tuple(int(one) for one in planes.split(",")) if planes else None
     science = read_image(path, hdu="SCI", channels=channels, zeros="data")
     if background.shape != science.shape or residual.shape != science.shape:
@@ -185,8 +194,6 @@ def restore(path: str | os.PathLike[str]) -> AstroImage:
     )
 
 
-def _planes(hdu: "fits.ImageHDU") -> np.ndarray:
-    """Return (H, W, C) in native byte order."""
-    data = np.asarray(hdu.data)
-    data = data.astype(data.dtype.newbyteorder("="))
+def _planes(data: np.ndarray) -> np.ndarray:
+    """Return (H, W, C)."""
     return data[..., None] if data.ndim == 2 else np.moveaxis(data, 0, -1)

@@ -7,7 +7,6 @@ groups: Vovk, Gammerman and Shafer 2005). `bgrem.training.calibration` fits both
 """
 
 import itertools
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from scipy import ndimage
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.flow import Denoised
 from common.atomic import atomic_write
+from common.checked.json_files import entry, number_list, read_json
 from common.fits.planes import append_plane, is_plain_fits
 from common.image import AstroImage
 from common.io import write_image
@@ -29,6 +29,9 @@ SIGNAL_EDGES = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)  # sigma; of the r
 SIGNAL_SQUARE_PX = 5  # px; the signal of a pixel is the brightest one in this square
 FEATURE_COUNT = 10  # of `describe_surroundings`
 MIN_SIGNAL = 0.02  # sigma; what is fainter is no light, its logarithm would be noise
+MAX_ENTRY = 1e6  # size of the numbers of a calibration; fitted ones are below 100
+MIN_SPREAD = 1e-7  # of a feature; the fit has 1e-6 at least
+MAX_LOG = 80.0  # logarithm of a half-width; float32 ends at 88, the fits of fields below 10
 ROWS_AT_ONCE = 256  # rows: all terms of a large frame would fill the memory
 CALIBRATED_SETTINGS = ("steps", "clip")  # of `DenoiseConfig`: what a calibration holds for
 
@@ -72,7 +75,7 @@ class Calibration:
         terms = design((features - self.middle[:, None]) / self.spread[:, None])
         place = np.log(np.maximum(signal, 1e-9))
         widths = [
-            np.exp(weights @ terms + np.interp(place, self.centres, shifts))
+            np.exp(np.minimum(weights @ terms + np.interp(place, self.centres, shifts), MAX_LOG))
             for weights, shifts in zip(self.weights, self.shifts, strict=True)
         ]
         return np.stack([widths[0], np.maximum(*widths)])
@@ -89,21 +92,36 @@ class Calibration:
     def from_json(cls, values: dict[str, Any], where: str) -> "Calibration":
         """Return a calibration; ValueError where the entries are not those of one."""
         try:
-            arrays = {n: np.array(values[n], float)
-                      for n in ("middle", "spread", "weights", "centres", "shifts")}  # fmt: skip
-            found = cls(settings=values["settings"], notes=values.get("notes", {}), **arrays)
-            terms = design(np.zeros((len(found.middle), 1)))
-            fits = (
-                found.weights.shape == (2, len(terms))
-                and found.spread.shape == found.middle.shape
-                and found.shifts.shape == (2, len(found.centres)) != (2, 0)
-                and isinstance(found.notes, dict)
-            )
-        except (KeyError, TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise ValueError(f"{where}: is not a calibration. Make one with `bgrem calibrate`.")
-        return found
+            settings = entry(values, "settings", dict, where)
+            notes = entry(values, "notes", dict, where, default={})
+            middle = number_list(values, "middle", where, most=MAX_ENTRY, least=-MAX_ENTRY)
+            terms = len(design(np.zeros((len(middle), 1))))
+            centres = number_list(values, "centres", where, most=MAX_ENTRY, least=-MAX_ENTRY)
+            arrays = {
+                "middle": middle,
+                "spread": number_list(values, "spread", where, most=MAX_ENTRY, least=MIN_SPREAD,
+                                      length=len(middle)),
+                "weights": _two_lists(values, "weights", terms, where),
+                "centres": centres,
+                "shifts": _two_lists(values, "shifts", len(centres), where),
+            }  # fmt: skip
+            if not centres or sorted(set(centres)) != centres:
+                raise ValueError(f"{where}: centres do not rise.")
+        except ValueError as error:
+            raise ValueError(
+                f"{str(error).rstrip('.')}: this is not a calibration. Make one with "
+                "`bgrem calibrate`."
+            ) from None
+        return cls(settings, notes=notes, **{n: np.array(a, float) for n, a in arrays.items()})
+
+
+def _two_lists(values: dict[str, Any], key: str, length: int, where: str) -> list[list[float]]:
+    """Return the numbers of both levels."""
+    both = dict(zip(("0", "1"), entry(values, key, list, where, least=2, most=2), strict=True))
+    return [
+        number_list(both, one, f"{where}: {key}", most=MAX_ENTRY, least=-MAX_ENTRY, length=length)
+        for one in both
+    ]
 
 
 def load_calibration(
@@ -119,10 +137,7 @@ def load_calibration(
     where = str(path) if path else f"the card of {config.model}"
     values = description.get("uncertainty")
     if path:
-        try:
-            values = json.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: is not a readable calibration ({error}).") from None
+        values = read_json(Path(path), "is not a readable calibration")
     if values is None:
         raise ValueError(f"{where}: has no calibration. Make one with `bgrem calibrate`.")
     found = Calibration.from_json(values, where)

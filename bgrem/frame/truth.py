@@ -36,21 +36,24 @@ def read_truth(path: Path) -> FieldTruth:
     ValueError
         If the file has no SOURCES and CATALOGUE.
     """
-    from astropy.io import fits
+    from common.fits.parts import read_columns, read_planes
 
-    with fits.open(path, memmap=False) as hdus:
-        missing = [name for name in ("SOURCES", "CATALOGUE") if name not in hdus]
-        if missing:
-            raise ValueError(
-                f"{path}: no extension {', '.join(missing)}. Give a file of `bgrem simulate`."
-            )
-        sources = np.asarray(hdus["SOURCES"].data, np.float64)
-        table = hdus["CATALOGUE"].data
-        catalogue = {name: np.array(table[column]) for column, name, _, _ in TRUTH_COLUMNS}
-    catalogue = {
-        name: column if column.dtype.kind == "U" else column.astype(np.float64)
-        for name, column in catalogue.items()
-    }
+    planes, columns = read_planes(path, ["SOURCES"]), read_columns(path, "CATALOGUE")
+    found = {"SOURCES": planes, "CATALOGUE": columns}
+    missing = [name for name, content in found.items() if not content]
+    missing += [column for column, _, _, _ in TRUTH_COLUMNS if columns and column not in columns]
+    if missing:
+        raise ValueError(f"{path}: no {', '.join(missing)}. Give a file of `bgrem simulate`.")
+    sources = planes["SOURCES"].astype(np.float64)
+    if sources.ndim != 2:
+        raise ValueError(f"{path}: SOURCES has the shape {sources.shape}, expected (H, W).")
+    catalogue = {}
+    for column, name, form, _ in TRUTH_COLUMNS:
+        cells, where = columns[column], f"{path}: CATALOGUE"
+        if form.endswith("A"):
+            catalogue[name] = cells.texts(where, column)
+        else:
+            catalogue[name] = cells.numbers(where, column).astype(np.float64)
     # FITS pixels begin with 1, FITS angles are degrees
     changed = {"x": catalogue["x"] - 1, "y": catalogue["y"] - 1}
     return FieldTruth(sources, catalogue | changed | {"angle": np.radians(catalogue["angle"])})

@@ -189,11 +189,10 @@ def _read_plane(iem: np.ndarray | str | Path) -> np.ndarray:
     """Return the plane (H, W) of an array or of a FITS file's first image."""
     name = "iem"
     if isinstance(iem, str | Path):
-        from astropy.io import fits
+        from common.fits.parts import read_planes
 
         name = str(iem)
-        with fits.open(iem) as hdus:
-            images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None]
+        images = list(read_planes(iem).values())
         if not images:
             raise ValueError(f"{name}: holds no image. Give a file with an emission map.")
         iem = images[0]

@@ -17,6 +17,7 @@ from bgrem.simulate.noise import correlate_noise, smooth_leftover
 from bgrem.simulate.optical import simulate_field
 from bgrem.training.batches import Batches, Task
 from bgrem.training.pairs import read_pair
+from common.checked.archives import number_of, planes_of, read_arrays
 
 MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
 
@@ -53,11 +54,11 @@ class TrainingField:
     @classmethod
     def load(cls, path: Path) -> "TrainingField":
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(
-                file["clean"], file["background"],
-                float(file["electrons"]) or None, float(file["photons"]),
-            )  # fmt: skip
+        where = str(path)
+        arrays = read_arrays(path, where, "a training field")
+        clean, background = planes_of(arrays, ("clean", "background"), where)
+        electrons = number_of(arrays, "electrons", where, least=0) or None
+        return cls(clean, background, electrons, number_of(arrays, "photons", where))
 
 
 def simulated_training_field(config: SimulateConfig) -> TrainingField:

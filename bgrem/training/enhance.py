@@ -16,6 +16,7 @@ from bgrem.simulate.hubble import (
     simulate_hubble_field,
 )
 from bgrem.training.batches import Batches, Task
+from common.checked.archives import number_of, planes_of, read_arrays
 
 MIN_EXPOSURE_SHARE = 0.3  # of a field's exposure time, which is varied
 BACKGROUND_ERROR = 0.1  # noise; standard deviation of the error of a measured background
@@ -53,10 +54,12 @@ class ExposureField:
     @classmethod
     def load(cls, path: Path) -> "ExposureField":
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(
-                file["light"], file["background"], float(file["exposure"]), bool(file["noisy"])
-            )
+        where = str(path)
+        arrays = read_arrays(path, where, "a training field")
+        light, background = planes_of(arrays, ("light", "background"), where)
+        exposure = number_of(arrays, "exposure", where, least=0)
+        noisy = bool(number_of(arrays, "noisy", where, least=0, most=1))
+        return cls(light, background, exposure, noisy)
 
 
 def simulated_exposure_field(seed: int, shape: tuple[int, int]) -> ExposureField:

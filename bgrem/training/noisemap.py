@@ -12,6 +12,7 @@ from bgrem.simulate.noise import smooth_leftover
 from bgrem.simulate.staring import draw_noise, simulate_staring_frame
 from bgrem.simulate.trails import draw_trails
 from bgrem.training.batches import Batches, Task
+from common.checked.archives import number_of, planes_of, read_arrays
 
 INFERENCE_TIMES = (90, 180)  # diffusion times at which inference starts
 INFERENCE_TIMES_SHARE = 0.7  # of the tiles that are trained at these times
@@ -51,9 +52,12 @@ class FrameField:
     @classmethod
     def load(cls, path: Path) -> "FrameField":
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            planes = {n: file[n] for n in FIELD_PLANES if n in file.files}
-            return cls(**planes, gain=float(file["gain"]), read_noise=float(file["read_noise"]))
+        where = str(path)
+        arrays = read_arrays(path, where, "a training field")
+        names = [name for name in FIELD_PLANES if name in arrays or name == "structure"]
+        planes = dict(zip(names, planes_of(arrays, names, where), strict=True))
+        gain = number_of(arrays, "gain", where, least=0)
+        return cls(**planes, gain=gain, read_noise=number_of(arrays, "read_noise", where, least=0))
 
 
 FIELD_PLANES = ("structure", "scale", "sigma", "hot_pixels")  # arrays of a stored training field

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from common.checked.archives import read_arrays
+
 
 def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return (observed, clean), shape (H, W), of a FITS, HDF5 or npz file.
@@ -21,15 +23,23 @@ def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
             with h5py.File(path, "r") as file:
                 arrays = {n.lower(): np.asarray(file[n]) for n in file if n.lower() in wanted}
         elif suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {n.lower(): file[n] for n in file.files if n.lower() in wanted}
+            found = read_arrays(path, str(path))
+            arrays = {n.lower(): array for n, array in found.items() if n.lower() in wanted}
         else:
-            from astropy.io import fits
+            from common.fits.parts import read_planes
 
-            with fits.open(path, memmap=False) as hdus:
-                arrays = {h.name.lower(): h.data for h in hdus if h.name.lower() in wanted}
-    except (OSError, ValueError) as error:
+            planes = read_planes(path, [name.upper() for name in wanted])
+            arrays = {name.lower(): plane for name, plane in planes.items()}
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # of HDF5, too
         raise ValueError(f"{path}: not a readable FITS, HDF5 or npz file ({error}).") from None
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or array.ndim != 2:
+            raise ValueError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape}, expected numbers (H, W)."
+            )
+    if len({array.shape for array in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"{path}: shapes {shapes}, expected one (H, W).")
     clean = arrays.get("clean", arrays.get("sources"))
     observed = arrays.get("observed")
     if observed is None and clean is not None and "background" in arrays:
@@ -39,8 +49,6 @@ def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: expected observed and clean, or clean and background. "
             f"Found: {', '.join(arrays) or 'none of them'}."
         )
-    if clean.ndim != 2 or clean.shape != observed.shape:
-        raise ValueError(f"{path}: shapes {observed.shape} and {clean.shape}, expected one (H, W).")
     if not (np.isfinite(clean).all() and np.isfinite(observed).all()):
         raise ValueError(f"{path}: has missing pixels. Cut them off or fill them first.")
     return observed, clean

@@ -19,6 +19,7 @@ from bgrem.training.checkpoint import TrainingState, read_checkpoint, write_chec
 from bgrem.training.history import write_history
 from bgrem.training.tasks import TASKS, find_files, load_fields, make_batches
 from common.atomic import atomic_write, write_together
+from common.checked.json_files import read_json
 
 LOSSES: dict[str, Callable[[TrainConfig], Any]] = {
     "l1": lambda config: keras.losses.MeanAbsoluteError(),
@@ -72,7 +73,7 @@ def _claim(folder: Path, config: TrainConfig) -> None:
     path = folder / CONFIG_FILE
     text = json.dumps(asdict(config), indent=2) + "\n"
     if path.exists():
-        if json.loads(path.read_text("utf-8")) != json.loads(text):
+        if read_json(path, "is not a config in JSON") != json.loads(text):
             raise ValueError(f"{folder}: holds a run of another config. Choose another folder.")
         return
     with atomic_write(path) as temporary:

@@ -7,12 +7,13 @@ from common.atomic import atomic_write
 from common.fits import cards as fits_cards
 from common.fits.hdus import Hdu, copy_bytes, plain_file, scan
 from common.fits.io import open_sink
+from common.fits.parts import scanned_file
 
 
 def read_hdus(path: Path) -> list[Hdu]:
     """Return all HDUs of a FITS file, compressed or not."""
-    with plain_file(path) as plain:
-        return scan(plain, str(path))
+    with scanned_file(path) as (_, hdus):
+        return hdus
 
 
 def holds_chip(path: Path, chip: Hdu) -> bool:

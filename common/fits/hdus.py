@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,6 +105,21 @@ def scan(plain: Path, name: str) -> list[Hdu]:
         )
         for one in places
     ]
+
+
+@contextmanager
+def open_checked(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList"]:
+    """Open with astropy, which shall not warn of odd cards: they are kept as they are."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with geometry.named_errors(name or str(plain)):
+            hdulist = fits.open(
+                plain, **({"memmap": True, "do_not_scale_image_data": True} | options)
+            )
+            with hdulist:
+                yield hdulist
 
 
 def verify_sums(plain: Path, one: Hdu, name: str) -> None:
@@ -217,10 +232,7 @@ def image_header(plain: Path, one: Hdu, name: str = "") -> tuple["fits.Header", 
         good, odd = fits_cards.readable(one.cards)
         if not one.tiled:
             return fits.Header.fromstring(b"".join(good)), odd
-        with (
-            geometry.named_errors(name or str(plain)),
-            fits.open(plain, memmap=True, do_not_scale_image_data=True) as hdulist,
-        ):
+        with open_checked(plain, name) as hdulist:
             header = hdulist[one.index].header.copy()
         for card in odd:
             header.remove(fits_cards.keyword_of(card), ignore_missing=True, remove_all=True)

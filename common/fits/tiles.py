@@ -10,7 +10,6 @@ import functools
 import importlib
 import itertools
 import math
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,20 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from common.fits.geometry import MAX_AXIS, MAX_FIELDS, Values
+from common.fits.columns import NUMBER_TYPES, Column, read_table
+from common.fits.geometry import MAX_AXIS, Values
 
-# bytes of a value of each letter of TFORM; P and Q are descriptors of arrays in the heap
-_FORMAT_BYTES = {
-    "L": 1, "B": 1, "A": 1, "I": 2, "J": 4, "E": 4, "K": 8, "D": 8, "C": 8, "M": 16, "P": 8,
-    "Q": 16,
-}  # fmt: skip
-_NUMBER_TYPES = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
-_FORMAT = re.compile(r"(\d{0,9})([LXBIJKAEDCMPQ])([BIJKED]?)")  # TFORM: repeat, letter, array of
 _IMAGE_TYPES = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}  # ZBITPIX -> type
 # What an image may have more than its compressed bytes. Deflate reaches 1032, Rice 51; H-compress
 # makes 4400 of constant rows.
 MAX_EXPANSION = 10_000
 MIN_PIXEL_BYTES = 1 << 26  # bytes that any image may have, however small its file is
+MAX_TILED_AXES = 32  # axes; what NumPy holds in all versions
 MAX_TILE_BYTES = 2**31 - 1  # bytes; the codecs count them with 32 bits
 MAX_RICE_BLOCK = 4096  # pixels; 16 or 32 in files by the standard
 # Rice codes have 32 bits at most and begin anywhere in a byte: bytes that a pixel can take, rounded
@@ -50,22 +44,6 @@ _CODEC_MODULES = (
     "astropy.io.fits._tiled_compression._compression",
 )
 _ADVICE = "Get the file again."
-
-
-@dataclass(frozen=True, eq=False)
-class _Column:
-    """A column of the table: cells as they are stored, shape (rows, bytes), and their format."""
-
-    cells: np.ndarray
-    letter: str
-    item: str  # letter of the numbers in the heap
-
-    def numbers(self, where: str, name: str) -> np.ndarray:
-        """Return one number a row."""
-        kind = _NUMBER_TYPES.get(self.letter)
-        if kind is None or self.cells.shape[1] != np.dtype(kind).itemsize:
-            raise ValueError(f"{where}: {name} is no column of single numbers. {_ADVICE}")
-        return np.ascontiguousarray(self.cells).view(kind)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +100,7 @@ def read_tiles(plain: Path, cards: list[bytes], start: int, size: int, where: st
             f"table has {rows} rows. {_ADVICE}"
         )
     data = np.fromfile(plain, np.uint8, size, offset=start)
-    columns, heap = _read_table(data, values, rows)
+    columns, heap = read_table(data, values, rows)
     image = np.empty(shape, dtype)
     steps = [range(0, axis, side) for axis, side in zip(shape, tile, strict=True)]
     decode = _tile_decoder(values, columns, heap, dtype)
@@ -134,7 +112,7 @@ def read_tiles(plain: Path, cards: list[bytes], start: int, size: int, where: st
 
 
 def _shape(values: Values, prefix: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-    axes = values.whole("ZNAXIS", 1, 999)
+    axes = values.whole("ZNAXIS", 1, MAX_TILED_AXES)
     known = default or (None,) * axes
     return tuple(
         values.whole(f"{prefix}{axis}", 1, MAX_AXIS, known[axes - axis])
@@ -142,34 +120,7 @@ def _shape(values: Values, prefix: str, default: tuple[int, ...] = ()) -> tuple[
     )
 
 
-def _read_table(
-    data: np.ndarray, values: Values, rows: int
-) -> tuple[dict[str, _Column], np.ndarray]:
-    """Return the columns by name, and the heap."""
-    where, width = values.where, values.whole("NAXIS1", 0, 2**31)
-    table = rows * width
-    heap_start = values.whole("THEAP", table, data.size, table)
-    cells = data[:table].reshape(rows, width)
-    columns: dict[str, _Column] = {}
-    place = 0
-    for number in range(1, values.whole("TFIELDS", 1, MAX_FIELDS) + 1):
-        text = values.text(f"TFORM{number}")
-        form = _FORMAT.match(text)
-        if form is None:
-            raise ValueError(f"{where}: TFORM{number} = {text!r} is no format. {_ADVICE}")
-        repeat = int(form[1] or 1)
-        length = -(-repeat // 8) if form[2] == "X" else repeat * _FORMAT_BYTES[form[2]]
-        if place + length > width:
-            break
-        name = values.text(f"TTYPE{number}").upper()
-        columns.setdefault(name, _Column(cells[:, place : place + length], form[2], form[3]))
-        place += length
-    if place != width or length > width:
-        raise ValueError(f"{where}: the columns do not fill rows of {width} bytes. {_ADVICE}")
-    return columns, data[heap_start:]
-
-
-def _streams(columns: dict[str, _Column], name: str, heap: np.ndarray, where: str) -> Any:
+def _streams(columns: dict[str, Column], name: str, heap: np.ndarray, where: str) -> Any:
     """Return the streams of a column with descriptors; None without such a column."""
     if (column := columns.get(name)) is None:
         return None
@@ -177,7 +128,7 @@ def _streams(columns: dict[str, _Column], name: str, heap: np.ndarray, where: st
     if kind is None or column.cells.shape[1] != 2 * int(kind[-1]) or not column.item:
         raise ValueError(f"{where}: {name} is no column of arrays. {_ADVICE}")
     counts, starts = np.ascontiguousarray(column.cells).view(kind).astype(np.int64).T
-    item = np.dtype(_NUMBER_TYPES[column.item]).itemsize
+    item = np.dtype(NUMBER_TYPES[column.item]).itemsize
     # compared one by one: the sums of hostile numbers could overflow
     fits = (counts >= 0) & (starts >= 0) & (starts <= heap.size)
     fits &= counts <= np.where(fits, heap.size - starts, 0) // item
@@ -192,7 +143,7 @@ def _streams(columns: dict[str, _Column], name: str, heap: np.ndarray, where: st
 
 
 def _tile_decoder(
-    values: Values, columns: dict[str, _Column], heap: np.ndarray, dtype: np.dtype
+    values: Values, columns: dict[str, Column], heap: np.ndarray, dtype: np.dtype
 ) -> Callable[[int, tuple[int, ...]], np.ndarray]:
     """Return the function from the number and the shape of a tile to its pixels."""
     where = values.where
@@ -244,7 +195,7 @@ def _checked(codec: Any, number: int, shape: tuple[int, ...], where: str) -> np.
     return pixels
 
 
-def _blank(values: Values, columns: dict[str, _Column]) -> Callable[[int], int] | None:
+def _blank(values: Values, columns: dict[str, Column]) -> Callable[[int], int] | None:
     """Return the function from the number of a tile to the value of its missing pixels."""
     if (column := columns.get("ZBLANK")) is not None:
         blanks = column.numbers(values.where, "ZBLANK")
@@ -257,7 +208,7 @@ def _blank(values: Values, columns: dict[str, _Column]) -> Callable[[int], int] 
 
 
 def _quantisation(
-    values: Values, columns: dict[str, _Column], dtype: np.dtype
+    values: Values, columns: dict[str, Column], dtype: np.dtype
 ) -> Callable[[int, np.ndarray], np.ndarray] | None:
     """Return the function from a tile's number and integers to its floats; None without."""
     if "ZSCALE" not in columns:
@@ -332,7 +283,7 @@ class _Plain(_Bytes):
 
     def decode(self, number: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return the pixels, one-dimensional."""
-        return self.stream(number).view(_NUMBER_TYPES[self.streams.item])
+        return self.stream(number).view(NUMBER_TYPES[self.streams.item])
 
 
 class _Stored(_Bytes):

@@ -120,7 +120,7 @@ def read_planes(file: BinaryIO, image: Element, where: str) -> np.ndarray:
         raise ValueError(
             f"{where}: sampleFormat {sample!r} is not supported, only {[*SAMPLE_FORMATS]}."
         )
-    geometry = _integers(attributes.get("geometry", ""), where, "geometry")
+    geometry = whole_numbers(attributes.get("geometry", ""), where, "geometry")
     if len(geometry) != 3 or 0 in geometry or "," in attributes["geometry"]:
         raise ValueError(f"{where}: expected geometry width:height:channels, got {geometry}.")
     width, height, channels = geometry
@@ -166,25 +166,28 @@ def _block_attributes(element: Element) -> dict[str, str]:
     return attributes
 
 
-def _integers(text: str, where: str, what: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d+([:,]\d+)*", text, re.ASCII):
-        raise ValueError(f"{where}: expected whole numbers in {what}, got {text!r}.")
+def whole_numbers(text: str, where: str, what: str) -> tuple[int, ...]:
+    """Return the whole numbers of an attribute, separated by colons or commas."""
+    # 19 digits count every byte of a disk; more could not be read as a number in reasonable time
+    if not re.fullmatch(r"\d{1,19}([:,]\d{1,19})*", text, re.ASCII):
+        raise ValueError(f"{where}: expected whole numbers in {what}, got {text[:80]!r}.")
     return tuple(int(number) for number in re.split("[:,]", text))
 
 
 def _read_stored(file: BinaryIO, element: Element, location: str, where: str) -> np.ndarray:
     kind, _, rest = location.partition(":")
     if kind == "attachment":
-        position, size = (*_integers(rest, where, "location"), 0, 0)[:2]
+        position, size = (*whole_numbers(rest, where, "location"), 0, 0)[:2]
         end = os.fstat(file.fileno()).st_size
         if position + size > end:
             raise ValueError(
                 f"{where}: truncated, its block ends at byte {position + size} and the file at "
                 f"{end}. Copy it again from its origin."
             )
-        stored = np.empty(size, np.uint8)
+        stored = np.zeros(size, np.uint8)
         file.seek(position)
-        file.readinto(stored.data)  # type: ignore[attr-defined]
+        if file.readinto(stored.data) < size:  # type: ignore[attr-defined]
+            raise ValueError(f"{where}: became shorter while it was read. Run again.")
         return stored
     data = next(iter(element.find("Data")), None) if kind == "embedded" else element
     encoding = rest if data is element else _block_attributes(element).get("encoding")
@@ -214,6 +217,9 @@ def _unpack_zstd(data: memoryview, size: int) -> bytes:
     return zstandard.ZstdDecompressor().stream_reader(data).read(size + 1)
 
 
+# Bytes that a packed byte can stand for at most, by the format: what declares more is damaged.
+MAX_EXPANSIONS = {"zlib": 1040, "lz4": 256, "lz4hc": 256, "zstd": 32768}
+EXPANSION_SLACK_BYTES = 1 << 17  # bytes; a last block of zstd
 # Each decodes at most one byte more than it was told, so a bomb does not fill the memory.
 CODECS: dict[str, Callable[[memoryview, int], bytes]] = {
     "zlib": _inflate, "lz4": _unpack_lz4, "lz4hc": _unpack_lz4, "zstd": _unpack_zstd,
@@ -223,14 +229,22 @@ CODECS: dict[str, Callable[[memoryview, int], bytes]] = {
 def _decompress(stored: np.ndarray, attributes: dict[str, str], size: int, where: str) -> Any:
     codec, _, numbers = attributes["compression"].partition(":")
     name, _, shuffled = codec.lower().partition("+")
-    declared, item = (*_integers(numbers, where, "compression"), 1)[:2]
+    declared, item = (*whole_numbers(numbers, where, "compression"), 1)[:2]
     if name not in CODECS or shuffled not in ("", "sh"):
         raise ValueError(f"{where}: compression {codec!r} is not one of {[*CODECS]}, with +sh.")
-    parts = _integers(attributes.get("subblocks") or f"{stored.size},{size}", where, "subblocks")
+    parts = whole_numbers(
+        attributes.get("subblocks") or f"{stored.size},{size}", where, "subblocks"
+    )
     if declared != size or sum(parts[1::2]) != size or sum(parts[::2]) != stored.size:
         raise ValueError(
             f"{where}: compression {attributes['compression']!r} and subblocks {parts} do not fit "
             f"{stored.size} stored bytes and an image of {size} bytes; the file is damaged."
+        )
+    most = max(MAX_EXPANSIONS[name] * stored.size, EXPANSION_SLACK_BYTES)
+    if size > most or any(part > most for part in parts):
+        raise ValueError(
+            f"{where}: {stored.size} bytes of {codec} cannot become the {size} bytes that are "
+            "declared; the file is damaged. Copy it again from its origin."
         )
     try:
         plain = np.empty(size, np.uint8)

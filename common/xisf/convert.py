@@ -188,14 +188,14 @@ def _flip_wcs(header: fits.Header, height: int) -> fits.Header:
         if f"CRPIX2{version}" not in header and f"CTYPE2{version}" not in header:
             continue
         reference = f"CRPIX2{version}"
-        flipped[reference] = height + 1 - float(header.get(reference, 0))
+        flipped[reference] = height + 1 - _number(header, reference, 0.0)
         if any(re.fullmatch(rf"CD\d_\d{version}", key) for key in header):
             _negate(flipped, f"CD1_2{version}", f"CD2_2{version}")
         elif any(re.fullmatch(rf"PC\d_\d{version}", key) for key in header):
-            flipped.set(f"PC2_2{version}", header.get(f"PC2_2{version}", 1.0))
+            flipped.set(f"PC2_2{version}", _number(header, f"PC2_2{version}", 1.0))
             _negate(flipped, f"PC1_2{version}", f"PC2_2{version}")
         else:
-            flipped.set(f"CDELT2{version}", header.get(f"CDELT2{version}", 1.0))
+            flipped.set(f"CDELT2{version}", _number(header, f"CDELT2{version}", 1.0))
             _negate(flipped, f"CDELT2{version}")
     for keyword in header:
         found = _SIP_PATTERN.fullmatch(keyword)  # v becomes -v, and so does the correction of v
@@ -206,18 +206,25 @@ def _flip_wcs(header: fits.Header, height: int) -> fits.Header:
 
 def _negate(header: fits.Header, *keywords: str) -> None:
     for keyword in keywords:
-        if header.get(keyword):
-            header[keyword] = -header[keyword]
+        if number := _number(header, keyword, 0.0):
+            header[keyword] = -number
+
+
+def _number(header: fits.Header, keyword: str, default: float) -> float:
+    """Return the value of a keyword that has to be a number; the default where it is none."""
+    value = header.get(keyword, default)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number else default
 
 
 def _is_bottom_up(header: fits.Header) -> bool:
     """Return whether the WCS shows the sky unmirrored for an origin at the bottom left."""
     if any(f"CD{i}_{j}" in header for i in (1, 2) for j in (1, 2)):
-        matrix, scale = [[header.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)], 1.0
+        matrix = [[_number(header, f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
+        scale = 1.0
     elif "CDELT2" in header:
-        default = np.eye(2)
-        matrix = [[header.get(f"PC{i}_{j}", default[i - 1, j - 1]) for j in (1, 2)] for i in (1, 2)]
-        scale = header.get("CDELT1", 1.0) * header["CDELT2"]
+        matrix = [[_number(header, f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)]
+        scale = _number(header, "CDELT1", 1.0) * _number(header, "CDELT2", 1.0)
     else:
         return False
     return bool((matrix[0][0] * matrix[1][1] - matrix[0][1] * matrix[1][0]) * scale < 0)
@@ -232,6 +239,11 @@ def _wcs_from_properties(carrier: XisfCarrier) -> fits.Header:
     matrix = read_property(carrier, prefix + "LinearTransformationMatrix")
     system = read_property(carrier, prefix + "ProjectionSystem")
     if np.shape(sky) != (2,) or np.shape(pixel) != (2,) or np.shape(matrix) != (2, 2):
+        return header
+    if not all(np.isfinite(part).all() for part in (sky, pixel, matrix)):
+        warnings.warn(
+            f"{carrier.path}: the plate solution has infinite values and is left out", stacklevel=4
+        )
         return header
     if system not in (None, "", "Gnomonic"):
         warn_of_file(
@@ -302,7 +314,7 @@ def _parse_value(text: str) -> str | bool | int | float | None:
         return quoted[1].replace("''", "'").rstrip()
     if text in ("T", "F"):
         return text == "T"
-    if re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+    if re.fullmatch(r"[+-]?\d{1,30}", text, re.ASCII):
         return int(text)
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?", text, re.ASCII):
         number = float(text.upper().replace("D", "E"))

@@ -8,6 +8,7 @@ rescaled: bounds are the nominal range, and pixels may lie outside of it.
 """
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -29,13 +30,16 @@ from common.xisf.blocks import (
     read_block,
     read_header,
     read_planes,
+    whole_numbers,
 )
 from common.xisf.splice import XML_DECLARATION, Keyword, splice
 
 BLOCK_ALIGNMENT = 4096  # bytes; PixInsight's, used where a file declares none
 LZ4_SUBBLOCK_BYTES = 1 << 30  # bytes that one LZ4 call compresses; LZ4 ends below 2 GiB
 COPY_CHUNK_BYTES = 1 << 22  # bytes copied at a time
-_ATTACHED_PATTERN = re.compile(r"attachment:(\d+):(\d+)", re.ASCII)  # location of an attached block
+_ATTACHED_PATTERN = re.compile(
+    r"attachment:(\d{1,19}):(\d{1,19})", re.ASCII
+)  # location of an attached block
 _EMPTY_XISF = (
     f"{XML_DECLARATION.decode()}\n"
     '<xisf version="1.0" xmlns="http://www.pixinsight.com/xisf" '
@@ -166,11 +170,11 @@ def read_property(carrier: XisfCarrier, identifier: str) -> Any:
         if attributes.get("type") not in ("F64Vector", "Vector", "F64Matrix", "Matrix"):
             return attributes.get("value", element.text.strip())
         keys = ("rows", "columns") if "rows" in attributes else ("length",)
-        shape = [int(attributes.get(key, "0")) for key in keys]
-        order = ">" if attributes.get("byteOrder") == "big" else "<"
         where = f"{carrier.path}: property {identifier}"
+        shape = [whole_numbers(attributes.get(key, "0"), where, key)[0] for key in keys]
+        order = ">" if attributes.get("byteOrder") == "big" else "<"
         with carrier.open() as file:
-            data = read_block(file, element, 8 * int(np.prod(shape)), where)
+            data = read_block(file, element, 8 * math.prod(shape), where)
         return data.view(f"{order}f8").astype(np.float64).reshape(shape)
     return None
 

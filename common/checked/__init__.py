@@ -1,0 +1,1 @@
+"""Files of others that are no images: read so that every value is checked before it is used."""
