@@ -1,7 +1,9 @@
 """What the subcommands share: read a frame, guard the model's domain, run a network over files."""
 
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from bgrem.frame.domain import domain_card, guard_domain
 from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, read_description, require_task
+from bgrem.networks.gpu import DeviceWarning
 from common import cli
 from common.batch import Files, name_products, run_over_files
 from common.command import Call, RunRecord
@@ -84,6 +87,23 @@ def guard_image(call: Call, image: AstroImage, model: str) -> tuple[AstroImage, 
     return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
 
 
+@contextmanager
+def silenced_engine(call: Call) -> Iterator[list[warnings.WarningMessage]]:
+    """Drop what TensorFlow writes on stderr meanwhile; that a GPU failed is a line after it.
+
+    Gives the list of all warnings that are raised inside.
+    """
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always", DeviceWarning)
+        try:
+            with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+                yield raised
+        finally:
+            for one in raised:
+                if one.category is DeviceWarning and not call.args.quiet:
+                    print(f"{call.command.program}: warning: {one.message}.", file=sys.stderr)
+
+
 def run_network(
     call: Call,
     config: DenoiseConfig | EnhanceConfig | NoiseMapConfig,
@@ -114,7 +134,7 @@ def run_network(
 
     def work(path: Path, found: tuple[AstroImage, list[str]], files: Files) -> dict[str, Any]:
         image, outside = found
-        with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+        with silenced_engine(call):
             if not loaded:
                 loaded.append(load_for(config, call.command.word))
             made = make(image, loaded[0])

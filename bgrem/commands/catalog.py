@@ -1,7 +1,6 @@
 """`bgrem catalog`: images in, catalogues out."""
 
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from bgrem.cataloguing.files import catalog_suffix, write_catalog, write_segmentation
 from bgrem.cataloguing.flow import Catalog, catalog, require_one_channel
-from bgrem.commands.base import guard_image, read_input
+from bgrem.commands.base import guard_image, read_input, silenced_engine
 from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.bundle import BUNDLE_PARTS
 from bgrem.denoising.flow import Denoised
@@ -18,7 +17,6 @@ from bgrem.frame.background import whole_image_statistics
 from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, find_model
-from common import cli
 from common.batch import Files, refuse_one_name, run_over_files
 from common.command import Call, RunRecord
 from common.header import header_of
@@ -48,8 +46,7 @@ def run(call: Call) -> int:
             done = read_denoised(args.denoised, image, call.settings[InputConfig], denoising)
         else:
             image, outside = guard_image(call, image, denoising.model)
-        # TensorFlow announces itself, whatever it is told
-        with cli.silenced_stderr(), warnings.catch_warnings(record=True) as raised:
+        with silenced_engine(call) as raised:
             if done is None and image.shape[-1] == 1 and not loaded:
                 loaded.append(load_for(denoising))
             model = loaded[0] if loaded else None
