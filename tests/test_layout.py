@@ -28,7 +28,7 @@ ROOMS = (
     ("denoising",),
     ("enhancing", "noise_mapping", "cataloguing"),
     ("training", "validation"),
-    ("commands",),
+    ("commands", "doctor"),
     ("cli",),
     ("demo_systems",),
     ("demo",),

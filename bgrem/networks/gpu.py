@@ -28,6 +28,13 @@ def find_gpu() -> str | None:
     return None
 
 
+def list_devices() -> list[str]:
+    """Return the names of all devices that Keras could compute on."""
+    import keras
+
+    return [str(name) for name in keras.distribution.list_devices()]
+
+
 def is_operation_error(error: Exception) -> bool:
     """Return whether an operation of TensorFlow or JAX failed, or gave wrong numbers."""
     names = {kind.__name__ for kind in type(error).__mro__}
