@@ -5,25 +5,32 @@ import io
 import json
 import os
 import re
+import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bgrem.networks.gpu import DeviceWarning, find_gpu, is_operation_error
+from bgrem.networks.known_answer import compare_answer, describe_answer, make_probe
 from bgrem.networks.schedule import CosineSchedule
 from common.atomic import atomic_write, write_together
 from common.checked.archives import read_arrays
 from common.checked.json_files import entry, number_list, read_json, shown
+from common.cli import is_out_of_memory
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")  # one folder a model
 DESCRIPTION_FILE = "model.json"  # name of a model's card
 WEIGHTS_FILE = "weights.npz"  # name of a model's weights
 MAX_WIDTH = 4096  # channels; the published network has 512
 MAX_TILE = 1 << 16  # px; the trained models have 64 to 128
+PROCESSOR = "cpu:0"  # as Keras names it
+SHOWN_ERROR = 120  # characters of a device's error: those of XLA fill pages
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Model:
     """A network that is ready to predict, and what it was made for.
 
@@ -35,20 +42,135 @@ class Model:
     description : dict
         model.json: `task` (the command it is for), `network`, what that command needs
         (`schedule`, `background`, `ratios`, `scaling`), `domain` (what the training covered),
-        `training` (what was done).
+        `training` (what was done), `known_answer` (of the self-test).
     sha256 : str
         Of weights.npz.
+    weights : dict of array
+        As the file has them: a GPU that has failed gives none back.
+    on_processor : bool
+        Whether a GPU has failed, and the processor computes in its place.
     """
 
     name: str
     network: Any
     description: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    on_processor: bool = False
 
     @property
     def schedule(self) -> CosineSchedule:
         """The diffusion schedule for inference."""
         return CosineSchedule(**self.description.get("schedule", {}))
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in: "float32" or "bfloat16"."""
+        return self.network.dtype_policy.compute_dtype
+
+    def predict(self, noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Return the network's output, float32, compiled once per shape.
+
+        Where a GPU fails, the processor computes the same again, and all that follows. Several
+        tiles that do not fit its memory are the caller's to split first.
+
+        Parameters
+        ----------
+        noisy : array, shape (B, T, T, 1), float32
+        variance : array, shape (B, 1, 1, 1), float32
+
+        Warns
+        -----
+        DeviceWarning
+            Once, where a GPU failed. No GPU was at hand: tests simulate its errors.
+        """
+        try:
+            return self._predict(noisy, variance)
+        except Exception as error:
+            if (len(noisy) > 1 and is_out_of_memory(error)) or not self._is_of_gpu(error):
+                raise
+            self._move_to_processor(error)
+        return self._predict(noisy, variance)
+
+    def _predict(self, noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        with self._device():
+            return np.asarray(self.network.predict_on_batch((noisy, variance)), np.float32)
+
+    def prepare(self, dtype: str) -> None:
+        """Build the network and test it; where a GPU fails, on the processor.
+
+        Raises
+        ------
+        FloatingPointError
+            If the processor fails the self-test.
+        """
+        try:
+            self._prepare(dtype)
+        except Exception as error:
+            if not self._is_of_gpu(error):
+                raise
+            self._move_to_processor(error)
+
+    def _prepare(self, dtype: str) -> None:
+        import keras
+
+        with self._device():
+            self.network = _build(self.name, self.description["network"], self.weights, dtype)
+        if self.on_processor and keras.backend.backend() == "tensorflow":
+            self.network.jit_compile = False  # as where there is no GPU
+        # JAX compiles the test for 3 to 12 s: there `bgrem doctor` does it
+        if keras.backend.backend() == "tensorflow":
+            self.test()
+
+    def test(self, *, compiled: bool = False) -> float:
+        """Return the deviation of the self-test, 1 being what is allowed; NaN without an answer.
+
+        Parameters
+        ----------
+        compiled : bool
+            As tiles are computed; else operation by operation, which leaves the compiled network
+            as it is and costs a tenth of a second.
+
+        Raises
+        ------
+        FloatingPointError
+            If it is above 1.
+        """
+        expected = self.description.get("known_answer")
+        if expected is None:  # a card of an earlier version
+            return np.nan
+        with self._device():
+            if compiled:
+                output = self.network.predict_on_batch(make_probe())
+            else:
+                output = self.network(make_probe(), training=False)
+            output = np.asarray(output, np.float32)
+        found = compare_answer(output, expected, self.precision)
+        if found > 1:
+            raise FloatingPointError(
+                f"{self.name}: the self-test of the network is {found:.3g} times as far off as "
+                f"{self.precision} allows"
+            )
+        return found
+
+    def _device(self) -> AbstractContextManager[Any]:
+        if not self.on_processor:
+            return nullcontext()
+        import keras
+
+        return keras.device(PROCESSOR)
+
+    def _is_of_gpu(self, error: Exception) -> bool:
+        return not self.on_processor and is_operation_error(error) and find_gpu() is not None
+
+    def _move_to_processor(self, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:SHOWN_ERROR].rstrip(". ")
+        warnings.warn(
+            f"{find_gpu()} failed ({reason}): the processor computes in its place, in float32",
+            DeviceWarning, stacklevel=4,
+        )  # fmt: skip
+        self.on_processor = True
+        self._prepare("float32")  # which every processor computes in
 
 
 def list_models() -> dict[str, dict[str, Any]]:
@@ -148,7 +270,10 @@ def require_task(name: str | os.PathLike[str], task: str) -> None:
 
 
 def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float32") -> Model:
-    """Return a model, its weights checked against the SHA-256 of its description.
+    """Return a model, its weights checked against the SHA-256 of its description, and tested.
+
+    The network is run once on a small fixed input. Where a GPU fails or gives another output than
+    the card's `known_answer`, the processor takes its place, with a `DeviceWarning`.
 
     Parameters
     ----------
@@ -161,31 +286,14 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
     ------
     ValueError
         If there is no such model, or a file is damaged.
+    FloatingPointError
+        If the processor gives another output, too.
     """
-    import keras
-
-    from bgrem.networks.attention_unet import NETWORKS
-
     folder, description = find_model(name), read_description(name)
-    arrays = read_weights(folder, description)
-    options = dict(description["network"])
-    if (kind := options.pop("name")) not in NETWORKS:
-        raise ValueError(
-            f"{folder / DESCRIPTION_FILE}: network is {shown(kind)}, expected one of "
-            f"{', '.join(NETWORKS)}."
-        )
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
-    try:
-        network = NETWORKS[kind](**options)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{folder / DESCRIPTION_FILE}: no network {kind} has these options ({error})."
-        ) from error
-    finally:
-        keras.config.set_dtype_policy(before)
-    set_named_weights(network, arrays)
-    return Model(folder.name, network, description, description["sha256"])
+    weights = read_weights(folder, description)
+    model = Model(folder.name, None, description, description["sha256"], weights)
+    model.prepare(dtype)
+    return model
 
 
 def read_weights(folder: Path, description: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -218,6 +326,29 @@ def checked_weights(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.n
     return arrays
 
 
+def _build(name: str, network: dict[str, Any], weights: dict[str, np.ndarray], dtype: str) -> Any:
+    """Return the network of a card with its weights; `name` is the model's."""
+    import keras
+
+    from bgrem.networks.attention_unet import NETWORKS
+
+    options = dict(network)
+    if (kind := options.pop("name")) not in NETWORKS:
+        raise ValueError(
+            f"{name}: network is {shown(kind)}, expected one of {', '.join(NETWORKS)}."
+        )
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        made = NETWORKS[kind](**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: no network {kind} has these options ({error}).") from error
+    finally:
+        keras.config.set_dtype_policy(before)
+    set_named_weights(made, weights)
+    return made
+
+
 def named_weights(network: Any) -> dict[str, np.ndarray]:
     """Return all weights by their path, float32."""
     return {weight.path: np.asarray(weight.numpy(), np.float32) for weight in network.weights}
@@ -233,7 +364,10 @@ def set_named_weights(network: Any, arrays: dict[str, np.ndarray]) -> None:
 
 
 def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[str, Any]) -> None:
-    """Write weights.npz (float16) and model.json with its SHA-256 into a folder."""
+    """Write weights.npz (float16) and model.json with its SHA-256 and known answer into a folder.
+
+    The answer is that of the rounded weights, in float32 on this machine.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with np.errstate(over="ignore"):  # seen in the next line
         halves = {name: array.astype(np.float16) for name, array in weights.items()}
@@ -244,6 +378,9 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
             with open(path, "wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **halves)
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        text = json.dumps(description | {"sha256": sha256}, indent=2, ensure_ascii=False) + "\n"
+        network = _build(folder.name, description["network"], halves, "float32")
+        answer = describe_answer(np.asarray(network(make_probe(), training=False)))
+        proofs = {"sha256": sha256, "known_answer": answer}
+        text = json.dumps(description | proofs, indent=2, ensure_ascii=False) + "\n"
         with atomic_write(folder / DESCRIPTION_FILE, overwrite=True) as path:
             path.write_text(text, "utf-8")

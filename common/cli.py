@@ -113,6 +113,8 @@ def describe_error(error: Exception) -> tuple[int, str]:
     if _class_names(error) & DEVICE_ERRORS:
         way_out = "CUDA_VISIBLE_DEVICES=-1 before the command takes the processor instead"
         return EXIT_NO_DEVICE, f"the device failed: {text.rstrip('.')}. {way_out}."
+    if isinstance(error, FloatingPointError):  # the self-test of a network
+        return EXIT_NO_DEVICE, f"the device computes wrong: {text}. `bgrem doctor` shows more."
     if isinstance(error, (ValueError, OSError)):
         return EXIT_BAD_INPUT, text or type(error).__name__
     return EXIT_SOME_FAILED, f"{type(error).__name__}: {text}. --debug shows where."

@@ -28,7 +28,7 @@ ROOMS = (
     ("denoising",),
     ("enhancing", "noise_mapping", "cataloguing"),
     ("training", "validation"),
-    ("commands",),
+    ("commands", "doctor"),
     ("cli",),
     ("__main__",),
     ("demo_systems",),

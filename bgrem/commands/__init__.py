@@ -223,11 +223,19 @@ MODELS = Command(
     replayable=False,
 )
 
+DOCTOR = Command(
+    name="bgrem doctor",
+    about="Test this installation: versions, device, memory, models, folders. Exit code 0: all is "
+    "well, 1: not, with a line for each problem and how to fix it.",
+    run="bgrem.doctor:run",
+    replayable=False,
+)
+
 # word on the command line -> record
 COMMANDS = {
     one.word: one
     for one in (
         DENOISE, ENHANCE, NOISEMAP, CATALOG, VALIDATE, CALIBRATE, RESTORE, REPRODUCE, SIMULATE,
-        TRAIN, MODELS,
+        TRAIN, MODELS, DOCTOR,
     )
 }  # fmt: skip

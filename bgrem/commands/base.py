@@ -1,6 +1,8 @@
 """What the subcommands share: read a frame, guard the model's domain, run a network over files."""
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ from bgrem.frame.domain import domain_card, guard_domain
 from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, read_description, require_task
+from bgrem.networks.gpu import DeviceWarning
 from common import cli
 from common.batch import Files, name_products, run_over_files
 from common.command import Call, RunRecord
 from common.header import is_mosaic, mosaic_pattern
 from common.image import AstroImage, Card
 from common.io import read_image, write_image
+from common.reading.notice import FileWarning
 
+ENGINE_WARNINGS = (DeviceWarning, FileWarning)  # lines for the user while a network runs
 # what a system gives: option of its file -> image, and further keywords for all files
 Products = tuple[Mapping[str, AstroImage], list[Card]]
 
@@ -87,6 +92,25 @@ def guard_image(call: Call, image: AstroImage, model: str) -> tuple[AstroImage, 
     return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
 
 
+@contextmanager
+def silenced_engine(call: Call) -> Iterator[list[warnings.WarningMessage]]:
+    """Drop what TensorFlow writes on stderr meanwhile; warnings of GPU and files follow it.
+
+    Gives the list of all warnings that are raised inside.
+    """
+    with warnings.catch_warnings(record=True) as raised:
+        for kind in ENGINE_WARNINGS:
+            warnings.simplefilter("always", kind)
+        try:
+            with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+                yield raised
+        finally:
+            for one in raised:
+                if issubclass(one.category, ENGINE_WARNINGS) and not call.args.quiet:
+                    line = str(one.message).rstrip(".")
+                    cli.put(f"{call.command.program}: warning: {line}.", error=True)
+
+
 def run_network(
     call: Call,
     config: DenoiseConfig | EnhanceConfig | NoiseMapConfig,
@@ -117,7 +141,7 @@ def run_network(
 
     def work(path: Path, found: tuple[AstroImage, list[str]], files: Files) -> dict[str, Any]:
         image, outside = found
-        with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+        with silenced_engine(call):
             if not loaded:
                 loaded.append(load_for(config, call.command.word))
             made = make(image, loaded[0])

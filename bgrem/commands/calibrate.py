@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from bgrem.commands.base import silenced_engine
 from bgrem.config import DenoiseConfig
 from bgrem.inference.run import load_for
 from bgrem.models import find_model
@@ -26,7 +27,7 @@ def run(call: Call) -> int:
         raise ValueError(f"the uncertainty is that of --strength 1. Received: {config.strength}")
     find_model(config.model)
     check_writable(args.output, args.overwrite)
-    with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+    with silenced_engine(call):
         model = load_for(config)
     if args.inputs:
         number, pairs = _user_pairs(args.inputs)

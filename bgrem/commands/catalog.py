@@ -1,6 +1,5 @@
 """`bgrem catalog`: images in, catalogues out."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from bgrem.cataloguing.files import catalog_suffix, write_catalog, write_segmentation
 from bgrem.cataloguing.flow import Catalog, catalog, require_one_channel
-from bgrem.commands.base import guard_image, read_input
+from bgrem.commands.base import guard_image, read_input, silenced_engine
 from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.bundle import BUNDLE_PARTS
 from bgrem.denoising.flow import Denoised
@@ -47,8 +46,7 @@ def run(call: Call) -> int:
             done = read_denoised(args.denoised, image, call.settings[InputConfig], denoising)
         else:
             image, outside = guard_image(call, image, denoising.model)
-        # TensorFlow announces itself, whatever it is told
-        with cli.silenced_stderr(), warnings.catch_warnings(record=True) as raised:
+        with silenced_engine(call) as raised:
             if done is None and image.shape[-1] == 1 and not loaded:
                 loaded.append(load_for(denoising))
             model = loaded[0] if loaded else None

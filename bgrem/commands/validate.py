@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from bgrem.commands.base import guard_image, read_input
+from bgrem.commands.base import guard_image, read_input, silenced_engine
 from bgrem.config import DenoiseConfig, InputConfig, ValidateConfig
 from bgrem.frame.truth import FieldTruth, read_truth
 from bgrem.inference.run import load_for
@@ -26,7 +26,7 @@ def run(call: Call) -> int:
     image = read_input(args.input, call.settings[InputConfig])
     image, _ = guard_image(call, image, denoising.model)
     truth = _truth(args.truth, image)
-    with cli.silenced_stderr():  # TensorFlow announces itself, whatever it is told
+    with silenced_engine(call):
         model = load_for(denoising)
         done = validate(
             image, config, denoising=denoising, model=model, truth=truth,

@@ -9,7 +9,7 @@ from bgrem.config import DenoiseConfig
 from bgrem.denoising.residual import residual_of
 from bgrem.denoising.twin import other_noise
 from bgrem.frame.normalisers import Normaliser, normaliser_of
-from bgrem.inference.run import Progress, fill_missing, load_for, predictor, run_tiles
+from bgrem.inference.run import Progress, fill_missing, load_for, run_tiles
 from bgrem.inference.tiling import TilePlan
 from bgrem.models import Model
 from bgrem.networks.diffusion import denoise_steps
@@ -157,7 +157,7 @@ def _denoise_plane(
     def predict_tiles(tiles: np.ndarray) -> np.ndarray:
         if normaliser.subtracts_tile_median:
             tiles = tiles - np.median(tiles, axis=(1, 2, 3), keepdims=True)
-        *_, predicted = denoise_steps(tiles, predictor(model), config.steps, model.schedule)
+        *_, predicted = denoise_steps(tiles, model.predict, config.steps, model.schedule)
         return predicted
 
     def sources_of(noisy: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from bgrem.enhancing.anscombe import stabilise, unstabilise
 from bgrem.enhancing.cosmic_rays import remove_cosmic_rays
 from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.exposure import electrons_of
-from bgrem.inference.run import Progress, fill_missing, load_for, predictor, run_tiles
+from bgrem.inference.run import Progress, fill_missing, load_for, run_tiles
 from bgrem.models import Model
 from common.image import AstroImage
 
@@ -108,10 +108,9 @@ def _enhance_plane(
     known = np.where(missing, found.background, electrons)
     noisy = stabilise(known, found.background, found.sigma)
     noisy = fill_missing(noisy, missing, config.seed)
-    predict = predictor(model)
 
     def lacking(tiles: np.ndarray) -> np.ndarray:
-        return predict(tiles, np.full((len(tiles), 1, 1, 1), config.ratio, np.float32))
+        return model.predict(tiles, np.full((len(tiles), 1, 1, 1), config.ratio, np.float32))
 
     noise = run_tiles(noisy, config, lacking, progress)
     clean = unstabilise(noisy - noise, found.background, found.sigma)

@@ -2,19 +2,24 @@
 
 import os
 import platform
-from typing import Any
 
 from bgrem.models import Model
+from bgrem.networks.gpu import find_gpu
 
 MAX_DEVICE_NAME = 56  # characters; with the precision it fits one FITS card
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")  # of /proc/cpuinfo: units that multiply bfloat16
+BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA: first compute capability that multiplies bfloat16
 
 
 def describe_device(model: Model) -> str:
     """Return the processor or GPU and the precision that the model computes in."""
-    precision = model.network.dtype_policy.compute_dtype
-    return (
-        f"{_gpu_name() or f'CPU {_processor_name()}'}"[:MAX_DEVICE_NAME].rstrip() + f", {precision}"
-    )
+    gpu = None if model.on_processor else find_gpu()
+    return name_device(gpu)[:MAX_DEVICE_NAME].rstrip() + f", {model.precision}"
+
+
+def name_device(gpu: str | None) -> str:
+    """Return the name of the GPU, or without one of the processor."""
+    return gpu or f"CPU {_processor_name()}"
 
 
 def describe_engine() -> str:
@@ -24,21 +29,6 @@ def describe_engine() -> str:
     backend = keras.backend.backend()
     version = getattr(__import__(backend), "__version__", "")
     return f"keras {keras.__version__}, {backend} {version}".strip()
-
-
-def _gpu_name() -> str | None:
-    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        import tensorflow as tf
-
-        found: list[Any] = tf.config.list_physical_devices("GPU")
-        details = tf.config.experimental.get_device_details(found[0]) if found else {}
-        return f"GPU {details.get('device_name', found[0].name)}" if found else None
-    if os.environ["KERAS_BACKEND"] == "jax":
-        import jax
-
-        first = jax.devices()[0]
-        return None if first.platform == "cpu" else f"GPU {first.device_kind}"
-    return None
 
 
 def _processor_name() -> str:
@@ -54,18 +44,25 @@ def _processor_name() -> str:
 
 def automatic_precision() -> str:
     """Return "bfloat16" where the processor or GPU computes in it, else "float32"."""
+    return explain_precision()[0]
+
+
+def explain_precision() -> tuple[str, str]:
+    """Return the precision that `--precision auto` takes, and why."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as file:
             flags = file.read(8192).split()
     except OSError:  # not Linux
         flags = []
-    if {"amx_bf16", "avx512_bf16"} & set(flags):
-        return "bfloat16"
+    for flag in BFLOAT16_FLAGS:
+        if flag in flags:
+            return "bfloat16", f"the processor has {flag}"
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         import tensorflow as tf
 
         for device in tf.config.list_physical_devices("GPU"):
             details = tf.config.experimental.get_device_details(device)
-            if details.get("compute_capability", (0, 0)) >= (8, 0):
-                return "bfloat16"
-    return "float32"
+            capability = details.get("compute_capability", (0, 0))
+            if capability >= BFLOAT16_CAPABILITY:
+                return "bfloat16", f"the GPU has compute capability {capability[0]}.{capability[1]}"
+    return "float32", "neither processor nor GPU is known to compute in bfloat16"

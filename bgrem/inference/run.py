@@ -65,12 +65,3 @@ def load_for(config: TileSettings, task: str = "denoise") -> Model:
     return load_model(
         config.model, dtype="mixed_bfloat16" if precision == "bfloat16" else "float32"
     )
-
-
-def predictor(model: Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the network as a function of arrays, compiled once per shape."""
-
-    def predict(noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        return np.asarray(model.network.predict_on_batch((noisy, variance)), np.float32)
-
-    return predict

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from bgrem.config import NoiseMapConfig
-from bgrem.inference.run import Progress, predictor, run_tiles
+from bgrem.inference.run import Progress, run_tiles
 from bgrem.models import Model
 from bgrem.networks.diffusion import ddim_step
 from bgrem.networks.schedule import LinearSchedule
@@ -57,7 +57,7 @@ class DiffusionRuns:
     ) -> "DiffusionRuns":
         """Return the runs of a model over a frame with these units."""
         times, added_noise = diffusion_times(config, units.frame_noise)
-        return cls(units, config, predictor(model), progress, times, added_noise)
+        return cls(units, config, model.predict, progress, times, added_noise)
 
     def map_once(self, flat: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the map of one run over a frame, both (H, W) in units of the frame's noise."""

@@ -283,6 +283,7 @@ CASES: list[Case] = [
         f"bgrem train --preset paper -o run {TINY} --smallest-peak 0 --loss l2",
         f"bgrem train optical -o ztf {TINY} --simulation ztf --network narrow --clip-norm 0 "
         "--weight-decay 0 --patience 1"),
+    case("doctor", "", "bgrem doctor --quiet"),
     case("models-list", "",
         "bgrem models",
         "bgrem models --json",

@@ -1,0 +1,41 @@
+"""Whether a GPU computes, and which errors are its own: then the processor takes its place."""
+
+import os
+from typing import Any
+
+# Names of classes: of TensorFlow all errors of operations (no memory, no cuDNN, no kernel, a lost
+# device), of JAX those of its runtime. Our inputs are valid, so that the device is the cause.
+OPERATION_ERRORS = {"OpError", "XlaRuntimeError", "JaxRuntimeError"}
+
+
+class DeviceWarning(UserWarning):
+    """The GPU failed, and the processor computes in its place."""
+
+
+def find_gpu() -> str | None:
+    """Return the name of the GPU that Keras computes on, or None."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import tensorflow as tf
+
+        found: list[Any] = tf.config.list_physical_devices("GPU")
+        details = tf.config.experimental.get_device_details(found[0]) if found else {}
+        return f"GPU {details.get('device_name', found[0].name)}" if found else None
+    if os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        first = jax.devices()[0]
+        return None if first.platform == "cpu" else f"GPU {first.device_kind}"
+    return None
+
+
+def list_devices() -> list[str]:
+    """Return the names of all devices that Keras could compute on."""
+    import keras
+
+    return [str(name) for name in keras.distribution.list_devices()]
+
+
+def is_operation_error(error: Exception) -> bool:
+    """Return whether an operation of TensorFlow or JAX failed, or gave wrong numbers."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, FloatingPointError) or bool(names & OPERATION_ERRORS)
