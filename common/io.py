@@ -198,7 +198,7 @@ def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
 def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
     from common.xisf.io import read_xisf
 
-    image = 0 if hdu is None else int(hdu) if str(hdu).isdigit() else hdu
+    image = int(hdu) if hdu is not None and str(hdu).isdigit() else hdu
     return read_xisf(path, image=image, channels=channels)
 
 

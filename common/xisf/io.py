@@ -22,6 +22,7 @@ import lz4.block
 import numpy as np
 
 from common.image import AstroImage
+from common.reading.notice import warn_of_file
 from common.xisf.blocks import (
     PREAMBLE_BYTES,
     XISF_SIGNATURE,
@@ -36,6 +37,8 @@ from common.xisf.splice import XML_DECLARATION, Keyword, splice
 
 BLOCK_ALIGNMENT = 4096  # bytes; PixInsight's, used where a file declares none
 LZ4_SUBBLOCK_BYTES = 1 << 30  # bytes that one LZ4 call compresses; LZ4 ends below 2 GiB
+# begin of the ids of maps that PixInsight's integration puts beside an image
+COMPANION_IDS = ("rejection", "slope", "weight", "drizzle", "crop_mask", "mask")
 COPY_CHUNK_BYTES = 1 << 22  # bytes copied at a time
 _ATTACHED_PATTERN = re.compile(
     r"attachment:(\d{1,19}):(\d{1,19})", re.ASCII
@@ -98,7 +101,10 @@ class XisfCarrier:
 
 
 def read_xisf(
-    path: str | os.PathLike[str], *, image: int | str = 0, channels: Iterable[int] | None = None
+    path: str | os.PathLike[str],
+    *,
+    image: int | str | None = None,
+    channels: Iterable[int] | None = None,
 ) -> AstroImage:
     """Read one image of a monolithic XISF file, in the units of the file.
 
@@ -107,7 +113,8 @@ def read_xisf(
     path : path
         The file.
     image : int or str, optional
-        Index or id of the image, where the file holds several.
+        Index or id of the image, where the file holds several; by default the first, with a
+        `FileWarning` if others are no maps that belong to it.
     channels : iterable of int, optional
         Channels to read; all by default.
 
@@ -127,6 +134,9 @@ def read_xisf(
         state = os.fstat(file.fileno())
         header = read_header(file, name)
         images = parse_header(header, name).find("Image")
+        if image is None:
+            image = 0
+            _warn_of_others(images, name)
         index = _find_image(images, image, name)
         planes = read_planes(file, images[index], f"{name}: image {image}")
     chosen = None if channels is None else tuple(channels)
@@ -139,6 +149,14 @@ def read_xisf(
         planes = planes[list(chosen)]
     carrier = XisfCarrier(path, header, index, chosen, state.st_size, state.st_mtime_ns)
     return AstroImage(planes.transpose(1, 2, 0), name=name, carrier=carrier)
+
+
+def _warn_of_others(images: list[Element], name: str) -> None:
+    """Warn where there are several images that each could be meant."""
+    own = [one for one in images
+           if not one.attributes.get("id", "").lower().startswith(COMPANION_IDS)]  # fmt: skip
+    if len(own) > 1 and own[0] is images[0]:
+        warn_of_file(f"{name}: image 1 of {len(own)} is read. --hdu N takes another (from 0 on).")
 
 
 def _find_image(images: list[Element], wanted: int | str, name: str) -> int:

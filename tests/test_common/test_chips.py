@@ -142,3 +142,26 @@ def test_names_that_are_taken_count_on(tmp_path):
 def test_xisf_is_refused(tmp_path, capsys):
     assert main([str(tmp_path / "a.xisf"), "-o", str(tmp_path / "b"), "--hdu", "all"]) == 2
     assert "a.xisf: --hdu all is for FITS" in capsys.readouterr().err
+
+
+def xisf(path, *ids):
+    images = "".join(
+        f'<Image id="{name}" geometry="2:2:1" sampleFormat="Float32" bounds="0:1" '
+        f'colorSpace="Gray" location="inline:hex">{"0000003f" * 4}</Image>'
+        for name in ids
+    )
+    header = f'<xisf version="1.0" xmlns="http://www.pixinsight.com/xisf">{images}</xisf>'.encode()
+    path.write_bytes(b"XISF0100" + len(header).to_bytes(4, "little") + bytes(4) + header)
+    return path
+
+
+def test_one_line_for_several_images_in_xisf(tmp_path):
+    with pytest.warns(FileWarning, match=r"a\.xisf: image 1 of 2 is read"):
+        read_image(xisf(tmp_path / "a.xisf", "first", "second"))
+
+
+@pytest.mark.filterwarnings("error::common.reading.notice.FileWarning")
+def test_no_line_for_the_maps_of_an_integration(tmp_path):
+    path = xisf(tmp_path / "a.xisf", "integration", "rejection_low", "rejection_high")
+    assert read_image(path).shape == (2, 2, 1)
+    read_image(xisf(tmp_path / "b.xisf", "first", "second"), hdu="second")
