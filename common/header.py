@@ -1,11 +1,14 @@
 """What a header states of an exposure: its keywords, numbers and celestial coordinates."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from common.image import AstroImage
 
+# what libraries count as far as a header says: axes of the standard's images, SIP's orders
+_WCS_LIMITS = {"WCSAXES": 9, "NAXIS": 999, "A_ORDER": 9, "B_ORDER": 9, "AP_ORDER": 9, "BP_ORDER": 9}
 # in order of trust
 ZERO_POINT_KEYWORDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOINT", "ZP")
 # EGAIN first: where it stands, GAIN is a camera's setting
@@ -22,8 +25,9 @@ def header_of(image: AstroImage) -> Any:
     """
     from astropy.io import fits
 
+    from common.fits.hdus import plain_file, scan
+    from common.fits.headers import make_header, split_readable, without_structure
     from common.fits.io import FitsCarrier
-    from common.fits.parts import open_fits
     from common.xisf.io import XisfCarrier
 
     if isinstance(image.carrier, XisfCarrier):
@@ -34,8 +38,9 @@ def header_of(image: AstroImage) -> Any:
         return fits.Header()
     header = image.carrier.header.copy()
     if 0 not in image.carrier.hdus:
-        with open_fits(image.carrier.path) as hdus:
-            header.extend(hdus[0].header, unique=True, strip=True)
+        with plain_file(image.carrier.path, image.name) as plain:
+            cards = scan(plain, image.name)[0].cards
+        header.extend(make_header(without_structure(split_readable(cards)[0])), unique=True)
     return header
 
 
@@ -43,6 +48,8 @@ def celestial_wcs(header: Any) -> Any:
     """Return the WCS of a header, or None where it has no celestial one."""
     from astropy.wcs import WCS
 
+    if not all(0 <= header_order(header, name) <= most for name, most in _WCS_LIMITS.items()):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old keywords that it repairs
         try:
@@ -50,6 +57,12 @@ def celestial_wcs(header: Any) -> Any:
         except Exception:  # astropy raises many kinds for damaged keywords: no sky positions then
             return None
     return wcs if wcs.has_celestial else None
+
+
+def header_order(header: Any, keyword: str) -> float:
+    """Return a number of axes or an order; infinity where the keyword has another value."""
+    value = header.get(keyword, 0)
+    return value if isinstance(value, int) else math.inf
 
 
 def header_number(header: Mapping[str, Any], keywords: tuple[str, ...]) -> float | None:

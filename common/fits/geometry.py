@@ -33,8 +33,8 @@ class Values(dict[str, str]):
         super().__init__()
         self.where = where
         for card in cards:
-            if card[8:9] == b"=":
-                self.setdefault(card[:8].decode("latin-1").strip().upper(), value_text(card))
+            keyword = card[:8].decode("latin-1").strip().upper()
+            self.setdefault(keyword, value_text(card) if card[8:9] == b"=" else "")
 
     def whole(self, keyword: str, least: int, most: int, default: int | None = None) -> int:
         """Return a whole number within limits; ValueError where it is none."""

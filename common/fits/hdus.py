@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.fits import cards as fits_cards
-from common.fits import geometry
+from common.fits import geometry, headers
 from common.fits.tiles import read_tiles
 
 if TYPE_CHECKING:
@@ -196,8 +196,11 @@ def stored_array(plain: Path, one: Hdu, name: str = "") -> np.ndarray:
 
 def image_header(plain: Path, one: Hdu, name: str = "") -> "fits.Header":
     """Return a copy of the header, of a tile-compressed image that of the image."""
-    with open_checked(plain, name) as hdulist:
-        return hdulist[one.index].header.copy()
+    cards = one.cards
+    if one.tiled:
+        bitpix = geometry.Values(cards, name).whole("ZBITPIX", -64, 64)
+        cards = headers.cards_in_table(cards, one.shape, bitpix)
+    return headers.make_header(headers.split_readable(cards)[0])
 
 
 def cards_of(header: "fits.Header") -> list[bytes]:
