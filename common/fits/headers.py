@@ -11,6 +11,8 @@ from common.fits.cards import array_cards, image_cards, keyword_of
 if TYPE_CHECKING:
     from astropy.io import fits
 
+# bytes that FITS does not allow -> a space, a question mark; for `translate`
+_ALLOWED = bytes(b if 32 <= b < 127 else 32 if b < 32 else 63 for b in range(256))
 _SCALING_KEYWORDS = ("BZERO", "BSCALE", "BLANK")  # describe stored pixels, compressed ones as well
 # What `astropy.io.fits.Header.strip` takes away, which counts as far as a header says.
 _STRIPPED = re.compile(
@@ -32,13 +34,11 @@ def split_readable(cards: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of cards that are kept as they are
         for group in _long_texts(cards):
-            allowed = [
-                bytes(b if 32 <= b < 127 else ord(" ") if b < 32 else ord("?") for b in card)
-                for card in group
-            ]
+            allowed = [card.translate(_ALLOWED) for card in group]
             one = fits.Card.fromstring(b"".join(allowed))
             try:
                 _, value, _ = one.keyword, one.value, one.comment
+                one.value = value  # refused where the card has no value that could be set
                 finite = not isinstance(value, (float, complex)) or math.isfinite(abs(value))
             except (fits.VerifyError, ValueError, OverflowError, TypeError, AttributeError):
                 finite = False
@@ -80,6 +80,7 @@ def cards_in_table(cards: list[bytes], shape: tuple[int, ...], bitpix: int) -> l
         ZBITPIX.
     """
     scaling = [card for card in cards if keyword_of(card) in _SCALING_KEYWORDS]
+_SCALING_KEYWORDS]
     primary = any(keyword_of(card) == "ZSIMPLE" for card in cards)
     structure = array_cards(shape, bitpix, primary=primary)
     return [*structure, *scaling, *image_cards(cards, primary=primary)]
