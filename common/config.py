@@ -226,15 +226,12 @@ def config_from_args(
     `common.provenance.read_params` gives, `origin` its file for messages. Errors are those of
     `from_mapping`.
     """
-    settings = settings_of(config)
-    given = {name: getattr(args, name) for name in settings if hasattr(args, name)}
-    for name in (replayed or {}).keys() & settings.keys() - given.keys():
+    given = {name: getattr(args, name) for name in settings_of(config) if hasattr(args, name)}
+    if replayed:
         try:
-            settings[name].check(settings[name].fit((replayed or {})[name]))
-        except ValueError as error:
-            raise ValueError(f"{origin}: {error}") from None
-        except TypeError:
-            continue  # `from_mapping` says what it is not
+            from_mapping(config, replayed, origin)
+        except ValueError as error:  # a value out of its range names no file
+            raise ValueError(f"{origin}: {error}" if origin not in str(error) else error) from None
     return from_mapping(config, {**(replayed or {}), **given}, origin)
 
 

@@ -3,6 +3,7 @@
 The only place that decides each of them, for both formats and all commands.
 """
 
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Any
 from common.image import AstroImage
 from common.reading.mosaic import BAYER_PATTERNS, COLOUR_KEYWORDS, PATTERN_KEYWORDS, clean_pattern
 
+# what libraries count as far as a header says: axes of the standard's images, SIP's orders
+_WCS_LIMITS = {"WCSAXES": 9, "NAXIS": 999, "A_ORDER": 9, "B_ORDER": 9, "AP_ORDER": 9, "BP_ORDER": 9}
 # in order of trust
 ZERO_POINT_KEYWORDS = ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPNT", "ZEROPOINT", "ZP")
 # EGAIN first: where it stands, GAIN is a camera's setting
@@ -28,7 +31,8 @@ def header_of(image: AstroImage) -> Any:
     """
     from astropy.io import fits
 
-    from common.fits.hdus import image_header, plain_file, scan
+    from common.fits.hdus import plain_file, scan
+    from common.fits.headers import make_header, split_readable, without_structure
     from common.fits.io import FitsCarrier
     from common.xisf.io import XisfCarrier
 
@@ -40,9 +44,9 @@ def header_of(image: AstroImage) -> Any:
         return fits.Header()
     header = image.carrier.header.copy()
     if 0 not in image.carrier.hdus:
-        with plain_file(image.carrier.path) as plain:
-            primary, _ = image_header(plain, scan(plain, image.name)[0])
-        header.extend(primary, unique=True, strip=True)
+        with plain_file(image.carrier.path, image.name) as plain:
+            cards = scan(plain, image.name)[0].cards
+        header.extend(make_header(without_structure(split_readable(cards)[0])), unique=True)
     return header
 
 
@@ -50,6 +54,8 @@ def celestial_wcs(header: Any) -> Any:
     """Return the WCS of a header, or None where it has no celestial one."""
     from astropy.wcs import WCS
 
+    if not all(0 <= header_order(header, name) <= most for name, most in _WCS_LIMITS.items()):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of old keywords that it repairs
         try:
@@ -92,6 +98,12 @@ def _with_tpv(header: Any) -> Any:
                 renamed[f"CTYPE{axis}{version}"] = kind.replace("-TAN", "-TPV")
                 renamed.setdefault(f"PV{axis}_1{version}", 1.0)  # the registration's default
     return renamed
+
+
+def header_order(header: Any, keyword: str) -> float:
+    """Return a number of axes or an order; infinity where the keyword has another value."""
+    value = header.get(keyword, 0)
+    return value if isinstance(value, int) else math.inf
 
 
 def header_number(header: Mapping[str, Any], keywords: tuple[str, ...]) -> float | None:

@@ -99,29 +99,6 @@ def number_of(cards: Iterable[bytes], keyword: str, default: float, where: str) 
     return value
 
 
-def readable(cards: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Return the cards in the characters of FITS, and those that are no FITS, as they are.
-
-    A byte that FITS does not allow is a space (a control character) or a question mark. Text
-    without quotes is no FITS, for example.
-    """
-    from astropy.io import fits
-
-    good, odd = [], []
-    for card in cards:
-        allowed = bytes(
-            byte if 32 <= byte < 127 else ord(" ") if byte < 32 else ord("?") for byte in card
-        )
-        one = fits.Card.fromstring(allowed)
-        try:
-            _ = one.keyword, one.value, one.comment
-        except (fits.VerifyError, ValueError):
-            odd.append(card)
-        else:
-            good.append(allowed)
-    return good, odd
-
-
 def image_cards(cards: list[bytes], *, primary: bool) -> list[bytes]:
     """Return the cards that describe the image, without those of how its pixels are stored.
 

@@ -21,6 +21,7 @@ SAMPLE_BITS = (8, 16, 32, 64, -32, -64)  # bits; the values of BITPIX, section 4
 MAX_TRAILING_BYTES = 1 << 24
 _CHUNK_BYTES = 1 << 22  # bytes unpacked at once
 _QUOTED = re.compile(r"'((?:[^']|'')*)'")  # a text value
+_UNPRINTABLE = re.compile("[^ -~]")  # characters that FITS does not allow
 _IMAGE_EXTENSIONS = ("IMAGE", "IUEIMAGE")  # XTENSION of images
 _TABLE_EXTENSIONS = ("BINTABLE", "A3DTABLE")  # XTENSION of binary tables
 _ADVICE = "Get the file again, or mend the header."
@@ -33,8 +34,10 @@ class Values(dict[str, str]):
         super().__init__()
         self.where = where
         for card in cards:
-            if card[8:9] == b"=":
-                self.setdefault(card[:8].decode("latin-1").strip().upper(), value_text(card))
+            keyword = card[:8].decode("latin-1").strip().upper()
+            value = value_text(card) if card[8:9] == b"=" else ""
+            # a message is one line that a terminal can show
+            self.setdefault(keyword, _UNPRINTABLE.sub("?", value))
 
     def whole(self, keyword: str, least: int, most: int, default: int | None = None) -> int:
         """Return a whole number within limits; ValueError where it is none."""
@@ -114,7 +117,7 @@ def named_errors(name: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        of_system = isinstance(error, OSError) and error.errno is not None
+        of_system = isinstance(error, OSError) and error.filename is not None
         text = " ".join(str(error).split())
         if of_system or (isinstance(error, ValueError) and text.startswith(name)):
             raise

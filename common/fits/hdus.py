@@ -16,7 +16,7 @@ import numpy as np
 
 from common.atomic import explain_write_errors, scratch_folder
 from common.fits import cards as fits_cards
-from common.fits import geometry
+from common.fits import geometry, headers
 from common.fits.tiles import read_tiles
 
 if TYPE_CHECKING:
@@ -225,18 +225,11 @@ def image_header(plain: Path, one: Hdu, name: str = "") -> tuple["fits.Header", 
 
     Of a tile-compressed image it is that of the image, not of the table.
     """
-    from astropy.io import fits
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd cards are kept as they are
-        good, odd = fits_cards.readable(one.cards)
-        if not one.tiled:
-            return fits.Header.fromstring(b"".join(good)), odd
-        with open_checked(plain, name) as hdulist:
-            header = hdulist[one.index].header.copy()
-        for card in odd:
-            header.remove(fits_cards.keyword_of(card), ignore_missing=True, remove_all=True)
-        return header, odd
+    good, odd = headers.split_readable(one.cards)
+    if one.tiled:
+        bitpix = geometry.Values(one.cards, name).whole("ZBITPIX", -64, 64)
+        good = headers.cards_in_table(good, one.shape, bitpix)
+    return headers.make_header(good), odd
 
 
 def cards_of(header: "fits.Header") -> list[bytes]:

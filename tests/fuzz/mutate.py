@@ -19,7 +19,7 @@ FITS_KEYWORDS = (
     "ZTILE1", "ZTILE2", "ZCMPTYPE", "ZNAME1", "ZVAL1", "ZNAME2", "ZVAL2", "ZBLANK", "ZQUANTIZ",
     "ZDITHER0", "ZSCALE", "ZZERO", "CHECKSUM", "DATASUM", "CONTINUE", "HIERARCH", "END", "COMMENT",
     "ROWORDER", "CTYPE1", "CRPIX2", "CD1_1", "CDELT2", "PC1_2", "CUNIT1", "A_ORDER", "PV1_1",
-    "BAYERPAT", "GAIN", "EXPTIME",
+    "BAYERPAT", "GAIN", "EXPTIME", "WCSAXES", "AP_ORDER", "CROTA2", "LONPOLE", "CPDIS1",
 )  # fmt: skip
 XISF_WORDS = (
     "Gray", "RGB", "UInt8", "UInt64", "Float32", "Float64", "Complex32", "zlib:100", "lz4+sh:884:4",

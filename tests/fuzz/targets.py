@@ -1,5 +1,6 @@
 """What reads a damaged file: each target reads one kind of file and does what follows at once."""
 
+import argparse
 import hashlib
 import warnings
 
@@ -31,14 +32,14 @@ def parameters(path, rng, folder):
     """Read a parameter file and make the config of it."""
     from bgoptimizer.config import BackgroundConfig
     from bgrem.config import DenoiseConfig
-    from common.config import from_mapping, settings_of
+    from common.config import config_from_args, settings_of
     from common.provenance import read_params
 
     denoise = "denoise" in path.name
     config = DenoiseConfig if denoise else BackgroundConfig
     known = list(settings_of(config))
     found = read_params(path, "denoise" if denoise else "bgoptimizer", known=known)
-    from_mapping(config, found, str(path))
+    config_from_args(argparse.Namespace(), config, found, str(path))
 
 
 def training_config(path, rng, folder):
