@@ -312,7 +312,7 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
         raise ValueError(f"{folder}: a weight does not fit float16: training has diverged.")
     with atomic_write(folder / WEIGHTS_FILE, overwrite=True) as path:
         with open(path, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **halves)
+            np.savez_compressed(file, **halves)
     sha256 = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     output = _build(description, halves, "float32")(make_probe(), training=False)
     proofs = {"sha256": sha256, "known_answer": describe_answer(np.asarray(output))}
