@@ -107,6 +107,7 @@ $(RELEASE)/.installed: wheel $(TOOLS)/.installed
 	rm -rf $(RELEASE)
 	$(PYTHON) -m venv --without-pip $(RELEASE)
 	$(TOOLS)/bin/python -m pip --python $(RELEASE)/bin/python install $(PIP_FLAGS) $(DIST)/*.whl
+	rm $(RELEASE)/lib/python*/site-packages/bgrem-*.dist-info/direct_url.json  # where the wheel lay
 	@touch $@
 
 $(TOOLS)/.installed: Makefile
