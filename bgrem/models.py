@@ -376,7 +376,7 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
     with write_together():
         with atomic_write(folder / WEIGHTS_FILE, overwrite=True) as path:
             with open(path, "wb") as file:
-                np.savez_compressed(file, **halves)
+                np.savez_compressed(file, **halves)  # type: ignore[arg-type]
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         network = _build(folder.name, description["network"], halves, "float32")
         answer = describe_answer(np.asarray(network(make_probe(), training=False)))

@@ -101,4 +101,4 @@ def write_checkpoint(folder: Path, network: "keras.Model", state: TrainingState)
     with atomic_write(folder / CHECKPOINT_FILE, overwrite=True) as path:
         with open(path, "wb") as file:
             arrays["state"] = np.array(json.dumps(asdict(state)))
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
