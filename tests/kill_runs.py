@@ -49,7 +49,17 @@ from recording_inputs import INPUTS
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)  # half of them SIGKILL
 PYTHON_STARTS = 0.1  # seconds in which no line of ours has run
-COLUMNS = ("kills", "in time", "half", "mixed", "wrong end", "left", "left after next run")
+COLUMNS = (
+    "SIGKILL",
+    "SIGTERM",
+    "SIGINT",
+    "in time",
+    "half",
+    "mixed",
+    "wrong end",
+    "left",
+    "left after next run",
+)
 TIME_OF_XISF = re.compile(rb'id="XISF:CreationTime"[^>]*>')
 SECONDS = re.compile(rb'"seconds": [0-9.]+')
 TINY_TRAINING = (
@@ -252,7 +262,7 @@ class Workplace:
         if in_time:
             os.kill(pid, number)
         code = self.wait(pid)
-        found = Counter({"kills": 1, "in time": int(in_time)})
+        found = Counter({signal.Signals(number).name: 1, "in time": int(in_time)})
         said = (self.place / "stderr").read_text("utf-8", "replace").splitlines()
         # a signal may end it as the system does, for a shell with the same code: Python repeats
         # SIGINT at its exit, and before there is a handler there is no other way
@@ -335,7 +345,7 @@ def main() -> int:
     cases = [one for one in CASES if one.name.startswith(wanted)]
     forks.load_once(forks.CHECKOUT, fresh=args.fresh)
     forks.MODULES.update(bgrem="bgrem", bgoptimizer="bgoptimizer")  # all that Ctrl-C can meet
-    table: dict[tuple[str, str], Counter[str]] = {}
+    table: dict[str, Counter[str]] = {case.name: Counter() for case in cases}
     with tempfile.TemporaryDirectory() as folder:
         places = [
             Workplace(case, Path(folder) / str(k), args.fresh) for k, case in enumerate(cases)
@@ -350,22 +360,19 @@ def main() -> int:
             one = min(places, key=lambda x: x.used) if args.seconds else places[kills % len(places)]
             number, begin = rng.choice(SIGNALS), time.perf_counter()
             number = signal.SIGKILL if args.renames else number
-            row = table.setdefault((one.case.name, number.name), Counter())
-            row.update(one.kill(rng, number, renames=args.renames))
+            table[one.case.name].update(one.kill(rng, number, renames=args.renames))
             one.used += time.perf_counter() - begin
             kills += 1
     return report(table)
 
 
-def report(table: dict[tuple[str, str], Counter[str]]) -> int:
-    """Print a row for each command and signal; 1 where something is wrong."""
-    print(f"| command | signal | {' | '.join(COLUMNS)} |")
-    print("|---|---|" + "---|" * len(COLUMNS))
-    total: Counter[str] = Counter()
-    for (name, number), row in sorted(table.items()):
-        total.update(row)
-        print(f"| {name} | {number} | " + " | ".join(str(row[one]) for one in COLUMNS) + " |")
-    print("| all | | " + " | ".join(str(total[one]) for one in COLUMNS) + " |")
+def report(table: dict[str, Counter[str]]) -> int:
+    """Print a row for each command; return 1 where something is wrong."""
+    total = sum(table.values(), Counter())
+    print(f"| command | {' | '.join(COLUMNS)} |")
+    print("|---|" + "---|" * len(COLUMNS))
+    for name, row in [*table.items(), ("all", total)]:
+        print(f"| {name} | " + " | ".join(str(row[one]) for one in COLUMNS) + " |")
     wrong = ("half", "mixed", "wrong end", "left after next run")
     return int(any(total[one] for one in wrong))
 
