@@ -1,6 +1,7 @@
 """True positives at equal false positives: denoised against SExtractor and a matched filter.
 
     python benchmarks/detection.py [--fields N] [--kinds survey,crowded] [--json FILE]
+    python benchmarks/detection.py --outside     # fields that no simulator of `bgrem` has drawn
 
 Every figure is a ratio of true positives, summed over fields, where the false ones reach 0.5, 2
 and 5 % of the truth list; errors are bootstrapped over fields. `docs/results/detection.md` says
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+import outside_fields  # noqa: E402
 from ratios import bootstrap_ratio  # noqa: E402
 from sextractor import detect_with_sextractor  # noqa: E402
 
@@ -30,6 +32,7 @@ from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
 from bgrem.validation import metrics  # noqa: E402
 
 FIRST_SEED = 70_000  # training draws from 1,000,000 up
+FIRST_OUTSIDE_SEED = 90_000  # choices were made on seeds of 60,000 to 63,999
 SHAPE = (1024, 1024)
 # name: conditions; none is a field of the training
 KINDS: dict[str, dict[str, Any]] = {
@@ -46,7 +49,7 @@ TUNED_MESHES = (32, 64, 128)
 TUNED_WIDTHS = (0.7, 1.0, 1.3)  # of the filter, in FWHM of the stars
 
 
-def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[str, np.ndarray]:
+def curves(field: Any, denoiser: Any, *, sextractor: bool) -> dict[str, np.ndarray]:
     """Return the curve of each method on one field."""
     import sep
 
@@ -94,8 +97,10 @@ def curves(field: SimulatedField, denoiser: Any, *, sextractor: bool) -> dict[st
     return found
 
 
-def true_variance(field: SimulatedField) -> np.ndarray:
+def true_variance(field: SimulatedField | outside_fields.OutsideField) -> np.ndarray:
     """Return the variance of sky, dark current and read noise in ADU², shape (H, W)."""
+    if isinstance(field, outside_fields.OutsideField):
+        return field.variance
     instrument = field.instrument
     electrons = (field.background.astype(np.float64) - instrument.bias) * instrument.gain
     return (electrons + instrument.read_noise**2) / instrument.gain**2
@@ -160,12 +165,25 @@ def draw_fields(
         yield seed, simulate_field(shape=shape, seed=seed, **KINDS[kind])
 
 
+def draw_outside(
+    args: argparse.Namespace, kind: str, shape: tuple[int, int]
+) -> Iterator[tuple[int, outside_fields.OutsideField]]:
+    """Give seed and field of a kind of `outside_fields`, `args.fields` times."""
+    for seed in range(args.first_seed, args.first_seed + args.fields):
+        yield seed, outside_fields.draw_field(kind, shape, seed)
+
+
 def main() -> None:
     parser = field_parser(__doc__, FIRST_SEED, KINDS)
+    parser.add_argument("--outside", action="store_true", help="kinds of `outside_fields`")
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--no-sextractor", action="store_true", help="the library sep only")
     parser.add_argument("--json", type=Path, help="write all curves and the table")
     args = parser.parse_args()
+    if args.outside:
+        given = args.kinds != parser.get_default("kinds")
+        args.kinds = args.kinds if given else ",".join(outside_fields.KINDS)
+        args.first_seed += FIRST_OUTSIDE_SEED - FIRST_SEED
     from bgrem.config import DenoiseConfig
     from bgrem.denoising.flow import denoise
     from bgrem.inference.run import load_for
@@ -186,7 +204,8 @@ def main() -> None:
         )
     results: dict[str, list[dict[str, Any]]] = {}
     for kind in args.kinds.split(","):
-        for seed, field in draw_fields(args, kind, SHAPE):
+        fields = draw_outside if args.outside else draw_fields
+        for seed, field in fields(args, kind, SHAPE):
             start = time.perf_counter()
             found = curves(field, denoiser, sextractor=sextractor)
             listed = metrics.listed_number(field.catalogue)
