@@ -183,7 +183,8 @@ def main() -> None:
     if args.outside:
         given = args.kinds != parser.get_default("kinds")
         args.kinds = args.kinds if given else ",".join(outside_fields.KINDS)
-        args.first_seed += FIRST_OUTSIDE_SEED - FIRST_SEED
+        if args.first_seed == FIRST_SEED:
+            args.first_seed = FIRST_OUTSIDE_SEED
     from bgrem.config import DenoiseConfig
     from bgrem.denoising.flow import denoise
     from bgrem.inference.run import load_for
