@@ -307,7 +307,7 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
     """
     folder.mkdir(parents=True, exist_ok=True)
     with np.errstate(over="ignore"):  # seen in the next line
-        halves = {name: array.astype(np.float16) for name, array in weights.items()}
+        halves: dict[str, Any] = {name: array.astype(np.float16) for name, array in weights.items()}
     if not all(np.isfinite(array).all() for array in halves.values()):
         raise ValueError(f"{folder}: a weight does not fit float16: training has diverged.")
     with atomic_write(folder / WEIGHTS_FILE, overwrite=True) as path:

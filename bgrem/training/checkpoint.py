@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -48,7 +49,7 @@ def read_checkpoint(folder: Path, network: keras.Model) -> TrainingState | None:
 
 def write_checkpoint(folder: Path, network: keras.Model, state: TrainingState) -> None:
     """Write weights, optimiser and state, whole or not at all."""
-    arrays = {f"weight:{n}": a for n, a in models.named_weights(network).items()}
+    arrays: dict[str, Any] = {f"weight:{n}": a for n, a in models.named_weights(network).items()}
     for number, variable in enumerate(network.optimizer.variables):
         arrays[f"optimizer:{number}"] = variable.numpy()
     with atomic_write(folder / CHECKPOINT_FILE, overwrite=True) as path:
