@@ -370,13 +370,13 @@ def save_model(folder: Path, weights: dict[str, np.ndarray], description: dict[s
     """
     folder.mkdir(parents=True, exist_ok=True)
     with np.errstate(over="ignore"):  # seen in the next line
-        halves = {name: array.astype(np.float16) for name, array in weights.items()}
+        halves: dict[str, Any] = {name: array.astype(np.float16) for name, array in weights.items()}
     if not all(np.isfinite(array).all() for array in halves.values()):
         raise ValueError(f"{folder}: a weight does not fit float16: training has diverged.")
     with write_together():
         with atomic_write(folder / WEIGHTS_FILE, overwrite=True) as path:
             with open(path, "wb") as file:
-                np.savez_compressed(file, **halves)  # type: ignore[arg-type]
+                np.savez_compressed(file, **halves)
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         network = _build(folder.name, description["network"], halves, "float32")
         answer = describe_answer(np.asarray(network(make_probe(), training=False)))

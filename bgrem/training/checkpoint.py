@@ -95,10 +95,10 @@ def read_checkpoint(folder: Path, network: "keras.Model") -> TrainingState | Non
 
 def write_checkpoint(folder: Path, network: "keras.Model", state: TrainingState) -> None:
     """Write weights, optimiser and state, whole or not at all."""
-    arrays = {f"weight:{n}": a for n, a in models.named_weights(network).items()}
+    arrays: dict[str, Any] = {f"weight:{n}": a for n, a in models.named_weights(network).items()}
     for number, variable in enumerate(network.optimizer.variables):
         arrays[f"optimizer:{number}"] = variable.numpy()
     with atomic_write(folder / CHECKPOINT_FILE, overwrite=True) as path:
         with open(path, "wb") as file:
             arrays["state"] = np.array(json.dumps(asdict(state)))
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **arrays)
