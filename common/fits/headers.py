@@ -80,7 +80,6 @@ def cards_in_table(cards: list[bytes], shape: tuple[int, ...], bitpix: int) -> l
         ZBITPIX.
     """
     scaling = [card for card in cards if keyword_of(card) in _SCALING_KEYWORDS]
-_SCALING_KEYWORDS]
     primary = any(keyword_of(card) == "ZSIMPLE" for card in cards)
     structure = array_cards(shape, bitpix, primary=primary)
     return [*structure, *scaling, *image_cards(cards, primary=primary)]
