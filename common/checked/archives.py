@@ -68,8 +68,8 @@ def read_arrays(file: Path | IO[bytes], where: str, what: str = "an archive") ->
                 name: _read_member(archive, one) for name, one in zip(names, members, strict=True)
             }
     except OSError as error:
-        if error.errno is None:
-            raise ValueError(f"{where}: is not {what} that can be read ({error}).") from None
+        if error.filename is None:  # a place within the file that it does not have
+            raise ValueError(f"{where}: is not {what}, or damaged. Get the file again.") from None
         raise type(error)(f"{where}: is not {what} that can be read ({error.strerror}).") from None
     except _DAMAGE as error:
         raise ValueError(
