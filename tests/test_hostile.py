@@ -244,7 +244,7 @@ def test_xisf_blocks_of_impossible_size_are_refused_before_memory_is_taken(tmp_p
 @pytest.mark.parametrize("name", ["CRPIX2", "CD1_1", "CDELT2", "PC2_2", "A_0_2"])
 @pytest.mark.parametrize("value", ["'text'", "T", "", "9" * 400, "(1.0, 2.0)"])
 def test_odd_keyword_values_of_xisf_do_not_hinder_the_conversion(tmp_path, name, value):
-    words = f'<FITSKeyword name="CTYPE2" value="\'DEC--TAN\'" comment=""/>'
+    words = '<FITSKeyword name="CTYPE2" value="\'DEC--TAN\'" comment=""/>'
     words += '<FITSKeyword name="CDELT1" value="-1" comment=""/>'
     words += '<FITSKeyword name="ROWORDER" value="\'BOTTOM-UP\'" comment=""/>'
     words += f'<FITSKeyword name="{name}" value="{value}" comment=""/>'
@@ -371,7 +371,8 @@ def test_archives_that_declare_more_than_they_hold_take_no_memory(tmp_path):
     ["{'descr': 'O', 'fortran_order': False, 'shape': (1,), }", "{'descr': '<f8'", "",
      "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,), }",
      "{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }",
-     "{'descr': '<f8', 'fortran_order': 1, 'shape': (1,), }"],
+     "{'descr': '<f8', 'fortran_order': 1, 'shape': (1,), }",
+     "{'descr': '<f1', 'fortran_order': False, 'shape': (8,), }"],
 )  # fmt: skip
 def test_members_that_are_no_plain_arrays_are_refused(tmp_path, text):
     refusal(read_arrays, archive(tmp_path / "a.npz", a=array_member(text, bytes(8))), "a.npz")

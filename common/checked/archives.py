@@ -24,7 +24,7 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what `numpy.savez`
 _ENCRYPTED = 1  # bit of a member's flags
 # what `numpy.save` writes of an array: numbers, booleans or text, in C or Fortran order
 _ARRAY_HEADER = re.compile(
-    r"\{'descr': '([<>|=]?[fiub][1248]|[<>=]U\d{1,9})', 'fortran_order': (True|False), "
+    r"\{'descr': '([<>|=]?(?:f[248]|[iu][1248]|b1)|[<>=]U\d{1,9})', 'fortran_order': (True|False), "
     r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\),? ?\} *\n?",
     re.ASCII,
 )

@@ -122,8 +122,8 @@ def open_checked(plain: Path, name: str = "", **options: Any) -> Iterator["fits.
 
 def verify_sums(plain: Path, one: Hdu, name: str) -> None:
     """Raise ValueError if the DATASUM or the CHECKSUM of an HDU is wrong."""
-    expected = str(_value(one.cards, "DATASUM", "")).strip()
-    checksum = str(_value(one.cards, "CHECKSUM", "")).strip()
+    values = geometry.Values(one.cards, name)
+    expected, checksum = (values.text(keyword).strip() for keyword in ("DATASUM", "CHECKSUM"))
     has_checksum = checksum not in ("", "0" * 16)  # both mean: not computed
     if not expected and not has_checksum:
         return
@@ -222,10 +222,11 @@ def _value(cards: list[bytes], keyword: str, default: Any) -> Any:
 
 def float_dtype(cards: list[bytes]) -> np.dtype:
     """Return float32 where it holds every physical value of the stored type exactly enough."""
-    bitpix = int(_value(cards, "ZBITPIX", _value(cards, "BITPIX", 8)))
+    zero, scale = float(_value(cards, "BZERO", 0)), float(_value(cards, "BSCALE", 1))
+    tiled = _value(cards, "ZIMAGE", False) is True
+    bitpix = int(_value(cards, "ZBITPIX" if tiled else "BITPIX", 8))
     if bitpix not in (8, 16, -32):
         return np.dtype(np.float64)
-    zero, scale = float(_value(cards, "BZERO", 0)), float(_value(cards, "BSCALE", 1))
     # A large offset with a small step has more than the 24 bits of a float32.
     steps = abs(zero) / abs(scale) + 32768 if bitpix > 0 and scale else 0
     return np.dtype(np.float32 if steps < 2**24 else np.float64)
@@ -259,7 +260,8 @@ def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:
 def summed_bytes(plain: Path, one: Hdu) -> Iterator[bytes]:
     """Give an HDU as it is, with DATASUM and CHECKSUM put in if it has not both."""
     sums = ("DATASUM", "CHECKSUM")
-    known = [str(_value(one.cards, name, "")).strip() for name in sums]
+    values = geometry.Values(one.cards, "")
+    known = [values.text(name).strip() for name in sums]
     fill = b"\0" * (-(one.end - one.start) % fits_cards.BLOCK_BYTES)
     if known[0] and known[1].strip("0"):  # zeros mean: not computed
         yield from copy_bytes(plain, one.start, one.end)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.fits import cards as fits_cards
+from common.fits.geometry import named_errors
 from common.fits.hdus import (
     Hdu,
     cards_of,
@@ -109,7 +110,8 @@ def read_fits(
         chosen = select(hdus, hdu, name)
         arrays = [stored_array(plain, one, name) for one in chosen]
         headers = [image_header(plain, one, name) for one in chosen]
-        dtype = np.result_type(*(float_dtype(one.cards) for one in chosen))
+        with named_errors(name):
+            dtype = np.result_type(*(float_dtype(one.cards) for one in chosen))
         layout = _layout(chosen[0].core, channels)
         if len(chosen) > 1:
             _require_planes(chosen, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.fits.columns import Column, read_table
-from common.fits.geometry import Values
+from common.fits.geometry import Values, named_errors
 from common.fits.hdus import (
     Hdu,
     decode,
@@ -65,7 +65,8 @@ def read_planes(
         for one in wanted:
             header = image_header(plain, one, str(path))
             stored = stored_array(plain, one, str(path))
-            found[one.name.upper()] = decode(stored, header, float_dtype(one.cards))
+            with named_errors(str(path)):
+                found[one.name.upper()] = decode(stored, header, float_dtype(one.cards))
     return found
 
 
