@@ -436,6 +436,14 @@ def test_pairs_of_other_shapes_and_types_are_refused(tmp_path, arrays):
     refusal(read_pair, tmp_path / "pair.npz")
 
 
+def test_a_dataset_larger_than_any_memory_is_refused(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "pair.h5", "w") as file:
+        file.create_dataset("clean", (10**6, 10**6), "f4", chunks=(8, 8))
+    assert "declares" in refusal(read_pair, tmp_path / "pair.h5")
+
+
 def test_a_catalogue_with_other_columns_is_refused(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("X_IMAGE", "3A", array=["a"])])
     table.name = "CATALOGUE"
