@@ -7,7 +7,6 @@ import numpy as np
 
 from common.checked.archives import read_arrays
 
-
 # bytes of a dataset for each byte of its file; deflate reaches 1032
 MAX_DATASET_EXPANSION = 1040
 MIN_DATASET_BYTES = 1 << 26  # bytes that any dataset may have
