@@ -116,6 +116,16 @@ def test_columns_that_no_header_needs_are_not_counted(tmp_path):
     assert header_of(read_image(path))["NAXIS1"] == 4
 
 
+def test_a_text_of_thousands_of_cards_is_left_alone(tmp_path):
+    path = image_file(tmp_path / "a.fits")
+    text = b"LONGTEXT= 'abc&'".ljust(80) + b"CONTINUE  'abc&'".ljust(80) * 5000
+    content = path.read_bytes()
+    end = content.index(b"END".ljust(80))
+    raw = content[:end] + text + b"END".ljust(80)
+    path.write_bytes(raw.ljust(-(-len(raw) // 2880) * 2880) + bytes(2880))
+    assert "LONGTEXT" not in header_of(read_image(path))
+
+
 @pytest.mark.parametrize("keyword", ["A_ORDER", "WCSAXES"])
 def test_orders_that_would_fill_the_memory_give_no_positions(keyword):
     wild = fits.Header([("CTYPE1", "RA---TAN-SIP"), ("CTYPE2", "DEC--TAN-SIP"), (keyword, 100_000)])
