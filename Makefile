@@ -16,15 +16,20 @@ PYTEST_FLAGS :=
 # processes of the tests: each loads TensorFlow once
 WORKERS := 2
 
+# damaged files that `make fuzz` reads, and what they are drawn by
+INPUTS := 10000
+SEED := 1
+
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-full test-oldest lint format docs benchmark wheel check-wheel sbom audit clean
+.PHONY: help demo test test-full test-oldest fuzz lint format docs benchmark wheel check-wheel sbom audit clean
 
 help:
 	@echo "make demo         fit and denoise simulated images; pictures and tables in demo/"
 	@echo "make test         lint, then all tests but the slow ones"
 	@echo "make test-full    lint, then all tests with coverage"
 	@echo "make test-oldest  all tests on the oldest supported versions of all dependencies"
+	@echo "make fuzz         read INPUTS=10000 damaged files and count what comes of it"
 	@echo "make lint         ruff, ruff format, mypy"
 	@echo "make docs         the documentation as a site, in build/docs"
 	@echo "make benchmark    bgoptimizer against other tools on scenes with known background"
@@ -70,6 +75,9 @@ test-full: lint
 
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+
+fuzz: $(VENV)/.installed-test
+	$(VENV)/bin/python tests/fuzz/run.py --inputs $(INPUTS) --seed $(SEED) --keep build/fuzz --log
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -1,10 +1,24 @@
 """Pairs of the user: an observed image and its clean one, from one file."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.checked.archives import read_arrays
+
+# bytes of a dataset for each byte of its file; deflate reaches 1032
+MAX_DATASET_EXPANSION = 1040
+MIN_DATASET_BYTES = 1 << 26  # bytes that any dataset may have
+
+
+def _dataset(one: Any, size: int) -> np.ndarray:
+    """Return a dataset of HDF5, whose declared shape may be larger than any memory."""
+    if len(getattr(one, "shape", ())) != 2:
+        raise ValueError(f"{one.name} is no plane (H, W)")
+    if one.nbytes > MIN_DATASET_BYTES + MAX_DATASET_EXPANSION * size:
+        raise ValueError(f"{one.name} declares {one.shape}, the file has {size} bytes")
+    return np.asarray(one)
 
 
 def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +35,9 @@ def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
             import h5py
 
             with h5py.File(path, "r") as file:
-                arrays = {n.lower(): np.asarray(file[n]) for n in file if n.lower() in wanted}
+                for name in file:
+                    if name.lower() in wanted:
+                        arrays[name.lower()] = _dataset(file[name], path.stat().st_size)
         elif suffix == ".npz":
             found = read_arrays(path, str(path))
             arrays = {n.lower(): array for n, array in found.items() if n.lower() in wanted}

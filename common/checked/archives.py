@@ -24,7 +24,7 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what `numpy.savez`
 _ENCRYPTED = 1  # bit of a member's flags
 # what `numpy.save` writes of an array: numbers, booleans or text, in C or Fortran order
 _ARRAY_HEADER = re.compile(
-    r"\{'descr': '([<>|=]?[fiub][1248]|[<>=]U\d{1,9})', 'fortran_order': (True|False), "
+    r"\{'descr': '([<>|=]?(?:f[248]|[iu][1248]|b1)|[<>=]U\d{1,9})', 'fortran_order': (True|False), "
     r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\),? ?\} *\n?",
     re.ASCII,
 )
@@ -68,8 +68,8 @@ def read_arrays(file: Path | IO[bytes], where: str, what: str = "an archive") ->
                 name: _read_member(archive, one) for name, one in zip(names, members, strict=True)
             }
     except OSError as error:
-        if error.errno is None:
-            raise ValueError(f"{where}: is not {what} that can be read ({error}).") from None
+        if error.filename is None:  # a place within the file that it does not have
+            raise ValueError(f"{where}: is not {what}, or damaged. Get the file again.") from None
         raise type(error)(f"{where}: is not {what} that can be read ({error.strerror}).") from None
     except _DAMAGE as error:
         raise ValueError(

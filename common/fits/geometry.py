@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from common.fits.cards import BLOCK_BYTES, CARD_BYTES, split_cards, value_text
 
-MAX_HEADER_BYTES = 8_000_000  # bytes; 100,000 cards, a hundred times those of a long header
+MAX_HEADER_BYTES = 4_000_000  # bytes; 50,000 cards, ten times those of a very long header
 MAX_AXES = 999  # axes; FITS standard 4.0, section 4.4.1
 MAX_FIELDS = 999  # columns of a table; FITS standard 4.0, section 7.3.1
 MAX_AXIS = 2**31 - 1  # pixels along an axis; what the codecs of compressed images can count

@@ -256,7 +256,8 @@ class Scaling:
         """
         zero = fits_cards.number_of(cards, "BZERO", 0, name)
         scale = fits_cards.number_of(cards, "BSCALE", 1, name)
-        stored = fits_cards.find_card(cards, "ZBITPIX") or fits_cards.find_card(cards, "BITPIX")
+        tiled = fits_cards.value_text(fits_cards.find_card(cards, "ZIMAGE")) == "T"
+        stored = fits_cards.find_card(cards, "ZBITPIX" if tiled else "BITPIX")
         bitpix = int(fits_cards.value_text(stored) or 8)
         blanks = [int(fits_cards.number_of(cards, keyword, 0, name))
                   for keyword in ("BLANK", "ZBLANK")

@@ -11,6 +11,7 @@ from common.fits.cards import array_cards, image_cards, keyword_of
 if TYPE_CHECKING:
     from astropy.io import fits
 
+MAX_TEXT_CARDS = 1000  # cards of one text, 67 kB; the time that astropy takes grows with the square
 # bytes that FITS does not allow -> a space, a question mark; for `translate`
 _ALLOWED = bytes(b if 32 <= b < 127 else 32 if b < 32 else 63 for b in range(256))
 _SCALING_KEYWORDS = ("BZERO", "BSCALE", "BLANK")  # describe stored pixels, compressed ones as well
@@ -35,13 +36,14 @@ def split_readable(cards: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         warnings.simplefilter("ignore")  # of cards that are kept as they are
         for group in _long_texts(cards):
             allowed = [card.translate(_ALLOWED) for card in group]
-            one = fits.Card.fromstring(b"".join(allowed))
+            one = fits.Card.fromstring(b"".join(allowed[:MAX_TEXT_CARDS]))
             try:
                 _, value, _ = one.keyword, one.value, one.comment
                 one.value = value  # refused where the card has no value that could be set
                 finite = not isinstance(value, (float, complex)) or math.isfinite(abs(value))
             except (fits.VerifyError, ValueError, OverflowError, TypeError, AttributeError):
                 finite = False
+            finite &= len(group) <= MAX_TEXT_CARDS
             (good if finite else odd).extend(allowed if finite else group)
     return good, odd
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.fits.columns import Column, read_table
-from common.fits.geometry import Values
+from common.fits.geometry import Values, named_errors
 from common.fits.hdus import (
     Hdu,
     Scaling,
@@ -61,7 +61,8 @@ def read_planes(
         for one in wanted:
             scaling = Scaling.of(one.cards, str(path))
             stored = stored_array(plain, one, str(path))
-            found[one.name] = scaling.decode(stored, scaling.dtype)
+            with named_errors(str(path)):
+                found[one.name] = scaling.decode(stored, scaling.dtype)
     return found
 
 

@@ -184,16 +184,19 @@ def drive(arguments):
             counts.put(0, number)
             lines = Path(folder) / "findings"
             lines.write_text("")
+            errors = Path(folder) / "errors"
             child = subprocess.Popen(
                 [sys.executable, __file__, "--work", "--start", str(number), "--stop", str(stop),
                  "--seed", str(arguments.seed), "--counts", str(Path(folder) / "counts"),
                  "--folder", folder, "--findings", str(lines), "--kinds", *arguments.kinds],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+                stdout=subprocess.DEVNULL, stderr=open(errors, "w"), cwd=folder,
                 env=os.environ | {"TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1"},
             )  # fmt: skip
             hung = watch(child, counts)
             findings += map(json.loads, lines.read_text().splitlines())
             number = counts.get(0)
+            if child.returncode > 0:  # a fault of this program, which no input explains
+                raise RuntimeError(errors.read_text()[-2000:])
             if number < stop:  # it did not come to its end
                 kind = make_input(arguments.seed, number, arguments.kinds)[0]
                 outcome = "hang" if hung else "death"
