@@ -214,7 +214,7 @@ def stored_array(plain: Path, one: Hdu, name: str = "") -> np.ndarray:
     if one.tiled:
         where = f"{name or plain}: HDU {one.index} ({one.name})"
         return read_tiles(plain, one.cards, one.data, one.size, where).reshape(one.core)
-    bitpix = int(fits_cards.value_text(fits_cards.find_card(one.cards, "BITPIX")))
+    bitpix = geometry.Values(one.cards, name).whole("BITPIX", -64, 64)
     kind = "f" if bitpix < 0 else "u" if bitpix == 8 else "i"
     dtype = np.dtype(f">{kind}{abs(bitpix) // 8}")
     return np.memmap(plain, dtype, mode="r", offset=one.data, shape=one.core)
@@ -256,9 +256,9 @@ class Scaling:
         """
         zero = fits_cards.number_of(cards, "BZERO", 0, name)
         scale = fits_cards.number_of(cards, "BSCALE", 1, name)
-        tiled = fits_cards.value_text(fits_cards.find_card(cards, "ZIMAGE")) == "T"
-        stored = fits_cards.find_card(cards, "ZBITPIX" if tiled else "BITPIX")
-        bitpix = int(fits_cards.value_text(stored) or 8)
+        values = geometry.Values(cards, name)
+        tiled = values.get("ZIMAGE") == "T"
+        bitpix = values.whole("ZBITPIX" if tiled else "BITPIX", -64, 64)
         blanks = [int(fits_cards.number_of(cards, keyword, 0, name))
                   for keyword in ("BLANK", "ZBLANK")
                   if bitpix > 0 and fits_cards.find_card(cards, keyword)]  # fmt: skip

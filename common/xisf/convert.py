@@ -96,7 +96,8 @@ def to_xisf(image: AstroImage) -> tuple[np.ndarray, list[Keyword], str]:
 def _odd_keyword(card: bytes) -> Keyword:
     """Return a card that is no FITS as it is: XISF takes any text."""
     text, value = card.decode("latin-1"), value_text(card)
-    comment = text[10:].partition(value)[2].strip().removeprefix("/").strip()
+    behind = text[10:].partition(value)[2] if value else text[10:]
+    comment = behind.strip().removeprefix("/").strip()
     return keyword_of(card), value, comment
 
 

@@ -8,6 +8,7 @@ from bgoptimizer.cli import main
 from common import read_image, write_image
 from common.header import header_of
 from common.reading.notice import FileWarning
+from common.xisf.convert import _odd_keyword
 
 PIXELS = np.random.default_rng(1).normal(1000, 10, (40, 50)).astype(np.float32)
 
@@ -148,3 +149,14 @@ def test_a_structure_that_cannot_be_is_named(tmp_path, old, new, wanted):
     path.write_bytes(path.read_bytes().replace(old.encode(), new.encode(), 1))
     with pytest.raises(ValueError, match=f"a.fits: .*{wanted}"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("FILTER  = Ha / narrow", ("FILTER", "Ha", "narrow")),
+        ("FILTER  = / narrow", ("FILTER", "", "narrow")),
+    ],
+)
+def test_the_xisf_keyword_of_an_odd_card(card, expected):
+    assert _odd_keyword(card.ljust(80).encode()) == expected
