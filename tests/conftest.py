@@ -1,6 +1,7 @@
 """Threads of parallel runs; for both notebooks a clean kernel with a stand-in of google.colab."""
 
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,11 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the threads; before TensorFlow starts
     for library in ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OPENBLAS_NUM", "OMP_NUM"):
         os.environ.setdefault(f"{library}_THREADS", "1")
+
+# in the background of a shell, or after nohup, signals are ignored, which all processes inherit
+for name in ("SIGINT", "SIGHUP"):
+    if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = """

