@@ -225,10 +225,11 @@ def image_header(plain: Path, one: Hdu, name: str = "") -> tuple["fits.Header", 
 
     Of a tile-compressed image it is that of the image, not of the table.
     """
-    good, odd = headers.split_readable(one.cards)
+    cards = one.cards
     if one.tiled:
-        bitpix = geometry.Values(one.cards, name).whole("ZBITPIX", -64, 64)
-        good = headers.cards_in_table(good, one.shape, bitpix)
+        bitpix = geometry.Values(cards, name).whole("ZBITPIX", -64, 64)
+        cards = headers.cards_in_table(cards, one.shape, bitpix)
+    good, odd = headers.split_readable(cards)
     return headers.make_header(good), odd
 
 
