@@ -205,7 +205,7 @@ def _rest_of_header(read: Callable[[int], bytes], block: bytes, name: str, index
     """Return a whole header, from its first block."""
     which = "the first header" if index == 0 else f"the header of HDU {index}"
     blocks = [block]
-    while not _has_end(blocks[-1]):
+    while not _has_end(blocks[-1], f"{name}: {which}"):
         block = read(BLOCK_BYTES)
         if len(block) < BLOCK_BYTES or len(blocks) * BLOCK_BYTES > MAX_HEADER_BYTES:
             raise ValueError(
@@ -215,11 +215,15 @@ def _rest_of_header(read: Callable[[int], bytes], block: bytes, name: str, index
     return b"".join(blocks)
 
 
-def _has_end(block: bytes) -> bool:
-    return len(block) == BLOCK_BYTES and any(
-        block.startswith(b"END", at) and not block[at + 3 : at + CARD_BYTES].strip()
-        for at in range(0, BLOCK_BYTES, CARD_BYTES)
-    )
+def _has_end(block: bytes, what: str) -> bool:
+    """Return whether a block has the END card; a damaged one is refused: astropy ends there."""
+    for at in range(0, len(block), CARD_BYTES):
+        card = block[at : at + CARD_BYTES]
+        if card.startswith(b"END") and not re.match(rb"END[A-Z0-9_-]", card):
+            if card[3:].strip():
+                raise ValueError(f"{what} has a damaged END card. Get the file again.")
+            return len(block) == BLOCK_BYTES
+    return False
 
 
 def _hdu_name(name: str, index: int, values: Values) -> str:

@@ -290,10 +290,10 @@ def _header_from_keywords(keywords: Iterable[Keyword], name: str) -> fits.Header
             continue
         value = to_ascii(value) if isinstance(value, str) else value
         plain = re.fullmatch(r"[A-Z0-9_-]{1,8}", keyword)
-        card = fits.Card(keyword if plain else f"HIERARCH {keyword}", value, comment)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # comments cut short
+                card = fits.Card(keyword if plain else f"HIERARCH {keyword}", value, comment)
                 str(card)
         except ValueError as error:
             warn_of_file(f"{name}: keyword {key} is left out: {error}")

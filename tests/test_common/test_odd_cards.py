@@ -166,3 +166,10 @@ def test_a_structure_that_cannot_be_is_named(tmp_path, old, new, wanted):
 )
 def test_the_xisf_keyword_of_an_odd_card(card, expected):
     assert _odd_keyword(card.ljust(80).encode()) == expected
+
+
+def test_a_damaged_end_card_is_named(tmp_path):
+    path = raw(tmp_path / "a.fits", [])
+    path.write_bytes(path.read_bytes().replace(b"END".ljust(80), b"END".ljust(40) + b"?" * 40))
+    with pytest.raises(ValueError, match=r"a\.fits: the first header has a damaged END card"):
+        read_image(path)
