@@ -35,7 +35,7 @@ class Values(dict[str, str]):
         self.where = where
         for card in cards:
             keyword = card[:8].decode("latin-1").strip().upper()
-            value = value_text(card) if card[8:9] == b"=" else ""
+            value = value_text(card) if card[8:10] == b"= " else ""
             # a message is one line that a terminal can show
             self.setdefault(keyword, _UNPRINTABLE.sub("?", value))
 
