@@ -24,6 +24,7 @@ from common import AstroImage, read_image, write_image
 from common.checked.archives import read_arrays
 from common.checked.json_files import read_json
 from common.fits import geometry
+from common.fits.parts import read_headers, read_rows
 from common.header import celestial_wcs, header_of
 from common.provenance import read_params, tool_of
 
@@ -460,6 +461,23 @@ def test_a_catalogue_with_other_columns_is_refused(tmp_path):
     image = fits.ImageHDU(np.zeros((3, 3)), name="SOURCES")
     fits.HDUList([fits.PrimaryHDU(), image, table]).writeto(tmp_path / "truth.fits")
     assert "Y_IMAGE" in refusal(read_truth, tmp_path / "truth.fits")
+
+
+def test_rows_and_headers_of_a_table_are_those_of_the_file(tmp_path):
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "J", array=[1, 2, 3])])
+    table.header["BGTOOL"] = "bgrem catalog"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "a.fits")
+    rows = read_rows(tmp_path / "a.fits")
+    assert rows.tobytes() == np.array([1, 2, 3], ">i4").tobytes()
+    assert read_headers(tmp_path / "a.fits")[1]["BGTOOL"] == "bgrem catalog"
+    change_card(tmp_path / "a.fits", "TFORM1", 2**63)
+    assert len(read_rows(tmp_path / "a.fits")) == 3
+
+
+def test_members_with_names_that_no_line_can_show_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{"a\nb": np.arange(3)})
+    refusal(read_arrays, path, str(path))
 
 
 def test_a_damaged_file_in_a_folder_has_no_tool(tmp_path):

@@ -71,15 +71,12 @@ def describe(outcome: Mapping[str, Any]) -> list[str]:
 
 def _rows(path: Path) -> np.ndarray:
     """Return the records of the last table of a FITS file."""
-    from astropy.io import fits
+    from common.fits.parts import read_rows
 
-    from common.fits.parts import open_fits
-
-    with open_fits(path, memmap=False) as hdus:
-        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
-        if not tables:
-            raise ValueError(f"{path}: has no table any more. Get the file as it was written.")
-        return np.array(tables[-1].data).view(np.ndarray)
+    rows = read_rows(path)
+    if rows is None:
+        raise ValueError(f"{path}: has no table any more. Get the file as it was written.")
+    return rows
 
 
 def _part_pixels(path: Path, hdu: str | None, settings: InputConfig) -> np.ndarray:

@@ -17,7 +17,7 @@ from common import cli
 from common.atomic import scratch_folder
 from common.command import Call, Command
 from common.config import from_texts, to_arguments
-from common.fits.parts import open_fits
+from common.fits.parts import read_headers
 from common.header import header_of
 from common.io import read_image, split_suffix
 from common.provenance import datasum, parse_history
@@ -197,8 +197,7 @@ def _header(path: Path) -> Any:
     """Return the header with BGTOOL, or that of the image where there is none."""
     if _suffix(path).lower() == ".xisf":
         return header_of(read_image(path, zeros="data"))
-    with open_fits(path) as hdus:
-        headers = [hdu.header.copy() for hdu in hdus]
+    headers = read_headers(path)
     return next((one for one in headers if "BGTOOL" in one), headers[0])
 
 

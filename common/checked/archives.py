@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 MAX_MEMBERS = 10_000  # arrays; the networks have some hundred weights
+MAX_NAME = 500  # characters; the weights have 60
 MAX_DEFLATE_RATIO = 1040  # unpacked bytes / packed ones; deflate reaches 1032
 MAX_ARRAY_HEADER_BYTES = 4096  # bytes; those of `numpy.save` have 128
 MAX_ARRAY_AXES = 32  # axes of an array
@@ -58,6 +59,8 @@ def read_arrays(file: Path | IO[bytes], where: str, what: str = "an archive") ->
             if len(members) > MAX_MEMBERS:
                 raise ValueError(f"{len(members)} members")
             names = [one.filename.removesuffix(".npy") for one in members]
+            if not all(name.isprintable() and len(name) < MAX_NAME for name in names):
+                raise ValueError("a member with an unprintable or very long name")
             if len(set(names)) < len(names):
                 raise ValueError("two members of one name")
             # members that lie over each other would unpack the same bytes again and again

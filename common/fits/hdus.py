@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -105,21 +105,6 @@ def scan(plain: Path, name: str) -> list[Hdu]:
         )
         for one in places
     ]
-
-
-@contextmanager
-def open_checked(plain: Path, name: str = "", **options: Any) -> Iterator["fits.HDUList"]:
-    """Open with astropy, which shall not warn of odd cards: they are kept as they are."""
-    from astropy.io import fits
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with geometry.named_errors(name or str(plain)):
-            hdulist = fits.open(
-                plain, **({"memmap": True, "do_not_scale_image_data": True} | options)
-            )
-            with hdulist:
-                yield hdulist
 
 
 def verify_sums(plain: Path, one: Hdu, name: str) -> None:

@@ -64,6 +64,10 @@ def make_header(cards: Iterable[bytes]) -> "fits.Header":
     """Return the header of cards that `split_readable` found good."""
     from astropy.io import fits
 
+    cards = list(cards)
+    if any(card.startswith(b"CONTINUE") for card in cards):
+        # the card that one went on with may be gone, or stand somewhere else
+        cards = split_readable(cards)[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return fits.Header.fromstring(b"".join(cards))

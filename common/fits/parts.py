@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from common.fits.geometry import Values, named_errors
 from common.fits.hdus import (
     Hdu,
     Scaling,
-    open_checked,
     plain_file,
     scan,
     stored_array,
 )
+from common.fits.headers import make_header, split_readable
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -83,14 +83,24 @@ def read_columns(path: str | os.PathLike[str], name: str) -> dict[str, Column]:
     return {}
 
 
-@contextmanager
-def open_fits(path: str | os.PathLike[str], **options: Any) -> Iterator["fits.HDUList"]:
-    """Open a file whose structure is checked with astropy; its errors become ValueError.
+def read_headers(path: str | os.PathLike[str]) -> list["fits.Header"]:
+    """Return the headers of all HDUs, without the cards that are no FITS; errors as `scan`."""
+    with scanned_file(path) as (_, hdus):
+        return [make_header(split_readable(one.cards)[0]) for one in hdus]
 
-    Tile-compressed images stay tables: `read_planes` reads them.
+
+def read_rows(path: str | os.PathLike[str]) -> np.ndarray | None:
+    """Return the rows of the last binary table as raw records; None where there is no table.
+
+    Raises
+    ------
+    ValueError
+        If the file is no FITS file or is damaged.
     """
-    name = os.fspath(path)
-    with plain_file(Path(path), name) as plain:
-        scan(plain, name)
-        with open_checked(plain, name, disable_image_compression=True, **options) as hdus:
-            yield hdus
+    with scanned_file(path) as (plain, hdus):
+        for one in reversed(hdus):
+            values = Values(one.cards, f"{path}: HDU {one.index} ({one.name})")
+            if values.text("XTENSION") == "BINTABLE":
+                width, rows = values.whole("NAXIS1", 1, 2**31), values.whole("NAXIS2", 0, 2**40)
+                return np.fromfile(plain, f"V{width}", rows, offset=one.data)
+    return None

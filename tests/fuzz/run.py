@@ -193,6 +193,7 @@ def drive(arguments):
                 env=os.environ | {"TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1"},
             )  # fmt: skip
             hung = watch(child, counts)
+            before = len(findings)
             findings += map(json.loads, lines.read_text().splitlines())
             number = counts.get(0)
             if child.returncode > 0:  # a fault of this program, which no input explains
@@ -204,13 +205,15 @@ def drive(arguments):
                 findings.append({"number": number, "kind": kind, "outcome": outcome, "place": "",
                                  "error": f"exit status {child.returncode}"})  # fmt: skip
                 number += 1
+            for one in findings[before:]:  # at once: a long run may be stopped
+                save_finding(one, arguments, keep)
             if arguments.log:
+                for one in findings[before:]:
+                    print(json.dumps(one))
                 done = number - arguments.first
                 rate = done / (time.monotonic() - started)
                 print(f"{done} inputs, {len(findings)} findings, {rate:.0f} a second", flush=True)
         rows = counts.table()
-    for one in findings:
-        save_finding(one, arguments, keep)
     report(rows, findings, time.monotonic() - started, arguments)
     return 1 if findings else 0
 
