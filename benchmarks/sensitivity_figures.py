@@ -8,6 +8,7 @@ from typing import Any
 import background
 import detection
 import numpy as np
+import outside_fields
 from sensitivity_memory import digest
 from sensitivity_noisemap import (
     Measured,
@@ -18,11 +19,13 @@ from sensitivity_noisemap import (
 )
 
 from bgoptimizer import make_scene
-from bgrem.simulate.optical import simulate_field
+from bgrem.simulate.optical import SimulatedField, simulate_field
 
 FIELD_SEED = 63_300
 FIELD_SHAPE = (768, 768)
 FIELD_KINDS = ("survey", "crowded", "galaxies", "moonlit", "wavy")
+OUTSIDE_SEED = 61_300
+OUTSIDE_KINDS = ("drizzled", "bright sky", "steep sky", "overscan")
 
 SCENE_SEED = 2000  # of `make_scene`; development used 0 to 39, the benchmark 1000 up
 SCENE_SHAPE = (500, 750)
@@ -73,21 +76,24 @@ class Group:
 
 def field_frames(number: int) -> list[str]:
     """Return names "kind seed", two of each kind."""
-    return [f"{kind} {FIELD_SEED + 10 * j + k}" for j, kind in enumerate(FIELD_KINDS)
-            for k in range(min(2, number))]  # fmt: skip
+    kinds = [(kind, FIELD_SEED + 10 * j) for j, kind in enumerate(FIELD_KINDS)]
+    kinds += [(kind, OUTSIDE_SEED) for kind in OUTSIDE_KINDS]
+    return [f"{kind} {seed + k}" for kind, seed in kinds for k in range(min(2, number))]
 
 
-def prepare_field(name: str) -> Any:
-    """Return a simulated field with its background."""
-    kind, seed = name.split()
+def prepare_field(name: str) -> SimulatedField | outside_fields.OutsideField:
+    """Return a field with its background: of the project's simulator or of GalSim alone."""
+    kind, seed = name.rsplit(maxsplit=1)
+    if kind in OUTSIDE_KINDS:
+        return outside_fields.draw_field(kind, FIELD_SHAPE, int(seed))
     return simulate_field(shape=FIELD_SHAPE, seed=int(seed), **detection.KINDS[kind])
 
 
-def measure_field(field: Any) -> Measured:
+def measure_field(field: SimulatedField | outside_fields.OutsideField) -> Measured:
     """Return error and scatter of the smooth background and the error of the noise."""
     from bgrem.frame import background as smooth
 
-    found = smooth.whole_image_statistics(field.observed, mesh=smooth.MESH)
+    found = smooth.whole_image_statistics(field.observed, mesh=smooth.BACKGROUND_MESH_PX)
     sigma = np.sqrt(detection.true_variance(field))
     error = (found.background - field.background) / sigma
     return {

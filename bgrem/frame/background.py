@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
+from bgrem.frame.quadratic import local_quadratic
 from bgrem.frame.sources import mask_sources
+from bgrem.frame.steps import level_steps
 from common.blocks import cut_blocks
-from common.robust import difference_noise, mad_sigma, neighbour_differences
+from common.robust import mad_sigma
 
 # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
 BACKGROUND_MESH_PX = 64
@@ -17,13 +20,17 @@ TREND_POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEG
 BACKGROUND_MASK_SIGMA = 2.0  # noise after smoothing; pixels above it belong to sources
 BACKGROUND_MASK_SCALES_PX = (1.5, 5.0)  # px; scales on which sources are looked for
 BACKGROUND_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
+# of neighbours; below the first it is within its error, from the second on it counts as measured
+CORRELATION_ERRORS = (0.05, 0.1)
+MAX_CORRELATION = 0.9  # of neighbours; smoother pixels have no noise that could be measured
 MIN_BACKGROUND_MESH_PX = 16  # px; smaller meshes have too few pixels for a mode
 MESH_FILTER_SIDE = 3  # meshes; side of the median filter between them
 BACKGROUND_MASK_ROUNDS = 3  # of masking and meshing
-CREST_HEIGHT = 0.75  # noise; how far the finer mesh lies above the background on a crest
-CREST_SHARE = 0.02  # of the free pixels; more crests mean a wavy sky: the finer mesh counts half
-MAX_SKY_SKEW = 2.5  # variation to the bright side / to the dark side; there, too, it counts half
-PIXELS_FOR_NOISE = 1_000_000  # pixels; give the noise to a thousandth
+MESHES_IN_TROUGH = 4  # a mesh's side relative to that of the rough one, which sees troughs
+TROUGH_TAIL = 5  # per cent of the rough mesh's values: the darkest
+TROUGH_DEPTHS = (0.35, 0.6)  # noise; dense sources alone reach the first, waves beyond the second
+WAVE_SCALE = 0.22  # of a mesh's side; standard deviation of the weights of the local surface
+WAVE_ROUNDS = 2  # of masking and fitting the local surface
 MIN_MASK_LEVEL = 0.3  # noise; fainter and wider light cannot be separated from a varying sky
 TREND_ROUNDS = 5  # of the polynomial's reweighting; the weights hardly change any more
 BLOCKS_PER_SIDE = 6  # of the image's shorter side, at least: a cubic needs four and noise more
@@ -33,8 +40,7 @@ BLOCKS_PER_TERM = 3  # measured blocks for each of the (TREND_DEGREE + 1)^2 prod
 BLOCK_PERCENTILE = 40  # of a block's pixels: the darker half has more of the sky among dense stars
 TREND_CLIP = 1.5  # robust standard deviations; a block this far off has half its weight
 DARK_RESIDUAL = 0.3  # dark blocks count as if they were so much nearer: bright ones hold objects
-MESHES_PER_WAVE = 2  # a mesh's side relative to that of the finer one, which follows waves
-WAVE_TAIL = 5  # per cent of the finer mesh's values that its dark and its bright side leave out
+MESHES_PER_WAVE = 2  # a mesh's side relative to that of the first one, on which waves are sky
 MOST_MASKED = 0.8  # of the measured pixels; beyond it only the brighter half stays masked
 LEAST_NOISE = 0.7  # of the neighbours' differences: less is a mesh that hardly has a free pixel
 
@@ -84,8 +90,8 @@ def whole_image_statistics(
 
     A robust polynomial takes off strong gradients (moonlight: many sigma across one mesh). Then
     twice: sources are masked on two scales, and a mesh of clipped modes with bicubic splines
-    between them (SExtractor's, from `sep`) gives the background and its rms. The more
-    the sky looks wavy, the more a mesh of half the side counts.
+    between them (SExtractor's, from `sep`) gives the background and its rms. The deeper the sky
+    goes down within a few meshes, the more a local regression counts, which follows waves.
 
     Parameters
     ----------
@@ -105,25 +111,30 @@ def whole_image_statistics(
         raise ValueError("no pixel is measured: there is nothing to denoise.")
     middle = float(np.median(pixels[~missing]))
     flat = np.where(missing, middle, pixels).astype(np.float64) - middle
-    trend = _robust_trend(flat, missing, mesh)
-    flat -= trend
-    noise = _pixel_noise(flat, missing)
+    base = level_steps(flat, missing)
+    base += _robust_trend(flat - base, missing, mesh)
+    flat = np.where(missing, 0, flat - base)
+    noise = pixel_noise(flat, missing)
     if not noise > 0:
         raise ValueError("the image is constant: it has no noise that could be removed.")
     flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
     fine, _ = _mesh(flat, missing, mesh // MESHES_PER_WAVE)  # waves are no sources
-    calm = missing | _sources(flat - fine, missing)
-    mask = calm
+    correlation = _correlation(flat - fine, missing)
+    # neighbours that are alike differ by less than the noise
+    scale = np.sqrt(1 - correlation)
+    flat, fine, noise = flat * scale, fine * scale, noise / scale
+    mask = missing | _sources(flat - fine, missing, correlation)
     for _ in range(BACKGROUND_MASK_ROUNDS):
         background, sigma = _mesh(flat, mask, mesh)
-        mask = missing | _sources(flat - background, missing)
-    if (weight := _wave_weight(fine, background, ~calm)) > 0:
-        finer, finer_sigma = _mesh(flat, calm, mesh // MESHES_PER_WAVE)
-        background = (1 - weight) * background + weight * finer
-        sigma = (1 - weight) * sigma + weight * finer_sigma
+        mask = missing | _sources(flat - background, missing, correlation)
+    rough, _ = _mesh(flat, missing, mesh // MESHES_IN_TROUGH)
+    if (weight := _wave_weight(rough)) > 0:
+        sky, mask = _wavy_sky(flat, missing, rough, mesh, correlation)
+        background = (1 - weight) * background + weight * sky
+        sigma = (1 - weight) * sigma + weight * _mesh(flat - sky, mask, mesh)[1]
     # neighbours differ by the noise at most, also where no pixel of a crowded field is empty
     return Statistics(
-        (background * noise + trend + middle).astype(np.float32),
+        (background * noise + base + middle).astype(np.float32),
         (np.maximum(sigma, LEAST_NOISE) * noise).astype(np.float32),
     )
 
@@ -143,31 +154,36 @@ def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return np.asarray(rows + columns, np.float32)
 
 
-def _wave_weight(fine: np.ndarray, background: np.ndarray, free: np.ndarray) -> float:
-    """Return the weight of a finer mesh, 0 to 1, by whether crests were taken for sources.
+def _correlation(flat: np.ndarray, missing: np.ndarray) -> float:
+    """Return the correlation of neighbours; 0 where it may be chance, or cannot be measured."""
+    found = np.nan_to_num(neighbour_correlation(flat, missing))
+    return float(np.interp(found, CORRELATION_ERRORS, (0, 1)) * min(found, MAX_CORRELATION))
 
-    If so, a finer mesh lies above the background where nothing stands out of it, and it varies to
-    both sides; around galaxies, which must not be followed, it varies to the bright one. The
-    weight is continuous in both measures, so that no frame lies at an edge of a choice.
+
+def _wave_weight(rough: np.ndarray) -> float:
+    """Return the weight of a surface that follows waves, 0 to 1, by how deep the sky goes down.
+
+    Objects only add light: they cannot make dark places of a few meshes. So what a rough mesh
+    without any mask has below its median is sky. The weight is continuous, so that no frame lies
+    at an edge of a choice.
     """
-    if not free.any():
-        return 0.0
-    low, middle, high = np.percentile(fine, (WAVE_TAIL, 50, 100 - WAVE_TAIL))
-    crests = (fine - background > CREST_HEIGHT)[free].mean() / CREST_SHARE
-    skew = (high - middle) / (MAX_SKY_SKEW * max(middle - low, np.finfo(float).tiny))
-    return float(np.clip(crests - 0.5, 0, 1) * np.clip(2.5 - 2 * skew, 0, 1))
+    low, middle = np.percentile(rough, (TROUGH_TAIL, 50))
+    return float(np.interp(middle - low, TROUGH_DEPTHS, (0, 1)))
 
 
-def _pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
-    """Return the noise from differences of neighbours, which no gradient and few sources reach."""
-    step = -(-flat.size // PIXELS_FOR_NOISE)
-    differences = np.concatenate(
-        [neighbour_differences(flat, ~missing, axis=axis, step=step) for axis in (1, 0)]
-    )
-    if not differences.size:
-        return 0.0
-    # counts of mostly equal pixels have no median
-    return difference_noise(differences, 0.0) or float(differences.std()) / np.sqrt(2)
+def _wavy_sky(
+    flat: np.ndarray, missing: np.ndarray, rough: np.ndarray, mesh: int, correlation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a sky that varies by many sigma within a mesh, and where it does not see the sky.
+
+    Crests are not masked as sources, since sources are looked for above a sky that follows them:
+    first the rough mesh, then the surface itself.
+    """
+    sky = rough
+    for _ in range(WAVE_ROUNDS):
+        mask = missing | _sources(flat - sky, missing, correlation)
+        sky = local_quadratic(flat, ~mask, WAVE_SCALE * mesh)
+    return sky, mask
 
 
 def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarray:
@@ -208,12 +224,12 @@ def _from_minus_one(count: int, side: int, length: int) -> np.ndarray:
     return 2 * (np.arange(count) + 0.5) * side / length - 1
 
 
-def _sources(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
+def _sources(flat: np.ndarray, missing: np.ndarray, correlation: float) -> np.ndarray:
     """Return where sources are: smoothed pixels that stand out, and their surroundings."""
     filled = np.where(missing, 0, flat)
 
     def noise(scale: float) -> float:
-        return max(1 / (2 * np.sqrt(np.pi) * scale), MIN_MASK_LEVEL / BACKGROUND_MASK_SIGMA)
+        return max(smoothed_noise(scale, correlation), MIN_MASK_LEVEL / BACKGROUND_MASK_SIGMA)
 
     found = mask_sources(
         filled,

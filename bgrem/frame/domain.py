@@ -9,9 +9,10 @@ from scipy import ndimage
 
 from bgrem.config import CatalogConfig
 from bgrem.frame.background import sep_mesh
+from bgrem.frame.noise import neighbour_correlation
 from bgrem.frame.stars import measure_point_spread
 from common.image import AstroImage, Card
-from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half, neighbour_differences
+from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half
 
 DOMAIN_WINDOW_PX = 512  # px; side of the parts that stand for a large frame
 DOMAIN_WINDOWS = 4  # parts that stand for a large frame
@@ -21,8 +22,6 @@ MAX_STARS_FOR_DOMAIN = 16  # stars fitted in all parts: their median is good to 
 DENSITY_MARGIN_SIGMA = 2.0  # standard deviations that a count may lie outside by chance
 FWHM_MARGIN = 0.08  # relative; widths vary by this much over a field
 MIN_BRIGHT_SHARE = 1e-4  # of the pixels; a single star does not make a frame bright
-DARK_QUANTILE = 0.25  # of the smoothed frame: below it even crowded frames are nearly free of stars
-FAR_LAG_PX = 5  # px; resampling correlates no noise at this distance
 DENSITY_SIGMA = 5.0  # sigma of a matched filter: the sources that the model card counts
 NOT_MEASURABLE = float("nan")  # value of a property that the frame does not give
 
@@ -153,7 +152,7 @@ def _measure_window(window: np.ndarray, saturation: float | None, stars: int) ->
         level=float(np.median(grid.back())), noise=noise, mean=mean, fwhm=fwhm,
         stars=_count_stars(scaled, 3.0 if spread is None else fwhm),
         megapixels=float((~missing).sum() / 1e6),
-        noise_correlation=_neighbour_correlation(scaled, missing),
+        noise_correlation=neighbour_correlation(scaled, missing),
     )  # fmt: skip
 
 
@@ -163,26 +162,6 @@ def _count_stars(scaled: np.ndarray, fwhm: float) -> float:
     middle, noise = darker_half(smooth)  # of noise, also where stars are dense
     peaks = smooth == ndimage.maximum_filter(smooth, 3)
     return float((peaks & (smooth - middle > DENSITY_SIGMA * noise)).sum())
-
-
-def _neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
-    """Return the correlation of horizontal and vertical neighbours away from sources."""
-    smooth = ndimage.gaussian_filter(scaled, 4.0)  # hardly a choice among the pixels' own noise
-    calm = ~missing & (smooth < np.quantile(smooth, DARK_QUANTILE)) & (np.abs(scaled) < 4)
-    if not np.var(scaled[calm]) > 0.1:  # counts of mostly equal pixels
-        return NOT_MEASURABLE
-    found = []
-    for turned, known in ((scaled, calm), (scaled.T, calm.T)):
-        # what is alike at some distance is sky and unseen stars: it is in neither difference
-        near, far = (_step_variance(turned, known, lag) for lag in (1, FAR_LAG_PX))
-        found.append(1 - near / far if far > 0 else NOT_MEASURABLE)
-    return float(np.mean(found))
-
-
-def _step_variance(scaled: np.ndarray, calm: np.ndarray, lag: int) -> float:
-    """Return the variance of differences of calm pixels in a row, NaN if there are few."""
-    differences = neighbour_differences(scaled, calm, lag=lag)
-    return float(np.var(differences)) if len(differences) >= 1000 else NOT_MEASURABLE
 
 
 @dataclass(frozen=True)

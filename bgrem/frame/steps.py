@@ -1,0 +1,85 @@
+"""Steps of the level between whole columns or rows: overscan strips, amplifiers, stack edges."""
+
+import numpy as np
+from scipy import ndimage
+
+from bgrem.frame.noise import pixel_noise
+from common.robust import mad_sigma
+
+LINES_FOR_PROFILE = 1024  # lines of a frame whose middle pixels give the profile across them
+STEP_SIGMA = 8.0  # errors of a difference, or its usual size around; waves are not so sharp
+STEP_REACH_PX = 32  # px; to both sides no difference is usual that is comparable
+# px; over so much the level stays: the flank of a wide trail along the columns is no step
+STEP_SIDES_PX = (32, 96)
+MIN_STEP_SIDE_PX = 3  # px; a narrower strip at the border is bad columns
+MAX_STEP_CHANGE = 0.5  # of a step; how far the levels of both sides may be from its height
+
+
+def level_steps(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return the steps of an image, (H, W): one level for each part between them, the largest's 0.
+
+    A step is a difference of two neighbouring columns, or rows, which all of their pixels share and
+    which stays. No smooth surface follows it: without it here, a strip of another level is a row of
+    sources.
+
+    Parameters
+    ----------
+    flat : array, shape (H, W)
+    missing : bool array, shape (H, W)
+    """
+    noise = pixel_noise(flat, missing)
+    across = _offsets(_profile(flat, missing), noise / np.sqrt(len(flat)))
+    down = _offsets(_profile((flat - across).T, missing.T), noise / np.sqrt(len(flat.T)))
+    return across + down[:, None]
+
+
+def _profile(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return the mean of the middle half of the pixels of each column, (W,); NaN without any."""
+    step = -(-len(flat) // LINES_FOR_PROFILE)
+    values = np.sort(np.where(missing, np.nan, flat)[::step], axis=0)  # NaN comes last
+    count = np.isfinite(values).sum(0)
+    place = np.arange(len(values))[:, None]
+    middle = (place >= count // 4) & (place < count - count // 4)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(middle, values, 0).sum(0) / middle.sum(0)
+
+
+def _offsets(profile: np.ndarray, error: float) -> np.ndarray:
+    """Return the level of each column relative to the widest part between steps, (W,)."""
+    known = np.flatnonzero(np.isfinite(profile))
+    offsets = np.zeros(len(profile))
+    if len(known) <= 2 * MIN_STEP_SIDE_PX:
+        return offsets
+    level = profile[known]
+    # without slopes: what differs from the usual change within reach
+    slope = ndimage.median_filter(np.diff(level), 2 * STEP_REACH_PX + 1, mode="nearest")
+    level = level - np.concatenate([[0], np.cumsum(slope)])
+    change = np.diff(level)
+    steps = np.zeros(len(known))
+    for place in np.flatnonzero(np.abs(change) > STEP_SIGMA * np.sqrt(2) * error):
+        around = change[max(0, place - STEP_REACH_PX) : place + STEP_REACH_PX + 1]
+        limit = STEP_SIGMA * max(mad_sigma(around, 0.0), np.sqrt(2) * error)
+        # a step may lie within a pixel: three differences hold it
+        first, last = max(0, int(place) - 1), min(len(change), int(place) + 2)
+        height = level[last] - level[first]
+        if (
+            min(abs(change[place]), abs(height)) > limit
+            and min(first + 1, len(level) - last) >= MIN_STEP_SIDE_PX
+            and not steps[first : last + 1].any()
+            and all(
+                abs(_change_of_level(level, first, last, side) - height)
+                < MAX_STEP_CHANGE * abs(height)
+                for side in STEP_SIDES_PX
+            )
+        ):
+            steps[first + 1 : last + 1] = change[first:last]
+    levels = np.cumsum(steps)
+    values, counts = np.unique(levels, return_counts=True)
+    offsets[known] = levels - values[np.argmax(counts)]
+    return offsets
+
+
+def _change_of_level(level: np.ndarray, first: int, last: int, side: int) -> float:
+    """Return the difference of the medians on both sides of a step, from `first` to `last`."""
+    before, after = level[max(0, first + 1 - side) : first + 1], level[last : last + side]
+    return float(np.median(after) - np.median(before))
