@@ -22,8 +22,9 @@ from common.command import TABLE_ROWS, Command, Flag, Product
 
 INPUTS = Flag("inputs", nargs="+", metavar="INPUT", help="images, folders or patterns")
 STRICT = Flag(
-    "--strict", action="store_true", help="refuse frames outside the model's training domain"
-)
+    "--strict", action="store_true",
+    help="refuse frames outside the model's training domain, or with a bad verdict",
+)  # fmt: skip
 # inputs and outputs of a command that makes images of images
 IMAGES = (
     INPUTS,
@@ -55,6 +56,9 @@ DENOISE = Command(
                 help="write the quality plane"),
         Product("before_after", reproducible=False, metavar="PNG",
                 help="write a picture: before, removed, after"),
+        Flag("--no-verdict", dest="verdict", action="store_false",
+             help="no stars are injected to see what is found of them, and the frame's own noise "
+                  "is not tried (both take a few seconds)"),
     ),
     configs={DenoiseConfig: "method", InputConfig: ""},
     skips=("bgrem catalog",),

@@ -115,7 +115,7 @@ def run_network(
     call: Call,
     config: DenoiseConfig | EnhanceConfig | NoiseMapConfig,
     make: Callable[[AstroImage, Model], Any],
-    write: Callable[[Source, Any], None],
+    write: Callable[[Source, Any], Mapping[str, Any] | None],
     *,
     name: Callable[[Call, Path], Files] = name_products,
 ) -> int:
@@ -129,7 +129,8 @@ def run_network(
     make : callable
         Takes image and model, returns what `write` writes.
     write : callable
-        Takes a `Source` and what was made.
+        Takes a `Source` and what was made. Returns what ``--json`` says beside the model, if
+        anything.
     name : callable
         As `run_over_files` takes it.
     """
@@ -146,8 +147,9 @@ def run_network(
                 loaded.append(load_for(config, call.command.word))
             made = make(image, loaded[0])
         source = Source(path=path, image=image, outside=outside, model=loaded[0], files=files)
-        write(source, made)
-        return {"model": loaded[0].name, "outside_domain": outside, "sha256": loaded[0].sha256}
+        more = write(source, made) or {}
+        facts = {"model": loaded[0].name, "outside_domain": outside, "sha256": loaded[0].sha256}
+        return facts | dict(more)
 
     return run_over_files(call, read, work, name=name)
 

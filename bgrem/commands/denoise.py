@@ -1,15 +1,22 @@
 """`bgrem denoise`: images without background and noise, and on request what was taken off."""
 
 from pathlib import Path
+from typing import Any
 
 from bgrem.commands.base import Source, run_network, source_record
-from bgrem.config import DenoiseConfig, InputConfig
+from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.flow import Denoised, denoise
 from bgrem.denoising.outputs import DenoisedRun, measured_cards, write_denoised
 from bgrem.denoising.uncertainty import Calibration, load_calibration
+from bgrem.frame.domain import COMPARE_ADVICE
+from bgrem.frame.exposure import find_exposure
+from bgrem.frame.normalisers import normaliser_of
 from bgrem.models import Model, find_model, read_description
+from bgrem.validation.verdict import Verdict, judge_frame
+from common import cli
 from common.batch import Files, name_products
 from common.command import Call
+from common.header import header_of
 from common.image import AstroImage
 
 
@@ -19,11 +26,16 @@ def run(call: Call) -> int:
     find_model(config.model)
     calibration = _find_calibration(call, config)
 
-    def make(image: AstroImage, model: Model) -> Denoised:
-        return denoise(image, config, model=model, twin=calibration is not None)
+    def make(image: AstroImage, model: Model) -> tuple[Denoised, Verdict | None]:
+        done = denoise(image, config, model=model, twin=calibration is not None)
+        return done, _judge(call, image, done, config, model)
 
-    def write(source: Source, done: Denoised) -> None:
+    def write(source: Source, made: tuple[Denoised, Verdict | None]) -> dict[str, Any]:
+        done, verdict = made
         cards = measured_cards(done, config.strength)
+        if verdict is not None:
+            cards += verdict.cards()
+            _warn(call, source.image.name, verdict)
         named = call.args.calibration
         write_denoised(DenoisedRun(
             image=source.image, done=done, files=source.files,
@@ -31,8 +43,39 @@ def run(call: Call) -> int:
             channels=call.settings[InputConfig].channels, calibration=calibration,
             calibration_name=named.name if named else "",
         ))  # fmt: skip
+        return {"verdict": None if verdict is None else verdict.facts()}
 
     return run_network(call, config, make, write, name=_name_files)
+
+
+def _judge(
+    call: Call, image: AstroImage, done: Denoised, config: DenoiseConfig, model: Model
+) -> Verdict | None:
+    """Return the verdict on the frame; None if none is wanted, or the network's part is mixed."""
+    if not call.args.verdict or config.strength != 1:
+        return None
+    exposure = find_exposure(header_of(image), CatalogConfig())
+    counts = normaliser_of(model.description).is_counts
+    verdict = judge_frame(
+        image, done, lambda pixels: denoise(pixels, config, model=model),
+        gain=1.0 if counts else exposure.gain, saturate=exposure.saturate, counts=counts,
+        seed=config.seed,
+    )  # fmt: skip
+    if verdict is not None and verdict.problems and call.args.strict:
+        raise ValueError(
+            f"{image.name}: {'; '.join(verdict.problems)}. Compare with the original (bgrem "
+            "validate), or leave --strict out."
+        )
+    return verdict
+
+
+def _warn(call: Call, name: str, verdict: Verdict) -> None:
+    """Print what speaks against the result, one line each."""
+    if call.args.quiet:
+        return
+    for problem in verdict.problems:
+        line = f"{call.command.program}: warning: {name}: {problem}; {COMPARE_ADVICE}"
+        cli.put(line, error=True)
 
 
 def _find_calibration(call: Call, config: DenoiseConfig) -> Calibration | None:

@@ -1,5 +1,6 @@
 """Sources of known light, put into a frame of the user's: stars, Sérsic galaxies, halos."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,8 @@ def inject_sources(
     gain: float | None,
     inflation: float,
     rng: np.random.Generator,
+    snrs: Sequence[float] = (),
+    usable: np.ndarray | None = None,
 ) -> Injection:
     """Return a frame of shape (H, W) with stars and galaxies at random places.
 
@@ -61,18 +64,24 @@ def inject_sources(
         Electrons per unit; None: no photon noise of the sources.
     inflation : float
         The noise of a matched filter over that of white noise: 1 for independent pixels.
+    snrs : sequence of float, optional
+        Signal-to-noise ratios by turns; all sources are stars then.
+    usable : bool array, shape (H, W), optional
+        Where sources may lie. Default: what is measured.
     """
-    x, y = _places(np.isfinite(pixels), spread.fwhm, number, rng)
+    usable = np.isfinite(pixels) if usable is None else usable
+    x, y = _places(usable, spread.fwhm, number, rng)
     light = np.zeros(pixels.shape)
     names = ("flux", "snr", "half_light_radius")
     truth = {"x": x, "y": y, "kind": np.full(len(x), "star", "U6")}
     truth |= {name: np.zeros(len(x)) for name in names}
     for k in range(len(x)):
-        galaxy = rng.uniform() < INJECTED_GALAXY_SHARE
+        galaxy = not snrs and rng.uniform() < INJECTED_GALAXY_SHARE
         radius = spread.fwhm * np.exp(rng.uniform(*np.log(INJECTED_RADII_FWHM))) if galaxy else 0.0
         row, column = round(y[k]), round(x[k])
         stamp = _stamp(spread, radius, x[k] - column, y[k] - row, rng)
-        snr = np.exp(rng.uniform(np.log(MIN_INJECTED_SNR), np.log(MAX_INJECTED_SNR)))
+        drawn = np.exp(rng.uniform(np.log(MIN_INJECTED_SNR), np.log(MAX_INJECTED_SNR)))
+        snr = snrs[k % len(snrs)] if snrs else drawn
         flux = snr * sigma[row, column] * inflation / np.sqrt((stamp**2).sum())
         half = stamp.shape[0] // 2
         add_stamp(light, row - half, column - half, flux * stamp)

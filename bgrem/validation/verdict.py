@@ -1,0 +1,302 @@
+"""A verdict on the user's own frame: what is found of injected stars, and what in mere noise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from bgrem.cataloguing.threshold import find_threshold
+from bgrem.denoising.flow import Denoised
+from bgrem.frame.background import MAX_CORRELATION
+from bgrem.frame.detect import Detections
+from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
+from bgrem.frame.sources import Frame
+from bgrem.frame.stars import PointSpread, measure_point_spread
+from bgrem.validation import metrics
+from bgrem.validation.checks.sweeps import SEXTRACTOR_THRESHOLD, default_finder, denoised_finder
+from bgrem.validation.frames import Planes, own_noise
+from bgrem.validation.injection import inject_sources
+from common.image import AstroImage, Card
+from common.robust import ROUNDED_FWHM_PER_SIGMA
+
+VERDICT_SNRS = (5.0, 10.0)  # S/N of a matched filter; of the injected stars, by turns
+BRIGHT_SNR = VERDICT_SNRS[-1]  # S/N; such a star in an empty place is hardly ever missed
+PIXELS_PER_STAR = 1600  # px for each injected star: they are far from each other
+WINDOW_PX = 384  # px; side of the parts of a large frame that are tried
+WINDOWS = 4  # parts of a large frame
+MAX_STARS_FOR_VERDICT = 16  # stars fitted for the point-spread function
+MIN_STARS_FOR_VERDICT = 20  # injected stars; with fewer nothing is said of them
+MIN_BRIGHT_FOUND = 0.9  # of the stars of BRIGHT_SNR in empty places
+MAX_FALSE_PER_MEGAPIXEL = 20.0  # false detections; the advised threshold gives a few
+SIGNIFICANCE = 2.0  # standard errors from which a difference counts
+
+Denoiser = Callable[[np.ndarray], Denoised]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of injected stars, and what in the frame's own noise.
+
+    Attributes
+    ----------
+    stars : int
+        Injected at S/N 5 and 10, by turns.
+    found, found_sextractor : float
+        Part of them that is found, on the denoised frame at the threshold of `bgrem catalog`, and
+        by SExtractor's default on the frame itself. NaN without stars.
+    bright_found : float
+        Part of those of S/N 10.
+    false, false_sextractor : float
+        Detections per megapixel in the frame's own noise with its sign flipped.
+    problems : tuple of str
+        Why the result should not be trusted; empty if nothing speaks against it.
+    """
+
+    stars: int
+    found: float
+    found_sextractor: float
+    bright_found: float
+    false: float
+    false_sextractor: float
+    problems: tuple[str, ...]
+
+    def cards(self) -> list[Card]:
+        """Return BGFALSE and, where stars could be injected, BGFOUND and BGFOUNDS."""
+        cards: list[Card] = [
+            ("BGFALSE", round(self.false, 1), "false detections per Mpx, own noise")
+        ]
+        if np.isfinite(self.found):
+            words = "found of injected stars of S/N 5 and 10"
+            cards.append(("BGFOUND", round(self.found, 3), words))
+            cards.append(("BGFOUNDS", round(self.found_sextractor, 3), "the same, SExtractor"))
+        return cards
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures for JSON, null where one is unknown."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: None if isinstance(value, float) and not np.isfinite(value) else value
+                for name, value in values.items()}  # fmt: skip
+
+
+def judge_frame(
+    image: AstroImage,
+    done: Denoised,
+    denoiser: Denoiser,
+    *,
+    gain: float | None = None,
+    saturate: float | None = None,
+    counts: bool = False,
+    seed: int = 0,
+) -> Verdict | None:
+    """Return a verdict on a denoised frame: two more runs of the network on at most 0.6 megapixels.
+
+    Stars of S/N 5 and 10 are put into empty places of the frame, and the noise of its empty places
+    is denoised with its sign flipped. Detections are those of `bgrem catalog`; beside them stand
+    those of SExtractor's default settings on the frame itself.
+
+    Parameters
+    ----------
+    image : AstroImage
+        Of a colour image the middle channel is judged.
+    done : Denoised
+        Its result, at full strength.
+    denoiser : callable
+        Denoises pixels of any shape (h, w) in the same way.
+    gain : float, optional
+        Electrons per unit: the photon noise of the injected stars.
+    saturate : float, optional
+        Pixel value from which stars are full.
+    counts : bool
+        Whether pixels are counts, whose noise has no sign: it is drawn anew.
+    seed : int
+        Of places and noise.
+
+    Returns
+    -------
+    Verdict or None
+        None where no part of the frame can be denoised alone.
+    """
+    channel = image.shape[-1] // 2
+    pixels = image.pixels[..., channel]
+    windows = [_planes(pixels, done, channel, one) for one in _windows(~np.isfinite(pixels))]
+    spread = _point_spread(windows, saturate)
+    rng = np.random.default_rng([seed, 14])
+    parts = []
+    for planes in windows:
+        try:
+            parts.append(_try_window(planes, denoiser, spread, gain, counts, rng))
+        except ValueError:  # a window of one value has no noise
+            continue
+    return _verdict(parts) if parts else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """One window: its area in megapixels, false detections, and which stars were found."""
+
+    area: float
+    false: int
+    false_sextractor: int
+    snr: np.ndarray
+    found: np.ndarray
+    found_sextractor: np.ndarray
+
+
+def _planes(
+    pixels: np.ndarray, done: Denoised, channel: int = 0,
+    window: tuple[slice, slice] = np.s_[:, :],
+) -> Planes:  # fmt: skip
+    """Return a window of a frame and of its result."""
+
+    def cut(plane: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(plane[window], np.float64)
+
+    result, background, sigma = (
+        cut(one[..., channel]) for one in (done.result.pixels, done.background.pixels, done.sigma)
+    )
+    return Planes(cut(pixels), result, background, sigma)
+
+
+def _point_spread(windows: list[Planes], saturate: float | None) -> PointSpread | None:
+    """Return the point-spread function that rests on most stars; None if there are too few."""
+    found = []
+    for planes in windows:
+        full = None if saturate is None else np.nan_to_num(planes.pixels) >= saturate
+        spread = measure_point_spread(
+            planes.scaled, planes.missing, full, most=MAX_STARS_FOR_VERDICT
+        )
+        if spread is not None and spread.fwhm < min(planes.missing.shape) / 8:
+            found.append(spread)
+    return max(found, key=lambda one: one.stars, default=None)
+
+
+def _windows(missing: np.ndarray) -> list[tuple[slice, slice]]:
+    """Return the whole frame; of a large one the outer part of each quarter that is measured."""
+    if missing.size <= WINDOWS * WINDOW_PX**2:
+        return [np.s_[:, :]]
+    sides = [min(WINDOW_PX, length) for length in missing.shape]
+    starts = []  # axis, half, from the border inwards
+    for length, side in zip(missing.shape, sides, strict=True):
+        inwards = np.linspace(0, max(0, length // 2 - side), 3).astype(int)
+        starts.append((inwards, length - side - inwards))
+    windows = []
+    for rows in starts[0]:
+        for columns in starts[1]:
+            tried = [np.s_[y : y + sides[0], x : x + sides[1]] for y in rows for x in columns]
+            windows.append(min(tried, key=lambda one: float(missing[one].mean())))
+    return [one for one in windows if not missing[one].all()]
+
+
+def _try_window(
+    planes: Planes, denoiser: Denoiser, spread: PointSpread | None,
+    gain: float | None, counts: bool, rng: np.random.Generator,
+) -> _Tried:  # fmt: skip
+    """Denoise a window's own noise and the window with injected stars; count what is found."""
+    threshold = find_threshold(
+        Frame.of(planes.pixels - planes.background, planes.result, planes.sigma, gain)
+    ).median
+    if counts:
+        noise = rng.poisson(np.maximum(planes.background, 0)).astype(float)
+    else:
+        # The result is never negative: what it leaves has all of the noise's negative peaks, and no
+        # faint sources, which would become pits
+        left = replace(planes, pixels=planes.pixels - planes.clean)
+        noise = planes.background - planes.sigma * own_noise(left, rng)
+    empty = _denoised(np.where(planes.missing, np.nan, noise), denoiser)
+    area = float((~planes.missing).mean() * planes.missing.size / 1e6)
+    false = len(denoised_finder(empty)(threshold))
+    false_sextractor = len(default_finder(empty)(SEXTRACTOR_THRESHOLD))
+    if spread is None:
+        nothing = np.zeros(0)
+        return _Tried(area, false, false_sextractor, nothing, nothing > 0, nothing > 0)
+    injection = inject_sources(
+        planes.pixels, planes.sigma, spread, number=max(1, planes.missing.size // PIXELS_PER_STAR),
+        gain=gain, inflation=_inflation(planes, spread), rng=rng, snrs=VERDICT_SNRS,
+        usable=_empty_places(planes, spread),
+    )  # fmt: skip
+    after = _denoised(injection.pixels, denoiser)
+    truth, number = injection.truth, len(injection.truth["x"])
+
+    def found(before: Detections, now: Detections) -> np.ndarray:
+        has = [metrics.score(one, truth, spread.fwhm).partner for one in (before, now)]
+        new = np.setdiff1d(has[1][has[1] >= 0], has[0][has[0] >= 0])
+        return np.isin(np.arange(number), new)
+
+    return _Tried(
+        area, false, false_sextractor, truth["snr"],
+        found(denoised_finder(planes)(threshold), denoised_finder(after)(threshold)),
+        found(*(default_finder(one)(SEXTRACTOR_THRESHOLD) for one in (planes, after))),
+    )  # fmt: skip
+
+
+def _denoised(pixels: np.ndarray, denoiser: Denoiser) -> Planes:
+    return _planes(pixels, denoiser(pixels))
+
+
+def _inflation(planes: Planes, spread: PointSpread) -> float:
+    """Return the noise of a matched filter over that of white noise of the measured sigma.
+
+    By differences of neighbours and their correlation: waves of the sky that the background has
+    missed raise sigma, but are no reason to miss a star.
+    """
+    correlation = neighbour_correlation(planes.scaled, planes.missing)
+    correlation = float(np.clip(np.nan_to_num(correlation), 0, MAX_CORRELATION))
+    width = spread.fwhm / ROUNDED_FWHM_PER_SIGMA
+    noise = pixel_noise(planes.scaled, planes.missing) / np.sqrt(1 - correlation)
+    return float(noise * smoothed_noise(width, correlation) / smoothed_noise(width))
+
+
+def _empty_places(planes: Planes, spread: PointSpread) -> np.ndarray:
+    """Return where a star is alone; all measured places where no one is."""
+    reach = round(spread.fwhm)
+    empty = ndimage.binary_erosion(planes.empty, iterations=max(1, reach))
+    return empty if empty.any() else ~planes.missing
+
+
+def _verdict(parts: list[_Tried]) -> Verdict:
+    area = sum(one.area for one in parts)
+    false, theirs = (sum(getattr(one, name) for one in parts)
+                     for name in ("false", "false_sextractor"))  # fmt: skip
+    snr, found, known = (np.concatenate([getattr(one, name) for one in parts])
+                         for name in ("snr", "found", "found_sextractor"))  # fmt: skip
+    bright = found[snr == BRIGHT_SNR]
+    verdict = Verdict(
+        len(snr), _share(found), _share(known), _share(bright), false / area, theirs / area, ()
+    )
+    return replace(verdict, problems=tuple(_problems(verdict, area, bright, found, known)))
+
+
+def _share(found: np.ndarray) -> float:
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def _problems(
+    verdict: Verdict, area: float, bright: np.ndarray, found: np.ndarray, known: np.ndarray
+) -> list[str]:
+    """Return what is worse than it should be by more than chance."""
+    problems = []
+    error = np.sqrt(max(verdict.false, 1 / area) / area)
+    if verdict.false - SIGNIFICANCE * error > MAX_FALSE_PER_MEGAPIXEL:
+        problems.append(
+            f"{verdict.false:.0f} detections per megapixel in the frame's own noise, SExtractor "
+            f"{verdict.false_sextractor:.0f}"
+        )
+    if len(found) < MIN_STARS_FOR_VERDICT:
+        return problems
+    expected = MIN_BRIGHT_FOUND * len(bright)
+    scatter = np.sqrt(expected * (1 - MIN_BRIGHT_FOUND))
+    if bright.sum() < expected - SIGNIFICANCE * scatter:
+        problems.append(
+            f"{100 * verdict.bright_found:.0f} % of injected stars of S/N {BRIGHT_SNR:g} are "
+            f"found, {100 * MIN_BRIGHT_FOUND:.0f} % should be"
+        )
+    lost, gained = int((known & ~found).sum()), int((found & ~known).sum())
+    clean = verdict.false_sextractor <= max(MAX_FALSE_PER_MEGAPIXEL, verdict.false)
+    if clean and lost - gained > SIGNIFICANCE * np.sqrt(lost + gained):
+        problems.append(
+            f"{100 * verdict.found:.0f} % of injected stars are found, by SExtractor "
+            f"{100 * verdict.found_sextractor:.0f} %"
+        )
+    return problems

@@ -1,0 +1,136 @@
+"""The verdict on a frame: silent where all is well, loud where stars are lost or noise is found."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from scipy import ndimage
+
+from bgrem import denoise, load_model, simulate_field
+from bgrem.cli import main
+from bgrem.commands import denoise as command
+from bgrem.validation import verdict
+from bgrem.validation.verdict import judge_frame
+from common import AstroImage
+
+SHAPE = (384, 384)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("optical")
+
+
+@pytest.fixture(scope="module")
+def survey():
+    return simulate_field(preset="meerlicht", shape=SHAPE, seed=61_950, stars=1500.0).observed
+
+
+def judge(pixels, model, **settings):
+    image = AstroImage(np.asarray(pixels, np.float32))
+    done = denoise(image, model=model)
+    return judge_frame(image, done, lambda part: denoise(part, model=model), **settings)
+
+
+def structured(pixels):
+    """A sky with knots as small as stars, but many times brighter than the noise."""
+    rng = np.random.default_rng(2)
+    knots = ndimage.gaussian_filter(rng.normal(size=pixels.shape), 3.5)
+    return pixels + 8 * (knots / knots.std()) * pixels.std().clip(0, 30)
+
+
+def test_nothing_speaks_against_a_frame_like_those_of_the_training(survey, model):
+    found = judge(survey, model)
+    assert found.problems == ()
+    assert found.stars >= 60
+    assert found.found > found.found_sextractor
+    assert found.bright_found > 0.9
+    assert found.false < 20
+    assert [card[0] for card in found.cards()] == ["BGFALSE", "BGFOUND", "BGFOUNDS"]
+    assert judge(survey, model) == found  # the seed draws it
+    assert judge(survey, model, seed=1) != found
+
+
+def test_a_sky_of_small_structures_is_spoken_of(survey, model):
+    found = judge(structured(survey), model)
+    assert found.problems
+    assert found.bright_found < 0.9 or found.false > 20
+
+
+def test_stars_that_the_network_removes_are_missed(survey, model):
+    image = AstroImage(survey)
+    done = denoise(image, model=model)
+
+    def blind(part):
+        nothing = denoise(part, model=model, steps=1)
+        empty = nothing.result.with_pixels(np.zeros_like(nothing.result.pixels))
+        return type(nothing)(empty, nothing.background, nothing.residual, nothing.sigma)
+
+    found = judge_frame(image, done, blind)
+    assert found.found == 0
+    assert len(found.problems) == 2  # few bright ones; fewer than SExtractor
+
+
+def test_without_stars_the_noise_alone_is_tried(model):
+    found = judge(np.random.default_rng(3).normal(500, 10, (200, 220)), model)
+    assert found.stars == 0
+    assert [card[0] for card in found.cards()] == ["BGFALSE"]
+    assert found.facts()["found"] is None
+    json.dumps(found.facts(), allow_nan=False)
+
+
+def test_counts_are_drawn_anew():
+    gamma = load_model("gamma")
+    counts = np.random.default_rng(4).poisson(2.0, (192, 192)).astype(np.float32)
+    found = judge(counts, gamma, counts=True, gain=1.0)
+    assert np.isfinite(found.false)
+
+
+@pytest.mark.parametrize("hidden", [np.s_[:384], np.s_[:, :900], np.s_[0:0]])
+def test_windows_lie_where_a_large_frame_is_measured(hidden):
+    missing = np.zeros((1500, 1300), bool)
+    missing[hidden] = True
+    windows = verdict._windows(missing)
+    assert 1 <= len(windows) <= verdict.WINDOWS
+    for one in windows:
+        assert missing[one].shape == (verdict.WINDOW_PX, verdict.WINDOW_PX)
+        assert not missing[one].all()
+    if not missing.any():  # the corners
+        assert {(one[0].start, one[1].start) for one in windows} == {
+            (0, 0), (0, 916), (1116, 0), (1116, 916),
+        }  # fmt: skip
+
+
+def test_the_command_writes_the_verdict_and_strict_refuses(survey, tmp_path, capsys, monkeypatch):
+    good, bad = tmp_path / "good.fits", tmp_path / "bad.fits"
+    fits.writeto(good, survey)
+    fits.writeto(bad, structured(survey).astype(np.float32))
+    assert main(["denoise", str(good), "-o", str(tmp_path), "--json", "--strict"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)["verdict"]
+    assert found["problems"] == []
+    assert "warning" not in err
+    header = fits.getheader(tmp_path / "good_denoised.fits")
+    assert header["BGFOUND"] == pytest.approx(found["found"], abs=1e-3)
+    assert header["BGFOUNDS"] == pytest.approx(found["found_sextractor"], abs=1e-3)
+    assert header["BGFALSE"] == pytest.approx(found["false"], abs=0.1)
+    assert main(["denoise", str(bad), "-o", str(tmp_path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    for problem in json.loads(out)["verdict"]["problems"]:
+        assert f"{bad}: {problem}; compare with the original (bgrem validate)" in err
+    arguments = ["-o", str(tmp_path / "plain"), "--no-verdict", "--json"]
+    assert main(["denoise", str(bad), *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] is None
+    assert "BGFALSE" not in fits.getheader(tmp_path / "plain" / "bad_denoised.fits")
+
+    def warned(*arguments, **options):
+        return replace(judge_frame(*arguments, **options), problems=("what is wrong",))
+
+    monkeypatch.setattr(command, "judge_frame", warned)
+    arguments = ["-o", str(tmp_path / "strict"), "--strict"]
+    assert main(["denoise", str(good), *arguments]) == 2
+    assert f"{good}: what is wrong. Compare with the original" in capsys.readouterr().err
+    assert not list((tmp_path / "strict").glob("*_denoised*"))
