@@ -113,12 +113,12 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "CALM_SMOOTHING_PX",
             "FAR_LAG_PX",
         ),
-        "bgrem.frame.quadratic": (
+        "bgrem.frame.sky.quadratic": (
             "BLOCK_PX",
             "REACH",
             "STIFFNESS",
         ),
-        "bgrem.frame.steps": (
+        "bgrem.frame.sky.steps": (
             "STEP_SIGMA",
             "STEP_REACH_PX",
             "STEP_SIDES_PX[0]",

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
-from bgrem.frame.quadratic import local_quadratic
+from bgrem.frame.sky.quadratic import local_quadratic
+from bgrem.frame.sky.steps import level_steps
 from bgrem.frame.sources import mask_sources
-from bgrem.frame.steps import level_steps
 from common.blocks import cut_blocks
 from common.robust import mad_sigma
 

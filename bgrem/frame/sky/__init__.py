@@ -1,0 +1,1 @@
+"""Parts of a smooth background: steps of the level, a surface that follows waves."""
