@@ -1,4 +1,4 @@
-"""How large the jumps are where a result depends on a yes or no: two meshes, priors, streaks.
+"""How large the jumps are where a result depends on a yes or no: mesh or local surface, priors, streaks.
 
     python benchmarks/switches.py [--parts mesh,prior,streaks] [--frames N] [--json FILE]
 
@@ -54,7 +54,7 @@ Row = dict[str, Any]
 
 
 def mesh_rows(number: int) -> list[Row]:
-    """Return for each field the weight of the finer mesh, errors with it at 0, 1 and as it is."""
+    """Return for each field the weight of the local surface, errors with it at 0, 1 and as it is."""
     from bgrem.frame import background as smooth
 
     rows = []
@@ -71,11 +71,11 @@ def mesh_rows(number: int) -> list[Row]:
                 row["weight"] = weight(*args)
                 return row["weight"]
 
-            for name, way in (("coarse", lambda *_: 0.0), ("fine", lambda *_: 1.0), ("now", spy)):
+            for name, way in (("mesh", lambda *_: 0.0), ("local", lambda *_: 1.0), ("now", spy)):
                 with mock.patch.object(smooth, "_wave_weight", way):
                     found[name] = smooth.whole_image_statistics(field.observed).background
                 row[name] = float(((found[name] - field.background) / sigma).std())
-            row["jump"] = float(((found["fine"] - found["coarse"]) / sigma).std())
+            row["jump"] = float(((found["local"] - found["mesh"]) / sigma).std())
             rows.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
     return rows
