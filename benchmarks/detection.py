@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from bgrem.frame import detect, sextractor_run  # noqa: E402
 from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
 from bgrem.validation import metrics  # noqa: E402
 
+Denoiser = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 FIRST_SEED = 70_000  # training draws from 1,000,000 up
 FIRST_OUTSIDE_SEED = 90_000  # choices were made on seeds of 60,000 to 63,999
 SHAPE = (1024, 1024)
@@ -173,6 +174,30 @@ def draw_outside(
         yield seed, outside_fields.draw_field(kind, shape, seed)
 
 
+def use_outside_fields(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Set the kinds and the first seed of `outside_fields`, where others are not given."""
+    if args.kinds == parser.get_default("kinds"):
+        args.kinds = ",".join(outside_fields.KINDS)
+    if args.first_seed == FIRST_SEED:
+        args.first_seed = FIRST_OUTSIDE_SEED
+
+
+def make_denoiser(args: argparse.Namespace, **settings: Any) -> Denoiser:
+    """Return what gives the denoised pixels and the noise of a frame, each (H, W)."""
+    from bgrem.config import DenoiseConfig
+    from bgrem.denoising.flow import denoise
+    from bgrem.inference.run import load_for
+
+    config = DenoiseConfig(model=args.model, **settings)
+    model = load_for(config)
+
+    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        done = denoise(pixels, config, model=model)
+        return done.result.pixels[..., 0], done.sigma[..., 0]
+
+    return denoiser
+
+
 def main() -> None:
     parser = field_parser(__doc__, FIRST_SEED, KINDS)
     parser.add_argument("--outside", action="store_true", help="kinds of `outside_fields`")
@@ -181,22 +206,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all curves and the table")
     args = parser.parse_args()
     if args.outside:
-        given = args.kinds != parser.get_default("kinds")
-        args.kinds = args.kinds if given else ",".join(outside_fields.KINDS)
-        if args.first_seed == FIRST_SEED:
-            args.first_seed = FIRST_OUTSIDE_SEED
-    from bgrem.config import DenoiseConfig
-    from bgrem.denoising.flow import denoise
-    from bgrem.inference.run import load_for
-
-    settings = {"model": args.model} | ({"steps": args.steps} if args.steps else {})
-    config = DenoiseConfig(**settings)
-    model = load_for(config)
-
-    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        done = denoise(pixels, config, model=model)
-        return done.result.pixels[..., 0], done.sigma[..., 0]
-
+        use_outside_fields(args, parser)
+    denoiser = make_denoiser(args, **({"steps": args.steps} if args.steps else {}))
     sextractor = not args.no_sextractor and sextractor_run.find_sextractor() is not None
     if not sextractor and not args.no_sextractor:
         print(

@@ -1,4 +1,4 @@
-"""How large the jumps are where a result depends on a yes or no: mesh or local surface, priors, streaks.
+"""How large the jumps are where a result depends on a yes or no: the sky, priors, streaks.
 
     python benchmarks/switches.py [--parts mesh,prior,streaks] [--frames N] [--json FILE]
 
@@ -54,7 +54,7 @@ Row = dict[str, Any]
 
 
 def mesh_rows(number: int) -> list[Row]:
-    """Return for each field the weight of the local surface, errors with it at 0, 1 and as it is."""
+    """Return for each field the local surface's weight, errors with it at 0, 1 and as it is."""
     from bgrem.frame import background as smooth
 
     rows = []
