@@ -44,7 +44,7 @@ CATALOG_COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "THETA_DENOISED": ("f4", "deg", "direction of A_DENOISED from x towards y"),
     "FLUX_DENOISED": ("f4", FLUX_UNIT, "denoised, in the ellipse of FLUX_AUTO"),
     "DENOISED_RATIO": ("f4", None, "FLUX_DENOISED / FLUX_AUTO; NaN: no flux"),
-    "DENOISED_FLAG": ("i2", None, "1 fluxes disagree 2 no flux 4 shape denoised"),
+    "DENOISED_FLAG": ("i2", None, "1 differs 2 no flux 4 shape denoised 8 sharp"),
     "VIGNET": ("f4", FLUX_UNIT, "original pixels around it; -1e30: not its own"),
 }
 SKY_COLUMNS = ("ALPHA_J2000", "DELTA_J2000")  # columns that need a WCS

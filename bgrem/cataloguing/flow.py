@@ -8,6 +8,7 @@ import numpy as np
 from bgrem.cataloguing.columns import make_table
 from bgrem.cataloguing.measure import FLAG_SATURATED, Columns, cut_vignets, measure_sources
 from bgrem.cataloguing.sextractor import measure_with_sextractor
+from bgrem.cataloguing.sharp import sharper_than_stars
 from bgrem.cataloguing.threshold import Threshold, find_threshold
 from bgrem.config import CatalogConfig, DenoiseConfig
 from bgrem.denoising.flow import Denoised, denoise
@@ -22,6 +23,7 @@ FLAG_BLENDED = 2  # bit of FLAGS, as SExtractor has it
 DENOISED_FLAG_DISAGREES = 1  # bit of DENOISED_FLAG: fluxes of denoised and original image differ
 DENOISED_FLAG_NO_FLUX = 2  # bit of DENOISED_FLAG: the original has no positive flux there
 DENOISED_FLAG_SHAPE_LOST = 4  # bit of DENOISED_FLAG: position and shape are the denoised ones
+DENOISED_FLAG_SHARP = 8  # bit of DENOISED_FLAG: sharper than any star
 NO_MAGNITUDE = 99.0  # mag; SExtractor's value where there is none
 # mag; 2.5 / ln 10, error propagation of a magnitude
 MAGNITUDE_PER_RELATIVE_ERROR = 2.5 / np.log(10)
@@ -94,7 +96,7 @@ def catalog(
     threshold = find_threshold(frame, config.threshold)
     columns, segmentation = ENGINES[config.engine](frame, config, exposure.gain, threshold.sigma)
     if columns:
-        columns |= _flags(columns, original, segmentation, exposure, config)
+        columns |= _flags(columns, frame, original, segmentation, exposure, config)
         columns |= _magnitudes(columns, exposure.zero_point or 0.0)
         if config.vignet:
             columns["VIGNET"] = cut_vignets(frame, segmentation, columns, config.vignet)
@@ -133,14 +135,16 @@ def _measure_with_sep(
 
 
 def _flags(
-    columns: Columns, original: np.ndarray, segmentation: np.ndarray, exposure: Exposure,
-    config: CatalogConfig,
+    columns: Columns, frame: Frame, original: np.ndarray, segmentation: np.ndarray,
+    exposure: Exposure, config: CatalogConfig,
 ) -> Columns:  # fmt: skip
-    """Return FLAGS with saturation, what the denoised image says of each flux, and SNR."""
+    """Return FLAGS with saturation, what the denoised image says of each source, and SNR."""
+    full_pixels = None
     flux, error = columns["FLUX_AUTO"], columns["FLUXERR_AUTO"]
     flags = columns["FLAGS"]
     if exposure.saturate is not None:
-        full = np.bincount(segmentation[original >= exposure.saturate], minlength=len(flux) + 1)
+        full_pixels = original >= exposure.saturate
+        full = np.bincount(segmentation[full_pixels], minlength=len(flux) + 1)
         flags = flags | FLAG_SATURATED * (full[1:] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(flux > 0, columns["FLUX_DENOISED"] / flux, np.nan)
@@ -150,6 +154,7 @@ def _flags(
         DENOISED_FLAG_DISAGREES * disagrees
         + DENOISED_FLAG_NO_FLUX * ~(flux > 0)
         + DENOISED_FLAG_SHAPE_LOST * columns["SHAPE_LOST"]
+        + DENOISED_FLAG_SHARP * sharper_than_stars(frame, segmentation, full_pixels)
     )
     return {"FLAGS": flags, "SNR": snr, "DENOISED_RATIO": ratio, "DENOISED_FLAG": denoised}
 

@@ -1,0 +1,53 @@
+"""Which sources are sharper than any star: cosmic rays and hot pixels."""
+
+import numpy as np
+from scipy import ndimage
+
+from bgrem.frame.sources import Frame
+from bgrem.frame.stars import measure_point_spread
+
+STARS_FOR_SHARPNESS = 16  # stars fitted for the point-spread function
+MAX_SHARPNESS = 1.15  # times that of a star on the middle of a pixel; widths vary over a field
+SHARPNESS_SIGMA = 4.0  # noise; by how much the brightest pixel is too bright
+REACH_PX = 1  # px around the denoised light: that of a sharp track is drawn wider, or shifted
+
+
+def sharper_than_stars(
+    frame: Frame, segmentation: np.ndarray, saturated: np.ndarray | None = None
+) -> np.ndarray:
+    """Return which sources have too much of their light in one pixel of the original, shape (N,).
+
+    The brightest pixel of a source is compared with the 3 x 3 pixels around it. The optics spread
+    the light of a star by at least the point-spread function, centred on a pixel. A track of a
+    cosmic ray, which the network has smoothed into a star, was not spread.
+
+    Parameters
+    ----------
+    frame : Frame
+    segmentation : int array, shape (H, W)
+        0: no source; 1 to N: its source.
+    saturated : bool array, shape (H, W), optional
+        Full pixels: their stars say nothing of the point-spread function.
+
+    Returns
+    -------
+    bool array, shape (N,)
+        All False where too few stars give a point-spread function.
+    """
+    number = int(segmentation.max())
+    spread = measure_point_spread(
+        frame.signal / frame.sigma, frame.missing, saturated, most=STARS_FOR_SHARPNESS
+    )
+    if spread is None or not number:
+        return np.zeros(number, bool)
+    stamp = spread.stamp(3)  # sum 1
+    most = MAX_SHARPNESS * stamp[1, 1]
+    near = ndimage.grey_dilation(segmentation, 2 * REACH_PX + 1)
+    places = ndimage.maximum_position(frame.signal, near, np.arange(1, number + 1))
+    y, x = np.array(places).T
+    light, variance = (9 * ndimage.uniform_filter(plane, 3, mode="nearest")[y, x]
+                       for plane in (frame.signal, frame.variance))  # fmt: skip
+    # peak - most * light, the peak being a part of the light
+    error = np.sqrt((1 - 2 * most) * frame.variance[y, x] + most**2 * variance)
+    excess = frame.signal[y, x] - most * light
+    return np.asarray(excess > SHARPNESS_SIGMA * error)
