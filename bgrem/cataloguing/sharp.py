@@ -28,6 +28,7 @@ def sharper_than_stars(
         0: no source; 1 to N: its source.
     saturated : bool array, shape (H, W), optional
         Full pixels: their stars say nothing of the point-spread function.
+        As sources beside missing pixels they are never marked.
 
     Returns
     -------
@@ -50,4 +51,7 @@ def sharper_than_stars(
     # peak - most * light, the peak being a part of the light
     error = np.sqrt((1 - 2 * most) * frame.variance[y, x] + most**2 * variance)
     excess = frame.signal[y, x] - most * light
-    return np.asarray(excess > SHARPNESS_SIGMA * error)
+    # beside a gap or a full pixel light is missing, not sharp
+    bad = frame.missing if saturated is None else frame.missing | saturated
+    whole = ~ndimage.maximum_filter(bad, 3 + 2 * REACH_PX)[y, x]
+    return np.asarray(whole & (excess > SHARPNESS_SIGMA * error))

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bgrem.commands.base import Source, run_network, source_record
 from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.flow import Denoised, denoise
@@ -51,15 +53,21 @@ def run(call: Call) -> int:
 def _judge(
     call: Call, image: AstroImage, done: Denoised, config: DenoiseConfig, model: Model
 ) -> Verdict | None:
-    """Return the verdict on the frame; None if none is wanted, or the network's part is mixed."""
-    if not call.args.verdict or config.strength != 1:
+    """Return the verdict on the frame; None if none is wanted, or the result is no measure of it.
+
+    That is so at a strength below 1, and for published preprocessing, which has no background.
+    """
+    normaliser = normaliser_of(model.description)
+    if not call.args.verdict or config.strength != 1 or normaliser.subtracts_tile_median:
         return None
     exposure = find_exposure(header_of(image), CatalogConfig())
-    counts = normaliser_of(model.description).is_counts
+    gain = 1.0 if normaliser.is_counts else exposure.gain
+    if config.minimum is not None:
+        image = image.with_pixels(np.maximum(image.pixels, config.minimum))
     verdict = judge_frame(
         image, done, lambda pixels: denoise(pixels, config, model=model),
-        gain=1.0 if counts else exposure.gain, saturate=exposure.saturate, counts=counts,
-        seed=config.seed,
+        gain=gain if gain is not None and gain > 0 else None, saturate=exposure.saturate,
+        counts=normaliser.is_counts, seed=config.seed,
     )  # fmt: skip
     if verdict is not None and verdict.problems and call.args.strict:
         raise ValueError(

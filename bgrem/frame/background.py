@@ -5,7 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
+from bgrem.frame.noise import (
+    MAX_CORRELATION,
+    neighbour_correlation,
+    pixel_noise,
+    smoothed_noise,
+)
 from bgrem.frame.sky.quadratic import local_quadratic
 from bgrem.frame.sky.steps import level_steps
 from bgrem.frame.sources import mask_sources
@@ -22,7 +27,8 @@ BACKGROUND_MASK_SCALES_PX = (1.5, 5.0)  # px; scales on which sources are looked
 BACKGROUND_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
 # of neighbours; below the first it is within its error, from the second on it counts as measured
 CORRELATION_ERRORS = (0.05, 0.1)
-MAX_CORRELATION = 0.9  # of neighbours; smoother pixels have no noise that could be measured
+CONSTANT_BLOCK_PX = 16  # px; an area of one value has such a block, mostly equal counts have not
+MAX_CONSTANT_SHARE = 0.9  # of the measured pixels; beyond it the frame itself is like that
 MIN_BACKGROUND_MESH_PX = 16  # px; smaller meshes have too few pixels for a mode
 MESH_FILTER_SIDE = 3  # meshes; side of the median filter between them
 BACKGROUND_MASK_ROUNDS = 3  # of masking and meshing
@@ -86,8 +92,8 @@ def whole_image_statistics(
 ) -> Statistics:
     """Return background and noise of an image of shape (H, W).
 
-    A robust polynomial takes off strong gradients (moonlight: many sigma across one mesh). Then
-    twice: sources are masked on two scales, and a mesh of clipped modes with bicubic splines
+    A robust polynomial takes off strong gradients (moonlight: many sigma across one mesh). Then,
+    three times, sources are masked on two scales, and a mesh of clipped modes with bicubic splines
     between them (SExtractor's, from `sep`) gives the background and its rms. The deeper the sky
     goes down within a few meshes, the more a local regression counts, which follows waves.
 
@@ -110,9 +116,10 @@ def whole_image_statistics(
     middle = float(np.median(pixels[~missing]))
     flat = np.where(missing, middle, pixels).astype(np.float64) - middle
     base = level_steps(flat, missing)
+    missing = missing | _constant_areas(flat, missing)
     base += _robust_trend(flat - base, missing, mesh)
-    flat = np.where(missing, 0, flat - base)
-    noise = pixel_noise(flat, missing)
+    original, flat = flat, np.where(missing, 0, flat - base)
+    noise = pixel_noise(flat, missing, original)
     if not noise > 0:
         raise ValueError("the image is constant: it has no noise that could be removed.")
     flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
@@ -149,6 +156,15 @@ def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
     rows = np.ma.median(known, axis=1, keepdims=True).filled(0)
     columns = np.ma.median(known - rows, axis=0, keepdims=True).filled(0)
     return np.asarray(rows + columns, np.float32)
+
+
+def _constant_areas(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return the blocks of one value: strips and fillings without noise say nothing of it."""
+    blocks = cut_blocks(flat, CONSTANT_BLOCK_PX, np.nan)
+    equal = (np.nanmin(blocks, (1, 3)) == np.nanmax(blocks, (1, 3))).repeat(CONSTANT_BLOCK_PX, 0)
+    equal = equal.repeat(CONSTANT_BLOCK_PX, 1)[: flat.shape[0], : flat.shape[1]] & ~missing
+    measured = (~missing).sum()
+    return equal if equal.sum() < MAX_CONSTANT_SHARE * measured else np.zeros_like(missing)
 
 
 def _correlation(flat: np.ndarray, missing: np.ndarray) -> float:

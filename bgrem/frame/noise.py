@@ -9,10 +9,11 @@ PIXELS_FOR_NOISE = 1_000_000  # pixels; give the noise to a thousandth
 DARK_QUANTILE = 0.25  # of the smoothed frame: below it even crowded frames are nearly free of stars
 CALM_SMOOTHING_PX = 4.0  # px; width of that smoothing: hardly a choice among the pixels' own noise
 FAR_LAG_PX = 5  # px; resampling correlates no noise at this distance
+MAX_CORRELATION = 0.9  # of neighbours; smoother pixels have no noise that could be measured
 MIN_DIFFERENCES = 1000  # pairs of calm pixels; give a correlation to 0.03
 
 
-def pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
+def pixel_noise(flat: np.ndarray, missing: np.ndarray, original: np.ndarray | None = None) -> float:
     """Return the noise from differences of neighbours, which no gradient and few sources reach.
 
     Too low where neighbours are alike: see `neighbour_correlation`.
@@ -21,6 +22,9 @@ def pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
     ----------
     flat : array, shape (H, W)
     missing : bool array, shape (H, W)
+    original : array, shape (H, W), optional
+        The pixels before a smooth background was taken off: whether most of them are equal, as
+        counts and coarse integers can be, is seen here alone.
 
     Returns
     -------
@@ -28,13 +32,19 @@ def pixel_noise(flat: np.ndarray, missing: np.ndarray) -> float:
         0 if all pixels are equal.
     """
     step = -(-flat.size // PIXELS_FOR_NOISE)
-    differences = np.concatenate(
-        [neighbour_differences(flat, ~missing, axis=axis, step=step) for axis in (1, 0)]
-    )
-    if not differences.size:
+
+    def differences(plane: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [neighbour_differences(plane, ~missing, axis=axis, step=step) for axis in (1, 0)]
+        )
+
+    found = differences(flat)
+    if not found.size:
         return 0.0
-    # counts of mostly equal pixels have no median
-    return difference_noise(differences, 0.0) or float(differences.std()) / np.sqrt(2)
+    noise = difference_noise(found if original is None else differences(original), 0.0)
+    if not noise:  # counts of mostly equal pixels have no median
+        return float(found.std()) / np.sqrt(2)
+    return noise if original is None else difference_noise(found, 0.0)
 
 
 def neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
@@ -53,7 +63,8 @@ def neighbour_correlation(scaled: np.ndarray, missing: np.ndarray) -> float:
     """
     smooth = ndimage.gaussian_filter(scaled, CALM_SMOOTHING_PX)
     calm = ~missing & (smooth < np.quantile(smooth, DARK_QUANTILE)) & (np.abs(scaled) < 4)
-    if not np.var(scaled[calm]) > 0.1:  # counts of mostly equal pixels
+    # counts of mostly equal pixels have no correlation
+    if calm.sum() < MIN_DIFFERENCES or not np.var(scaled[calm]) > 0.1:
         return float("nan")
     found = []
     for turned, known in ((scaled, calm), (scaled.T, calm.T)):
@@ -73,7 +84,7 @@ def smoothed_noise(scale: float, correlation: float = 0.0) -> float:
     """Return the noise after smoothing with a Gaussian function, in units of the pixels' noise.
 
     Correlated noise is taken for white noise that was smoothed with a Gaussian function before:
-    of width s, which leaves neighbours alike by exp(-1 / 4 s^2).
+    of width s, which correlates neighbours by exp(-1 / (4 s^2)).
 
     Parameters
     ----------
@@ -85,5 +96,5 @@ def smoothed_noise(scale: float, correlation: float = 0.0) -> float:
     white = 1 / (2 * np.sqrt(np.pi) * scale)
     if not correlation > 0:
         return float(white)
-    own = -1 / (4 * np.log(correlation))
+    own = -1 / (4 * np.log(min(correlation, MAX_CORRELATION)))
     return float(max(white, np.sqrt(own / (own + scale**2))))

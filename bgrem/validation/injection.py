@@ -16,6 +16,7 @@ INJECTED_SERSIC_INDICES = (1.0, 2.5)  # discs, and steeper profiles
 INJECTED_RADII_FWHM = (0.4, 1.5)  # FWHM; half-light radii before seeing
 INJECTED_DISTANCE_FWHM = 4.0  # FWHM between injected sources: they crowd the frame, not each other
 INJECTED_MARGIN_FWHM = 2.0  # FWHM; nothing is injected nearer to the border
+MAX_POISSON_MEAN = 1e12  # electrons; beyond it photon noise is drawn as normal
 INJECTED_PLACE_TRIALS = 20  # for each place that keeps its distance
 
 
@@ -97,7 +98,10 @@ def with_photon_noise(
     """Return light with the noise of its own photons, as it is where the gain is unknown."""
     if gain is None:
         return light
-    return rng.poisson(np.maximum(light, 0) * gain) / gain
+    mean = np.maximum(light, 0) * gain
+    if mean.max(initial=0) > MAX_POISSON_MEAN:
+        return (mean + np.sqrt(mean) * rng.normal(size=mean.shape)) / gain
+    return rng.poisson(mean) / gain
 
 
 def _places(

@@ -9,9 +9,13 @@ from scipy import ndimage
 
 from bgrem.cataloguing.threshold import find_threshold
 from bgrem.denoising.flow import Denoised
-from bgrem.frame.background import MAX_CORRELATION
 from bgrem.frame.detect import Detections
-from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
+from bgrem.frame.noise import (
+    MAX_CORRELATION,
+    neighbour_correlation,
+    pixel_noise,
+    smoothed_noise,
+)
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread, measure_point_spread
 from bgrem.validation import metrics
@@ -99,7 +103,7 @@ def judge_frame(
     Parameters
     ----------
     image : AstroImage
-        Of a colour image the middle channel is judged.
+        As the network saw it. Of a colour image the middle channel is judged.
     done : Denoised
         Its result, at full strength.
     denoiser : callable
@@ -116,20 +120,17 @@ def judge_frame(
     Returns
     -------
     Verdict or None
-        None where no part of the frame can be denoised alone.
+        None where all parts that are tried have one value alone.
     """
     channel = image.shape[-1] // 2
     pixels = image.pixels[..., channel]
     windows = [_planes(pixels, done, channel, one) for one in _windows(~np.isfinite(pixels))]
     spread = _point_spread(windows, saturate)
     rng = np.random.default_rng([seed, 14])
-    parts = []
-    for planes in windows:
-        try:
-            parts.append(_try_window(planes, denoiser, spread, gain, counts, rng))
-        except ValueError:  # a window of one value has no noise
-            continue
-    return _verdict(parts) if parts else None
+    windows = [one for one in windows if np.nanmin(one.pixels) < np.nanmax(one.pixels)]
+    if not windows:
+        return None
+    return _verdict([_try_window(one, denoiser, spread, gain, counts, rng) for one in windows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +214,8 @@ def _try_window(
         return _Tried(area, false, false_sextractor, nothing, nothing > 0, nothing > 0)
     injection = inject_sources(
         planes.pixels, planes.sigma, spread, number=max(1, planes.missing.size // PIXELS_PER_STAR),
-        gain=gain, inflation=_inflation(planes, spread), rng=rng, snrs=VERDICT_SNRS,
+        gain=gain, inflation=1.0 if counts else _inflation(planes, spread), rng=rng,
+        snrs=VERDICT_SNRS,
         usable=_empty_places(planes, spread),
     )  # fmt: skip
     after = _denoised(injection.pixels, denoiser)
@@ -238,18 +240,18 @@ def _denoised(pixels: np.ndarray, denoiser: Denoiser) -> Planes:
 def _inflation(planes: Planes, spread: PointSpread) -> float:
     """Return the noise of a matched filter over that of white noise of the measured sigma.
 
-    By differences of neighbours and their correlation: waves of the sky that the background has
-    missed raise sigma, but are no reason to miss a star.
+    From differences of neighbours and their correlation. Waves of the sky that the background has
+    missed raise sigma, but not this noise.
     """
     correlation = neighbour_correlation(planes.scaled, planes.missing)
     correlation = float(np.clip(np.nan_to_num(correlation), 0, MAX_CORRELATION))
     width = spread.fwhm / ROUNDED_FWHM_PER_SIGMA
-    noise = pixel_noise(planes.scaled, planes.missing) / np.sqrt(1 - correlation)
+    noise = pixel_noise(planes.scaled, planes.missing, planes.pixels) / np.sqrt(1 - correlation)
     return float(noise * smoothed_noise(width, correlation) / smoothed_noise(width))
 
 
 def _empty_places(planes: Planes, spread: PointSpread) -> np.ndarray:
-    """Return where a star is alone; all measured places where no one is."""
+    """Return where a star is alone; all measured places if there are none."""
     reach = round(spread.fwhm)
     empty = ndimage.binary_erosion(planes.empty, iterations=max(1, reach))
     return empty if empty.any() else ~planes.missing
@@ -280,8 +282,8 @@ def _problems(
     error = np.sqrt(max(verdict.false, 1 / area) / area)
     if verdict.false - SIGNIFICANCE * error > MAX_FALSE_PER_MEGAPIXEL:
         problems.append(
-            f"{verdict.false:.0f} detections per megapixel in the frame's own noise, SExtractor "
-            f"{verdict.false_sextractor:.0f}"
+            f"{verdict.false:.0f} false detections per megapixel in the frame's own noise, "
+            f"SExtractor has {verdict.false_sextractor:.0f}"
         )
     if len(found) < MIN_STARS_FOR_VERDICT:
         return problems

@@ -48,6 +48,17 @@ def test_tracks_are_marked_and_stars_are_not(scene, scale):
     assert len(found) > 100
 
 
+def test_stars_beside_gaps_and_full_pixels_are_not_marked(scene):
+    pixels, seen, tracks, segmentation = scene
+    holed = pixels.copy()
+    holed[np.maximum(pixels - tracks, 0) > 400] = np.nan
+    found = sharper_than_stars(frame_of(holed, seen), segmentation)
+    assert np.array_equal(found, on_tracks(tracks, segmentation))
+    full = pixels > 400
+    marked = sharper_than_stars(frame_of(np.minimum(pixels, 400), seen), segmentation, full)
+    assert not (marked & ~on_tracks(tracks, segmentation)).any()
+
+
 def test_without_stars_nothing_is_marked(scene):
     _, _, tracks, _ = scene
     noise = np.random.default_rng(8).normal(0, 1, SHAPE)

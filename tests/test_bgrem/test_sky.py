@@ -125,6 +125,49 @@ def test_a_sky_that_wanders_by_many_sigma_is_followed(rng):
     assert np.median(found.sigma) == pytest.approx(1, abs=0.04)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.75])
+def test_the_noise_of_coarse_integers_is_that_of_their_steps(rng, slope):
+    x = np.linspace(0, 1, 384)
+    pixels = np.rint(rng.normal(0, 0.25, (384, 384)) + 10 + slope * x)
+    true = np.std(pixels - 10 - slope * x)
+    found = whole_image_statistics(pixels)
+    assert np.isfinite(found.background).all()
+    assert 0.5 * true < np.median(found.sigma) < 2 * true
+
+
+@pytest.mark.parametrize("wide", [20, 50, 80])
+def test_a_border_of_one_value_does_not_lower_the_noise(rng, wide):
+    pixels = np.full((512, 512), 37.0)
+    inside = np.s_[wide:-wide, wide:-wide]
+    pixels[inside] = rng.normal(100, 5, pixels[inside].shape)
+    found = whole_image_statistics(pixels)
+    assert found.sigma[240:270, 240:270].mean() == pytest.approx(5, rel=0.1)
+
+
+def test_missing_columns_have_the_level_of_their_part(rng):
+    pixels = rng.normal(0, 1, SHAPE)
+    pixels[:, :300] += 30
+    missing = np.zeros(SHAPE, bool)
+    missing[:, 195:205] = True
+    found = level_steps(pixels, missing)
+    assert np.abs(found[:, 195:205] - found[:, 194:195]).max() == 0
+
+
+def test_a_small_mesh_is_followed_too(rng):
+    sky = 5 * np.sin(np.arange(256) / 12)
+    pixels = sky + rng.normal(0, 1, (256, 256))
+    assert np.isfinite(whole_image_statistics(pixels, mesh=8).background).all()
+
+
+def test_few_pixels_have_no_correlation_and_no_warning(rng, recwarn):
+    scaled = np.zeros((64, 64))
+    scaled[:3, :3] = rng.normal(size=(3, 3))
+    missing = scaled == 0
+    assert np.isnan(neighbour_correlation(scaled, missing))
+    assert smoothed_noise(2.0, 1.0) <= 1
+    assert not recwarn.list
+
+
 def test_a_strip_leaves_no_trace_in_the_background(rng):
     pixels = 500 + stars(rng, 400) + rng.normal(0, 1, SHAPE)
     strip = pixels.copy()

@@ -81,11 +81,19 @@ def test_without_stars_the_noise_alone_is_tried(model):
     json.dumps(found.facts(), allow_nan=False)
 
 
-def test_counts_are_drawn_anew():
+@pytest.mark.parametrize("level", [0.05, 2.0])
+def test_counts_are_drawn_anew(level):
     gamma = load_model("gamma")
-    counts = np.random.default_rng(4).poisson(2.0, (192, 192)).astype(np.float32)
+    counts = np.random.default_rng(4).poisson(level, (192, 192)).astype(np.float32)
     found = judge(counts, gamma, counts=True, gain=1.0)
     assert np.isfinite(found.false)
+    assert not [problem for problem in found.problems if "S/N" in problem]
+
+
+def test_a_frame_of_one_value_in_its_parts_has_no_verdict(model):
+    image = AstroImage(np.ones((64, 64), np.float32))
+    done = denoise(np.random.default_rng(1).normal(0, 1, (64, 64)), model=model)
+    assert judge_frame(image, done, lambda part: denoise(part, model=model)) is None
 
 
 @pytest.mark.parametrize("hidden", [np.s_[:384], np.s_[:, :900], np.s_[0:0]])

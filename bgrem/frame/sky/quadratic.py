@@ -15,7 +15,7 @@ POWERS = [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)]
 STIFFNESS = (
     1e-3  # of the weight of free surroundings: holds level, slope and curvature of a fit at 0
 )
-PLACES_AT_ONCE = 1 << 16  # fits that are solved together: 20 MB
+PLACES_AT_ONCE = 1 << 16  # fits that are solved together: 40 MB
 
 
 def local_quadratic(pixels: np.ndarray, free: np.ndarray, scale: float) -> np.ndarray:
@@ -47,7 +47,7 @@ def local_quadratic(pixels: np.ndarray, free: np.ndarray, scale: float) -> np.nd
     value = _block_sums(np.where(free, pixels, 0.0), BLOCK_PX)
     if not weight.any():
         return np.zeros(pixels.shape)
-    level = _surface(value, weight, scale / BLOCK_PX, BLOCK_PX**2)
+    level = _surface(value, weight, max(1.0, scale / BLOCK_PX), BLOCK_PX**2)
     return _between(level, BLOCK_PX, pixels.shape)
 
 
@@ -74,17 +74,17 @@ def _fit(value: np.ndarray, weight: np.ndarray, spread: float, most: int) -> np.
         return plane
 
     sums = {(y, x): moment(weight, y, x) for y in range(5) for x in range(5 - y)}
-    right = np.stack([moment(value, y, x).ravel() for y, x in POWERS], -1)
-    left = np.empty((weight.size, len(POWERS), len(POWERS)))
-    for row, (y, x) in enumerate(POWERS):
-        for column, (v, u) in enumerate(POWERS):
-            left[:, row, column] = sums[y + v, x + u].ravel()
-    diagonal = np.arange(len(POWERS))
-    left[:, diagonal, diagonal] += STIFFNESS * most * window.sum() ** 2
+    values = [moment(value, y, x) for y, x in POWERS]
+    stiffness = STIFFNESS * most * window.sum() ** 2 * np.eye(len(POWERS))
     level = np.empty(weight.size)
     for start in range(0, weight.size, PLACES_AT_ONCE):
         part = slice(start, start + PLACES_AT_ONCE)
-        level[part] = np.linalg.solve(left[part], right[part, :, None])[:, 0, 0]
+        right = np.stack([one.ravel()[part] for one in values], -1)
+        left = np.empty((len(right), len(POWERS), len(POWERS)))
+        for row, (y, x) in enumerate(POWERS):
+            for column, (v, u) in enumerate(POWERS):
+                left[:, row, column] = sums[y + v, x + u].ravel()[part]
+        level[part] = np.linalg.solve(left + stiffness, right[..., None])[:, 0, 0]
     return level.reshape(weight.shape)
 
 

@@ -28,28 +28,29 @@ def level_steps(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
     missing : bool array, shape (H, W)
     """
     noise = pixel_noise(flat, missing)
-    across = _offsets(_profile(flat, missing), noise / np.sqrt(len(flat)))
-    down = _offsets(_profile((flat - across).T, missing.T), noise / np.sqrt(len(flat.T)))
+    across = _offsets(*_profile(flat, missing), noise)
+    down = _offsets(*_profile((flat - across).T, missing.T), noise)
     return across + down[:, None]
 
 
-def _profile(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Return the mean of the middle half of the pixels of each column, (W,); NaN without any."""
+def _profile(flat: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of the middle half of each column's pixels, and their number, both (W,)."""
     step = -(-len(flat) // LINES_FOR_PROFILE)
     values = np.sort(np.where(missing, np.nan, flat)[::step], axis=0)  # NaN comes last
     count = np.isfinite(values).sum(0)
     place = np.arange(len(values))[:, None]
     middle = (place >= count // 4) & (place < count - count // 4)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(middle, values, 0).sum(0) / middle.sum(0)
+        return np.where(middle, values, 0).sum(0) / middle.sum(0), middle.sum(0)
 
 
-def _offsets(profile: np.ndarray, error: float) -> np.ndarray:
+def _offsets(profile: np.ndarray, pixels: np.ndarray, noise: float) -> np.ndarray:
     """Return the level of each column relative to the widest part between steps, (W,)."""
     known = np.flatnonzero(np.isfinite(profile))
     offsets = np.zeros(len(profile))
     if len(known) <= 2 * MIN_STEP_SIDE_PX:
         return offsets
+    error = noise / np.sqrt(2 * np.median(pixels[known]))  # the other half decides which is middle
     level = profile[known]
     # without slopes: what differs from the usual change within reach
     slope = ndimage.median_filter(np.diff(level), 2 * STEP_REACH_PX + 1, mode="nearest")
@@ -75,8 +76,9 @@ def _offsets(profile: np.ndarray, error: float) -> np.ndarray:
             steps[first + 1 : last + 1] = change[first:last]
     levels = np.cumsum(steps)
     values, counts = np.unique(levels, return_counts=True)
-    offsets[known] = levels - values[np.argmax(counts)]
-    return offsets
+    before = np.searchsorted(known, np.arange(len(profile)), side="right") - 1
+    # a gap is like what it follows
+    return (levels - values[np.argmax(counts)])[np.maximum(before, 0)]
 
 
 def _change_of_level(level: np.ndarray, first: int, last: int, side: int) -> float:
