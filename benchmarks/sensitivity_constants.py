@@ -104,7 +104,9 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "SMALLEST_BLOCK",
             "MEASURED_SHARE",
             "BLOCKS_PER_TERM",
+            "BLOCK_PERCENTILE",
             "TREND_CLIP",
+            "DARK_RESIDUAL",
         ),
         "bgrem.frame.noise": (
             "DARK_QUANTILE",
@@ -214,7 +216,7 @@ OFF: dict[str, dict[str, Any]] = {
     "bgrem.frame.background": {
         "MESH_FILTER_SIDE": 1, "BACKGROUND_MASK_ROUNDS": 1, "MIN_MASK_LEVEL": 0.0,
         "MOST_MASKED": 1.0, "LEAST_NOISE": 0.0, "TREND_ROUNDS": 1,
-        "TREND_CLIP": np.inf,
+        "BLOCK_PERCENTILE": 50, "TREND_CLIP": np.inf, "DARK_RESIDUAL": 1.0,
     },
     "bgoptimizer.robust.mask": {
         "MAX_TEXTURE_RATIO": np.inf, "TEXTURE_REACH": 0.0, "GROW_NOISE_SIGMA": 0.0,

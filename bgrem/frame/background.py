@@ -43,6 +43,8 @@ BLOCKS_PER_SIDE = 6  # of the image's shorter side, at least: a cubic needs four
 SMALLEST_BLOCK = 4  # px; fewer pixels have no percentile worth a fit
 MEASURED_SHARE = 0.25  # of a block's pixels that must be measured
 BLOCKS_PER_TERM = 3  # measured blocks for each of the (TREND_DEGREE + 1)^2 products of powers
+BLOCK_PERCENTILE = 40  # of a block's pixels: the darker half has more of the sky among dense stars
+DARK_RESIDUAL = 0.3  # dark blocks count as if they were so much nearer: bright ones hold objects
 TREND_CLIP = 1.5  # robust standard deviations; a block this far off has half its weight
 MESHES_PER_WAVE = 2  # a mesh's side relative to that of the first one, on which waves are sky
 LEAST_NOISE = 0.7  # of the neighbours' differences: a mesh of equal pixels must not divide by 0
@@ -210,8 +212,9 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
     if enough.sum() < BLOCKS_PER_TERM * (TREND_DEGREE + 1) ** 2:
         return np.zeros_like(flat)
     levels = np.zeros(enough.shape)
-    median = np.nanmedian if missing.any() or blocks.size != flat.size else np.median
-    levels[enough] = median(blocks[enough], axis=-1)
+    # the darker half of a block knows more of the sky where stars are dense
+    percentile = np.nanpercentile if missing.any() or blocks.size != flat.size else np.percentile
+    levels[enough] = percentile(blocks[enough], BLOCK_PERCENTILE, axis=-1)
 
     y, x = _from_minus_one(rows, side, height), _from_minus_one(columns, side, width)
     design = np.stack([np.outer(y**i, x**j)[enough] for i, j in TREND_POWERS], -1)
@@ -221,7 +224,9 @@ def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarra
         solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
         residual = values - design @ solution
         scale = mad_sigma(residual, 0.0) or 1.0
-        weights = 1 / (1 + (residual / (TREND_CLIP * scale)) ** 2)
+        # bright blocks hold objects: they count less than dark ones
+        off = np.where(residual > 0, residual, DARK_RESIDUAL * residual) / (TREND_CLIP * scale)
+        weights = 1 / (1 + off**2)
     y, x = _from_minus_one(height, 1, height), _from_minus_one(width, 1, width)
     trend = np.zeros(flat.shape)
     for coefficient, (i, j) in zip(solution, TREND_POWERS, strict=True):
