@@ -28,7 +28,7 @@ from common.robust import ROUNDED_FWHM_PER_SIGMA
 VERDICT_SNRS = (5.0, 10.0)  # S/N of a matched filter; of the injected stars, by turns
 BRIGHT_SNR = VERDICT_SNRS[-1]  # S/N; such a star in an empty place is hardly ever missed
 PIXELS_PER_STAR = 1600  # px for each injected star: they are far from each other
-WINDOW_PX = 320  # px; side of the parts of a large frame that are tried
+WINDOW_PX = 384  # px; side of the parts of a large frame that are tried
 WINDOWS = 4  # parts of a large frame
 MAX_STARS_FOR_VERDICT = 16  # stars fitted for the point-spread function
 MIN_STARS_FOR_VERDICT = 20  # injected stars; with fewer nothing is said of them
@@ -94,7 +94,7 @@ def judge_frame(
     counts: bool = False,
     seed: int = 0,
 ) -> Verdict | None:
-    """Return a verdict on a denoised frame: two more runs of the network on at most 0.4 megapixels.
+    """Return a verdict on a denoised frame: two more runs of the network on at most 0.6 megapixels.
 
     Stars of S/N 5 and 10 are put into empty places of the frame, and the noise of its empty places
     is denoised with its sign flipped. Detections are those of `bgrem catalog`; beside them stand
