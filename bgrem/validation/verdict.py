@@ -53,7 +53,8 @@ class Verdict:
     bright_found : float
         Part of those of S/N 10.
     false, false_sextractor : float
-        Detections per megapixel in the frame's own noise with its sign flipped.
+        Detections per megapixel in the frame's own noise with its sign flipped; for counts in noise
+        drawn anew.
     problems : tuple of str
         Why the result should not be trusted; empty if nothing speaks against it.
     """
@@ -121,6 +122,11 @@ def judge_frame(
     -------
     Verdict or None
         None where all parts that are tried have one value alone.
+
+    Raises
+    ------
+    ValueError
+        As `denoiser`, where it cannot take a part alone.
     """
     channel = image.shape[-1] // 2
     pixels = image.pixels[..., channel]
