@@ -54,16 +54,16 @@ def measure(group: str, frames: int, path: Path, names: set[str] | None = None) 
     how, constants = MEASURES[group], constants_of(group)
     done = {identity(row) for row in read_rows(path)}
     for frame in how.frames(frames):
-        todo: list[tuple[Constant | None, float, Any]] = [(None, 1.0, None)]
-        todo += [(one, factor, new) for one in constants for factor, new in variants(one).items()
+        missing: list[tuple[Constant | None, float, Any]] = [(None, 1.0, None)]
+        missing += [(one, factor, new) for one in constants for factor, new in variants(one).items()
                  if names is None or one.label in names]  # fmt: skip
-        todo = [one for one in todo if identity(row_of(group, frame, *one)) not in done]
-        if not todo:
+        missing = [one for one in missing if identity(row_of(group, frame, *one)) not in done]
+        if not missing:
             continue
         prepared = how.prepare(frame)
         with remembered(group), path.open("a", encoding="utf-8") as file:
             how.measure(prepared)  # imports and compiles everything
-            for constant, factor, new in todo:
+            for constant, factor, new in missing:
                 start = time.process_time()
                 if constant is None:
                     found = how.measure(prepared)
@@ -74,7 +74,7 @@ def measure(group: str, frames: int, path: Path, names: set[str] | None = None) 
                     "seconds": time.process_time() - start, "measured": found}  # fmt: skip
                 file.write(json.dumps(row) + "\n")
                 file.flush()
-        print(f"{group}, {frame}: {len(todo)} runs", file=sys.stderr, flush=True)
+        print(f"{group}, {frame}: {len(missing)} runs", file=sys.stderr, flush=True)
 
 
 def row_of(group: str, frame: str, constant: Constant | None, factor: float, new: Any) -> Row:

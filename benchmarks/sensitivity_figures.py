@@ -93,7 +93,11 @@ def measure_field(field: SimulatedField | outside_fields.OutsideField) -> Measur
     """Return error and scatter of the smooth background and the error of the noise."""
     from bgrem.frame import background as smooth
 
-    found = smooth.whole_image_statistics(field.observed, mesh=smooth.BACKGROUND_MESH_PX)
+    found = smooth.whole_image_statistics(
+        field.observed,
+        mesh=smooth.BACKGROUND_MESH_PX,
+        mask_sigma=smooth.BACKGROUND_MASK_SIGMA,
+    )
     sigma = np.sqrt(detection.true_variance(field))
     error = (found.background - field.background) / sigma
     return {

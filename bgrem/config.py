@@ -209,6 +209,9 @@ class DenoiseConfig:
         unit="noise", above=0,
     )  # fmt: skip
     mesh: int = option(64, "mesh of the smooth background", unit="px", least=16)
+    mask_sigma: float = option(
+        2.0, "light above this, smoothed, is kept out of the background", unit="noise", above=0
+    )
     tile: int = option(576, "largest side of a tile", unit="px", multiple_of=16)
     overlap: int = option(64, "overlap of neighbouring tiles", unit="px")
     batch_size: int = option(2, "tiles at once", least=1)
@@ -303,6 +306,9 @@ class _Windows:
     """How an image is cut for a network that sees it once a time."""
 
     mesh: int = option(64, "mesh of the smooth background", unit="px", least=16)
+    mask_sigma: float = option(
+        2.0, "light above this, smoothed, is kept out of the background", unit="noise", above=0
+    )
     tile: int = option(
         256, "largest side of a window", unit="px", least=32, multiple_of=16,
         refusal="must be a multiple of 16 from 32 up",

@@ -16,8 +16,7 @@ from common.command import Call
 
 Files = dict[str, Path]  # option of a product -> file
 ALL_HDUS = "all"  # value of --hdu: each image HDU
-# formats that are never an image result
-READ_ONLY_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")
+READ_ONLY_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif")  # of no image result
 
 
 def expand_inputs(
@@ -396,7 +395,6 @@ def _is_output(call: Call, path: Path) -> bool:
     if maker not in (call.command.name, *call.command.skips):
         return False
     if not call.args.quiet:
-        program = call.command.program
-        line = f"{program}: {path}: left out, {maker} made it. Name it to take it too."
-        cli.put(line, error=True)
+        name = f"{call.command.program}: {path}"
+        cli.put(f"{name}: left out, {maker} made it. Name it to take it too.", error=True)
     return True

@@ -33,8 +33,8 @@ def header_of(image: AstroImage) -> Any:
 
     from common.fits.hdus import plain_file, scan
     from common.fits.headers import make_header, split_readable, without_structure
-    from common.fits.io import FitsCarrier
-    from common.xisf.io import XisfCarrier
+    from common.fits.read import FitsCarrier
+    from common.xisf.read import XisfCarrier
 
     if isinstance(image.carrier, XisfCarrier):
         from common.xisf.convert import fits_cards_from_xisf

@@ -178,13 +178,14 @@ def mark_missing(image: AstroImage, zeros: str) -> AstroImage:
 
 
 def _read_fits(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
-    from common.fits.io import read_fits
+    from common.fits.read import read_fits
 
     return read_fits(path, hdu=hdu, channels=channels, verify=verify)
 
 
 def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
-    from common.fits.io import FitsCarrier, write_fits
+    from common.fits.read import FitsCarrier
+    from common.fits.write import write_fits
     from common.xisf.convert import to_fits
 
     if image.carrier is None or isinstance(image.carrier, FitsCarrier):
@@ -196,16 +197,16 @@ def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
 
 
 def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
-    from common.xisf.io import read_xisf
+    from common.xisf.read import read_xisf
 
     image = int(hdu) if hdu is not None and str(hdu).isdigit() else hdu
     return read_xisf(path, image=image, channels=channels)
 
 
 def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
-    from common.fits.io import FitsCarrier
+    from common.fits.read import FitsCarrier
     from common.xisf.convert import to_xisf
-    from common.xisf.io import write_xisf
+    from common.xisf.write import write_xisf
 
     keywords: list[tuple[str, str, str]] = []
     pattern = ""

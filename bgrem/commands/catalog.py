@@ -121,7 +121,9 @@ def read_denoised(
         raise ValueError(f"{path}: shape {result.shape}, that of the image is {image.shape}.")
     _refuse_other_origin(path, result, image)
     require_one_channel(image)
-    found = whole_image_statistics(image.pixels[..., 0], mesh=denoising.mesh)
+    found = whole_image_statistics(
+        image.pixels[..., 0], mesh=denoising.mesh, mask_sigma=denoising.mask_sigma
+    )
     background = image.with_pixels(found.background)
     if bundle:
         background = read_image(path, hdu=BUNDLE_PARTS[0], zeros="data")

@@ -148,7 +148,10 @@ def _denoise_plane(
     lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
     normaliser = normaliser_of(model.description)
     try:
-        statistics = normaliser.fit(lifted, missing, mesh=config.mesh, factor=config.normalisation)
+        statistics = normaliser.fit(
+            lifted, missing, mesh=config.mesh, mask_sigma=config.mask_sigma,
+            factor=config.normalisation,
+        )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     scaled = fill_missing(statistics.forward(lifted), missing, config.seed)

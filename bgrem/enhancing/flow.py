@@ -102,7 +102,9 @@ def _enhance_plane(
     """Return the longer exposure of one channel (H, W), electrons of the short one."""
     missing = ~np.isfinite(electrons)
     try:
-        found = whole_image_statistics(electrons, missing, mesh=config.mesh)
+        found = whole_image_statistics(
+            electrons, missing, mesh=config.mesh, mask_sigma=config.mask_sigma
+        )
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     known = np.where(missing, found.background, electrons)

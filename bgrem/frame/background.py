@@ -22,7 +22,7 @@ BACKGROUND_MESH_PX = 64
 TREND_DEGREE = 3  # of the polynomial that removes strong gradients before a mesh is laid
 # exponents of y and x in the polynomial
 TREND_POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
-BACKGROUND_MASK_SIGMA = 2.0  # noise after smoothing; pixels above it belong to sources
+BACKGROUND_MASK_SIGMA = 2.0  # noise; smoothed pixels above it belong to sources
 BACKGROUND_MASK_SCALES_PX = (1.5, 5.0)  # px; scales on which sources are looked for
 BACKGROUND_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
 # of neighbours; below the first it is within its error, from the second on it counts as measured
@@ -75,6 +75,14 @@ class Statistics:
         return values * self.sigma
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What a source is: sigma above the noise, whose neighbours are correlated."""
+
+    sigma: float
+    correlation: float
+
+
 def paper_factor(pixels: np.ndarray) -> float:
     """Return the published normalisation factor: 1 / std of the positive pixels.
 
@@ -90,7 +98,11 @@ def paper_factor(pixels: np.ndarray) -> float:
 
 
 def whole_image_statistics(
-    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = BACKGROUND_MESH_PX
+    pixels: np.ndarray,
+    missing: np.ndarray | None = None,
+    *,
+    mesh: int = BACKGROUND_MESH_PX,
+    mask_sigma: float = BACKGROUND_MASK_SIGMA,
 ) -> Statistics:
     """Return background and noise of an image of shape (H, W).
 
@@ -106,6 +118,10 @@ def whole_image_statistics(
         Default: what is not finite.
     mesh : int, optional
         Side of a mesh in pixels.
+    mask_sigma : float, optional
+        Smoothed pixels above this, in noise, belong to sources. A lower value leaves less faint
+        light in the background (level 0.02 of the noise lower for 20 %) and fewer pixels to
+        measure it.
 
     Raises
     ------
@@ -130,13 +146,14 @@ def whole_image_statistics(
     # neighbours that are alike differ by less than the noise
     scale = np.sqrt(1 - correlation)
     flat, fine, noise = flat * scale, fine * scale, noise / scale
-    mask = missing | _sources(flat - fine, missing, correlation)
+    look = _Look(mask_sigma, correlation)
+    mask = missing | _sources(flat - fine, missing, look)
     for _ in range(BACKGROUND_MASK_ROUNDS):
         background, sigma = _mesh(flat, mask, mesh)
-        mask = missing | _sources(flat - background, missing, correlation)
+        mask = missing | _sources(flat - background, missing, look)
     rough, _ = _mesh(flat, missing, mesh // MESHES_IN_TROUGH)
     if (weight := _wave_weight(rough)) > 0:
-        sky, mask = _wavy_sky(flat, missing, rough, mesh, correlation)
+        sky, mask = _wavy_sky(flat, missing, rough, mesh, look)
         background = (1 - weight) * background + weight * sky
         sigma = (1 - weight) * sigma + weight * _mesh(flat - sky, mask, mesh)[1]
     return Statistics(
@@ -187,7 +204,7 @@ def _wave_weight(rough: np.ndarray) -> float:
 
 
 def _wavy_sky(
-    flat: np.ndarray, missing: np.ndarray, rough: np.ndarray, mesh: int, correlation: float
+    flat: np.ndarray, missing: np.ndarray, rough: np.ndarray, mesh: int, look: _Look
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a sky that varies by many sigma within a mesh, and where it does not see the sky.
 
@@ -196,7 +213,7 @@ def _wavy_sky(
     """
     sky = rough
     for _ in range(WAVE_ROUNDS):
-        mask = missing | _sources(flat - sky, missing, correlation)
+        mask = missing | _sources(flat - sky, missing, look)
         sky = local_quadratic(flat, ~mask, WAVE_SCALE * mesh)
     return sky, mask
 
@@ -239,18 +256,18 @@ def _from_minus_one(count: int, side: int, length: int) -> np.ndarray:
     return 2 * (np.arange(count) + 0.5) * side / length - 1
 
 
-def _sources(flat: np.ndarray, missing: np.ndarray, correlation: float) -> np.ndarray:
+def _sources(flat: np.ndarray, missing: np.ndarray, look: _Look) -> np.ndarray:
     """Return where sources are: smoothed pixels that stand out, and their surroundings."""
     filled = np.where(missing, 0, flat)
 
     def noise(scale: float) -> float:
-        return max(smoothed_noise(scale, correlation), MIN_MASK_LEVEL / BACKGROUND_MASK_SIGMA)
+        return max(smoothed_noise(scale, look.correlation), MIN_MASK_LEVEL / look.sigma)
 
     found = mask_sources(
         filled,
         missing,
         scales=BACKGROUND_MASK_SCALES_PX,
-        sigma=BACKGROUND_MASK_SIGMA,
+        sigma=look.sigma,
         growth=BACKGROUND_MASK_GROWTH,
         noise=noise,
         opened=True,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.frame.background import (
+    BACKGROUND_MASK_SIGMA,
     BACKGROUND_MESH_PX,
     Statistics,
     paper_factor,
@@ -43,6 +44,7 @@ class Normaliser(ABC):
         missing: np.ndarray | None = None,
         *,
         mesh: int = BACKGROUND_MESH_PX,
+        mask_sigma: float = BACKGROUND_MASK_SIGMA,
         factor: float | None = None,
     ) -> Statistics:
         """Return background and noise of an image.
@@ -54,6 +56,8 @@ class Normaliser(ABC):
             Default: what is not finite.
         mesh : int, optional
             Side of a mesh of the background in pixels.
+        mask_sigma : float, optional
+            Smoothed pixels above this, in noise, are kept out of the background.
         factor : float, optional
             1 / noise, in place of the measured noise.
 
@@ -80,10 +84,12 @@ class SmoothBackground(Normaliser):
         missing: np.ndarray | None = None,
         *,
         mesh: int = BACKGROUND_MESH_PX,
+        mask_sigma: float = BACKGROUND_MASK_SIGMA,
         factor: float | None = None,
     ) -> Statistics:
         """Return smooth background and noise; arguments as in `Normaliser`."""
-        return _with_factor(whole_image_statistics(pixels, missing, mesh=mesh), factor)
+        found = whole_image_statistics(pixels, missing, mesh=mesh, mask_sigma=mask_sigma)
+        return _with_factor(found, factor)
 
 
 class PoissonCounts(Normaliser):
@@ -98,6 +104,7 @@ class PoissonCounts(Normaliser):
         missing: np.ndarray | None = None,
         *,
         mesh: int = BACKGROUND_MESH_PX,
+        mask_sigma: float = BACKGROUND_MASK_SIGMA,
         factor: float | None = None,
     ) -> Statistics:
         """Return smooth level and its square root; arguments as in `Normaliser`."""
@@ -115,6 +122,7 @@ class TileMedian(Normaliser):
         missing: np.ndarray | None = None,
         *,
         mesh: int = BACKGROUND_MESH_PX,
+        mask_sigma: float = BACKGROUND_MASK_SIGMA,
         factor: float | None = None,
     ) -> Statistics:
         """Return a background of 0 and 1 / the published factor; arguments as in `Normaliser`."""

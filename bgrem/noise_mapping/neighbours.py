@@ -18,7 +18,6 @@ NEIGHBOUR_DISTANCES_PX = (3, 6)
 # px along the streaks; neighbours against which points and trails are found
 SEARCH_DISTANCES_PX = (4, 12)
 STREAK_END_MARGIN_PX = 2  # px; from the farthest neighbour to half a streak's length
-MIN_NEIGHBOUR_SPAN_PX = 2  # px from the first neighbour to the last, also along short streaks
 MAX_FILL_DISTANCE_PX = 24  # px; farthest neighbour that replaces a hidden pixel
 FILL_NEIGHBOURS = 4  # number; nearest neighbours that are not hidden, their mean replaces a pixel
 MAX_HIDDEN_SHARE = 0.05  # of an interpolated pixel; with more of it hidden it is not used
@@ -135,7 +134,7 @@ def _neighbours(
     is a cubic spline.
     """
     end = streaks.length / 2 - STREAK_END_MARGIN_PX
-    last = int(np.clip(end, first + MIN_NEIGHBOUR_SPAN_PX, last))
+    last = int(np.clip(end, first + 1, last))
     step = _step(streaks)
     every, nearest = np.empty((2, 2, *flat.shape), np.float32)
     for top in range(0, len(flat), NEIGHBOUR_BLOCK_ROWS):

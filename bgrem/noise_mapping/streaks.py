@@ -14,7 +14,7 @@ STREAK_SMOOTHING_PX = 1.0  # px; sigma of the smoothing before light is correlat
 MIN_STREAK_LIGHT = 1.5  # noise of a pixel; fainter light is left out of the correlation
 MAX_SHIFT_PX = 80  # px; largest shift of the correlation
 MIN_SHIFT_PX = 3  # px; noise that is smoothed by 1 px does not correlate at larger shifts
-COARSE_SHIFTS_PX = (4, 12)  # px along the streaks, for the first estimate of their direction
+COARSE_SHIFT_PX = 12  # px along the streaks, to which their direction is estimated at first
 MIN_CORRELATION_SCATTER = 3.0  # times the scatter of the correlation: less is noise
 MIN_USABLE_LENGTH_PX = 8.0  # px; the neighbours along shorter streaks are dark
 MIN_USABLE_LENGTH_WIDTHS = 1.5  # widths; the neighbours along shorter streaks are dark
@@ -68,7 +68,7 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     light, labels = _compress_light(flat)
     correlation = _autocorrelation(light)
     angles = np.radians(np.arange(180.0))
-    angle = _best_angle(correlation, angles, np.arange(*COARSE_SHIFTS_PX))
+    angle = _best_angle(correlation, angles, np.arange(MIN_SHIFT_PX, COARSE_SHIFT_PX))
     if not (
         _is_significant(correlation, angle)
         and _is_elongated(correlation, angles)
@@ -80,7 +80,7 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     if length < max(MIN_USABLE_LENGTH_PX, MIN_USABLE_LENGTH_WIDTHS * width):
         return Streaks(float(angle), length, short=True)
     # at larger shifts the angle is more precise; beyond half the length little light is left
-    arm = np.arange(MIN_SHIFT_PX, max(COARSE_SHIFTS_PX[1], min(length / 2, MAX_SHIFT_PX / 2)))
+    arm = np.arange(MIN_SHIFT_PX, max(COARSE_SHIFT_PX, min(length / 2, MAX_SHIFT_PX / 2)))
     angle = _best_angle(correlation, angle + np.radians(np.linspace(-3, 3, 121)), arm)
     return Streaks(float(angle % np.pi), _length(_profile(correlation, angle)))
 

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgrem.config import NoiseMapConfig
-from bgrem.frame.background import BACKGROUND_MESH_PX, bands, whole_image_statistics
+from bgrem.frame.background import (
+    BACKGROUND_MASK_SIGMA,
+    BACKGROUND_MESH_PX,
+    bands,
+    whole_image_statistics,
+)
 from bgrem.models import Model
 
 # noise of a simulated frame in the network's units: it is what the diffusion has at time 118
@@ -85,7 +90,7 @@ def find_units(
         raise ValueError(
             f"model.json: scaling must be one of {', '.join(SCALINGS)}. Received: {name!r}"
         )
-    background, sigma = frame_level(pixels, missing, mesh=config.mesh)
+    background, sigma = frame_level(pixels, missing, mesh=config.mesh, mask_sigma=config.mask_sigma)
     return SCALINGS[name](pixels, background, sigma)
 
 
@@ -109,17 +114,21 @@ DEFAULT_SCALING = "noise"  # row of the table for a model whose card names none
 
 
 def frame_level(
-    pixels: np.ndarray, missing: np.ndarray | None = None, *, mesh: int = BACKGROUND_MESH_PX
+    pixels: np.ndarray,
+    missing: np.ndarray | None = None,
+    *,
+    mesh: int = BACKGROUND_MESH_PX,
+    mask_sigma: float = BACKGROUND_MASK_SIGMA,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return smooth background with bands, and the noise, both (H, W): no network is needed for it.
 
     Parameters
     ----------
-    pixels, missing, mesh
+    pixels, missing, mesh, mask_sigma
         As in `bgrem.frame.background.whole_image_statistics`.
     """
     missing = ~np.isfinite(pixels) if missing is None else missing
-    found = whole_image_statistics(pixels, missing, mesh=mesh)
+    found = whole_image_statistics(pixels, missing, mesh=mesh, mask_sigma=mask_sigma)
     return found.background + bands(pixels - found.background, missing), found.sigma
 
 

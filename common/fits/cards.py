@@ -1,6 +1,6 @@
 """The raw cards of FITS headers: split, edited and summed as bytes, so that what is not ours stays.
 
-`fits_io` builds every header it writes from these functions.
+`fits.write` builds every header it writes from these functions.
 """
 
 import math

@@ -6,8 +6,8 @@ from pathlib import Path
 from common.atomic import atomic_write
 from common.fits import cards as fits_cards
 from common.fits.hdus import Hdu, copy_bytes, plain_file, scan
-from common.fits.io import open_sink
 from common.fits.parts import scanned_file
+from common.fits.write import open_sink
 
 
 def read_hdus(path: Path) -> list[Hdu]:

@@ -1,6 +1,6 @@
 """The HDUs of a FITS file as bytes: where they lie, whether they are whole, what they store.
 
-`fits_io` reads and writes images with it.
+`fits.read` and `fits.write` use it.
 """
 
 import gzip

@@ -1,6 +1,6 @@
 """The layout of an XISF file: its header as elements with byte offsets, and its data blocks.
 
-`xisf_io` reads and writes images with these functions.
+`xisf.read` and `xisf.write` read and write images with these functions.
 Format: XISF 1.0, https://pixinsight.com/doc/docs/XISF-1.0-spec/XISF-1.0-spec.html
 """
 

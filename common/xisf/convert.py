@@ -31,8 +31,9 @@ from common.reading.mosaic import (
     flip_pattern,
 )
 from common.reading.notice import warn_of_file
-from common.xisf.io import XisfCarrier, keyword_text, read_keywords, read_property
+from common.xisf.read import XisfCarrier, read_keywords, read_property
 from common.xisf.splice import Keyword
+from common.xisf.write import keyword_text
 
 # What describes the stored array and not the image; each writer states it anew.
 _CONVERTED_STRUCTURE = re.compile(

@@ -1,6 +1,6 @@
 """Edits of an XISF header as text, so that every byte that is not ours to change stays.
 
-Called by `xisf_io` when it writes.
+Called by `xisf.write`.
 """
 
 import html

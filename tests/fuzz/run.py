@@ -133,7 +133,7 @@ LIBRARIES = (
     "astropy.io.fits", "astropy.wcs", "scipy.ndimage", "bgoptimizer.config",
     "bgrem.commands.compare_files", "bgrem.commands.reproduce", "bgrem.denoising.bundle",
     "bgrem.denoising.uncertainty", "bgrem.training.checkpoint", "bgrem.training.pairs",
-    "common.fits.io", "common.xisf.convert",
+    "common.fits.read", "common.fits.write", "common.xisf.convert",
 )  # fmt: skip
 
 

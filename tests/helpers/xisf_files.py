@@ -8,7 +8,8 @@ import numpy as np
 import zstandard
 
 from common.xisf.blocks import parse_header
-from common.xisf.io import read_xisf, write_xisf
+from common.xisf.read import read_xisf
+from common.xisf.write import write_xisf
 
 NAMESPACE = 'xmlns="http://www.pixinsight.com/xisf" version="1.0"'
 CODECS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.xisf.io import read_xisf
+from common.xisf.read import read_xisf
 
 
 @pytest.fixture

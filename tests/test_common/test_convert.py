@@ -17,7 +17,8 @@ from common.xisf.convert import (
     to_xisf,
     xisf_keywords_from_fits,
 )
-from common.xisf.io import read_xisf, write_xisf
+from common.xisf.read import read_xisf
+from common.xisf.write import write_xisf
 
 H, W = 6, 5
 STAR = (1, 3)  # row and column, as stored in the FITS

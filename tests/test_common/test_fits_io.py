@@ -8,7 +8,8 @@ import pytest
 from astropy.io import fits
 from packaging.version import Version
 
-from common.fits.io import read_fits, write_fits
+from common.fits.read import read_fits
+from common.fits.write import write_fits
 from common.image import AstroImage
 from common.provenance import datasum
 

@@ -8,7 +8,7 @@ import pytest
 from xisf_files import CODECS, build, picture, save, shuffle
 
 from common.xisf.blocks import SAMPLE_FORMATS
-from common.xisf.io import read_keywords, read_property
+from common.xisf.read import read_keywords, read_property
 
 
 @pytest.mark.parametrize("sample", SAMPLE_FORMATS)

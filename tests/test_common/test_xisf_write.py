@@ -17,9 +17,9 @@ from xisf_files import (
 )
 
 from common.image import AstroImage
-from common.xisf import io as xisf_io
+from common.xisf import write as xisf_write
 from common.xisf.blocks import SAMPLE_FORMATS, parse_header
-from common.xisf.io import read_keywords, read_property, read_xisf
+from common.xisf.read import read_keywords, read_property, read_xisf
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
 
@@ -44,7 +44,7 @@ def test_any_real_type_and_plane_images_are_written(tmp_path, dtype):
 
 
 def test_large_images_are_compressed_in_subblocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(xisf_io, "LZ4_SUBBLOCK_BYTES", 100)
+    monkeypatch.setattr(xisf_write, "LZ4_SUBBLOCK_BYTES", 100)
     image = AstroImage(np.arange(64.0, dtype=np.float32).reshape(8, 8))
     content = written(image, compress=True)
     assert image_tag(content)["subblocks"].count(":") == 2
