@@ -27,6 +27,8 @@ class OutsideField:
     Attributes
     ----------
     observed : array
+    sources : array
+        Their light without noise.
     background : array
         Sky with all that is no source.
     variance : array
@@ -42,6 +44,7 @@ class OutsideField:
     """
 
     observed: np.ndarray
+    sources: np.ndarray
     background: np.ndarray
     variance: np.ndarray
     point_spread: np.ndarray
@@ -138,10 +141,10 @@ def draw_field(kind: str, shape: tuple[int, int], seed: int) -> OutsideField:
     conditions, rng = KINDS[kind], np.random.default_rng([seed, list(KINDS).index(kind)])
     native = tuple(round(side / conditions.zoom) for side in shape)
     profile = conditions.optics()
-    kernel = _stamp(profile)
+    kernel = stamp(profile)
     noise = float(np.hypot(np.sqrt(conditions.sky), conditions.read_noise))
     light = np.zeros(native)
-    catalogue = _draw_sources(light, profile, kernel, conditions, noise, rng)
+    catalogue = draw_sources(light, profile, kernel, conditions, noise, rng)
     sky = np.full(native, conditions.sky)
     if conditions.sky_shape:
         sky += conditions.sky_shape(native, noise, rng)
@@ -172,15 +175,17 @@ def draw_field(kind: str, shape: tuple[int, int], seed: int) -> OutsideField:
         variance = variance + 1 / 12
     if conditions.zoom != 1:
         return _resampled(
-            observed, background, kernel, catalogue, profile, conditions, shape, artefacts
-        )
+            observed, light / conditions.gain, background, kernel, catalogue, profile, conditions,
+            shape, artefacts,
+        )  # fmt: skip
     return OutsideField(
-        observed=observed.astype(np.float32), background=background, variance=variance,
+        observed=observed.astype(np.float32), sources=light / conditions.gain,
+        background=background, variance=variance,
         point_spread=kernel, catalogue=catalogue, fwhm=_fwhm(kernel), artefacts=artefacts,
     )  # fmt: skip
 
 
-def _stamp(profile: Any) -> np.ndarray:
+def stamp(profile: Any) -> np.ndarray:
     """Return the profile on pixels, sum 1."""
     image = profile.drawImage(nx=STAMP_PX, ny=STAMP_PX, scale=1.0)
     return np.asarray(image.array, float) / image.array.sum()
@@ -192,7 +197,7 @@ def _fwhm(kernel: np.ndarray) -> float:
     return float(2 * np.sqrt((fine > fine.max() / 2).sum() / np.pi) / 5)
 
 
-def _draw_sources(
+def draw_sources(
     light: np.ndarray, profile: Any, kernel: np.ndarray, conditions: Conditions, noise: float,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:  # fmt: skip
@@ -234,7 +239,7 @@ def _draw_sources(
 
 
 def _resampled(
-    observed: np.ndarray, background: np.ndarray, kernel: np.ndarray,
+    observed: np.ndarray, light: np.ndarray, background: np.ndarray, kernel: np.ndarray,
     catalogue: dict[str, np.ndarray], profile: Any, conditions: Conditions,
     shape: tuple[int, int], artefacts: np.ndarray,
 ) -> OutsideField:  # fmt: skip
@@ -249,11 +254,11 @@ def _resampled(
     finer, sky = onto(observed), onto(background)
     noise = float(np.std(onto(np.random.default_rng(0).normal(size=observed.shape))))
     per_pixel = np.sqrt(conditions.sky + conditions.read_noise**2) / conditions.gain
-    spread = _stamp(profile.dilate(zoom))
+    spread = stamp(profile.dilate(zoom))
     moved = {**catalogue, "x": catalogue["x"] * zoom, "y": catalogue["y"] * zoom,
              "half_light_radius": catalogue["half_light_radius"] * zoom}  # fmt: skip
     return OutsideField(
-        observed=finer.astype(np.float32), background=sky,
+        observed=finer.astype(np.float32), sources=onto(light), background=sky,
         variance=np.full(shape, (noise * per_pixel) ** 2), point_spread=spread, catalogue=moved,
         fwhm=_fwhm(spread), artefacts=onto(artefacts.astype(float)) > 0.5,
     )  # fmt: skip

@@ -173,7 +173,7 @@ def peer_methods(quick: bool) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
             methods[f"SExtractor {size}"] = partial(source_extractor, size=size)
     else:
         print(f"*** {MESH_NOTE}", file=sys.stderr)
-    for degree in (1, 2, 4, 6):
+    for degree in range(1, 7):
         for upper in (3.0, 1.5):
             name = f"polynomial degree {degree} clip -3+{upper:g}"
             methods[name] = partial(polynomial, degree=degree, upper=upper)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from scipy import ndimage
@@ -199,7 +200,7 @@ def mask_sources(
     sigma : float
         Noise of the smoothed pixels; brighter ones belong to sources.
     growth : float
-        Scales; how far the mask goes on around them.
+        Scales; how far the mask goes on around them, rounded up to whole pixels.
     noise : callable, optional
         Scale -> noise of the smoothed pixels, one number or an array (H, W). Default: measured.
     smooth : callable, optional
@@ -219,7 +220,7 @@ def mask_sources(
         bright = light > sigma * (noise(scale) if noise else mad_sigma(light[measured], 0.0))
         if opened:
             bright = ndimage.binary_opening(bright)
-        return np.asarray(ndimage.binary_dilation(bright, iterations=round(growth * scale)))
+        return np.asarray(ndimage.binary_dilation(bright, iterations=ceil(growth * scale)))
 
     with ThreadPoolExecutor() as threads:  # the filters let go of Python's lock
         return np.logical_or.reduce(list(threads.map(on_scale, scales)))
