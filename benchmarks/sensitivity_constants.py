@@ -115,7 +115,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "FAR_LAG_PX",
             "MAX_CORRELATION",
         ),
-        "bgrem.frame.sky.quadratic": (
+        "common.smooth.quadratic": (
             "BLOCK_PX",
             "REACH",
             "STIFFNESS",
@@ -135,12 +135,14 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "TEXTURE_EDGE_RATIO",
             "TEXTURE_SCALES_CELLS[0]",
             "TEXTURE_SCALES_CELLS[1]",
-            "TEXTURE_SCALES_CELLS[2]",
             "MAX_TEXTURE_RATIO",
-            "TEXTURE_STIFFNESS",
             "TEXTURE_RATIO",
             "TEXTURE_REACH",
-            "QUIET_SHARE",
+            "CALM_SHARE",
+            "TEXTURE_WIDE",
+            "WIDE_SEED",
+            "WIDE_EDGE",
+            "EDGE_CELLS",
             "GUARD_RING_HEIGHTS",
             "GROW_NOISE_SIGMA",
             "GROW_MODEL_SIGMA",
@@ -172,6 +174,13 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "CHOICE_MARGIN",
             "AVERAGE_MARGIN",
         ),
+        "bgoptimizer.robust.trend": (
+            "CLIP_BELOW",
+            "CLIP_ABOVE",
+            "DARK_SHARE",
+            "MAX_RANGE",
+            "DEGREE_MARGIN",
+        ),
     },
     "threshold": {
         "bgrem.cataloguing.threshold": (
@@ -194,9 +203,6 @@ FOLLOWERS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("bgrem.frame.background", "TREND_DEGREE"): (
         "TREND_POWERS",
         lambda degree: [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)],
-    ),
-    ("bgoptimizer.robust.mask", "QUIET_SHARE"): (
-        "QUIET_CHI2", lambda share: float(special.chdtri(1, 1 - share)),
     ),
 }  # fmt: skip
 

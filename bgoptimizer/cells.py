@@ -4,6 +4,9 @@ import numpy as np
 
 from common.robust import difference_noise, neighbour_differences
 
+STEP_ROWS = 200  # rows of a plane that stand for all when its step is looked for
+STEP_REPEATS = 20  # pixels of one value; fewer are chance
+STEP_NOISE = 0.3  # of the noise; a finer step moves no median
 CELLS_PER_SHORT_SIDE = 125  # cells; a cell then averages the noise, and stars are points in it
 
 
@@ -15,6 +18,25 @@ def automatic_factor(height: int, width: int) -> int:
 def cell_noise(cells: np.ndarray) -> float:
     """Return the noise of a cell from the differences of neighbours (robust; no gradient in it)."""
     return difference_noise(neighbour_differences(cells, np.isfinite(cells)))
+
+
+def pixel_step(plane: np.ndarray) -> float:
+    """Return the step between the values of pixels where it is not small against their noise.
+
+    0 for finer values. Each value of a frame with such a step is there many times.
+
+    Parameters
+    ----------
+    plane : array, shape (H, W)
+        NaN = missing.
+    """
+    found = plane[:: max(1, len(plane) // STEP_ROWS)]
+    values, counts = np.unique(found[np.isfinite(found)], return_counts=True)
+    if len(values) < 2 or np.median(np.repeat(counts, counts)) < STEP_REPEATS:
+        return 0.0
+    step = float(np.median(np.repeat(np.diff(values), counts[1:])))
+    noise = difference_noise(neighbour_differences(found, np.isfinite(found)))
+    return step if step > STEP_NOISE * noise else 0.0
 
 
 def median_bias(residual: np.ndarray) -> float:

@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bgoptimizer.cells import automatic_factor, cell_noise, median_bias
+from bgoptimizer.cells import automatic_factor, cell_noise, median_bias, pixel_step
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.model import BackgroundModel, SurfacePlane
 from bgoptimizer.robust.mask import ObjectMap, recognise_objects, robust_fit
 from bgoptimizer.robust.smoothing import Grid, choose_priors
+from bgoptimizer.robust.trend import Trend, find_trend
 from common.blocks import block_reduce
 
 POINTS_PER_HEIGHT = 14  # a glow of sigma = 0.09 heights is followed, the texture of a nebula is not
+FLAT_MARGIN = 0.02  # relative; by so much the cells without the first sky must be predicted better
 MIN_CELLS = 16  # cells; fewer do not determine a surface
 QUANTILE_PIXELS = 4_000_000  # pixels behind a quantile
 
@@ -104,7 +106,14 @@ def _notes(fitted: list[ChannelFit]) -> tuple[str, ...]:
 def _cells(
     plane: np.ndarray, weights: np.ndarray | None, factor: int, statistic: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the sky values of the blocks of a plane, and the mean mask of each."""
+    """Return the sky values of the blocks of a plane, and the mean mask of each.
+
+    A median of integers is an integer (or half of one). Where their step is not small against the
+    noise, pixels are spread evenly over the step first: the median moves as finely as the sky.
+    """
+    if statistic == "median" and (step := pixel_step(plane)):
+        rng = np.random.default_rng(0)
+        plane = plane + rng.uniform(-step / 2, step / 2, plane.shape).astype(plane.dtype)
     if weights is None:
         return block_reduce(plane, factor, statistic), None
     allowed = block_reduce(weights, factor, "mean")
@@ -116,19 +125,37 @@ def _fit_channel(
 ) -> ChannelFit:
     """Recognise objects, choose priors, fit."""
     present = np.isfinite(cells)
-    noise = cell_noise(cells)
+    measured = present.astype(float) if allowed is None else present * allowed
+    first = find_trend(np.where(present, cells, np.median(cells[present])), measured, grid)
     spread = float(np.nanmax(cells) - np.nanmin(cells))
-    noise = max(noise, 1e-7 * spread)  # noiseless simulations
-    found = recognise_objects(cells, grid, noise, allowed)
+    # noiseless simulations have none
+    noise = max(cell_noise(cells - first.values), 1e-7 * spread)
+    found = recognise_objects(cells, grid, noise, allowed, first.values)
     filled = np.where(present, cells, np.median(cells[present]))
-    chosen = choose_priors(grid, filled, found.sky * ~found.objects, noise)
+    chosen, filled, first = _choose(grid, filled, found.sky * ~found.objects, noise, first)
     points, values, used = fit_average(filled, found, grid, chosen, noise)
     sigma = None
     if config.uncertainty:
         from bgoptimizer.uncertainty import bootstrap_sigma
 
         sigma = bootstrap_sigma(filled, found, grid, chosen, noise, values, config)
-    return ChannelFit(cells, found, points, values, used, sigma)
+    return ChannelFit(cells, found, points + first.points, values + first.values, used, sigma)
+
+
+def _choose(
+    grid: Grid, cells: np.ndarray, weights: np.ndarray, noise: float, first: Trend
+) -> tuple[list[tuple[str, float, float]], np.ndarray, Trend]:
+    """Return priors for the cells or for what the first sky leaves, whichever they predict better.
+
+    Also the cells that they are for, and the first sky that was taken off, perhaps none.
+    """
+    plain = choose_priors(grid, cells, weights, noise)
+    if first.degree <= 1:  # all priors have a plane
+        return plain, cells, Trend(0 * first.points, 0 * first.values, 0)
+    flat = choose_priors(grid, cells - first.values, weights, noise)
+    if min(one[2] for one in plain) <= min(one[2] for one in flat) * (1 + FLAT_MARGIN):
+        return plain, cells, Trend(0 * first.points, 0 * first.values, 0)
+    return flat, cells - first.values, first
 
 
 def _without_confusion(part: ChannelFit, plane: np.ndarray, factor: int) -> ChannelFit:

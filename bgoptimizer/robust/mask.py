@@ -13,11 +13,12 @@ from scipy import ndimage
 
 from bgoptimizer.robust.smoothing import Grid, Prior, Surface, choose_priors
 from common.robust import mad_sigma
+from common.smooth.quadratic import local_quadratic
 
 TEXTURE_SEED_RATIO = 6.0  # small-scale variance / that of the noise: where an object starts
 # small-scale variance / that of the noise: how far a connected object reaches
 TEXTURE_EDGE_RATIO = 3.0
-TEXTURE_SCALES_CELLS = (0.7, 1.4, 2.5)  # cells
+TEXTURE_SCALES_CELLS = (0.5, 1.0)  # cells; smooth skies have no structure there, objects have
 MAX_TEXTURE_RATIO = 12.0  # small-scale variance / that of the noise; bright stars must not spread
 GUARD_RING_HEIGHTS = 0.06  # heights of the frame; ring around objects
 GROW_NOISE_SIGMA = 2.0  # sigma of the smoothed cells
@@ -26,11 +27,8 @@ MAX_GROW_ROUNDS = 25  # of growing the objects
 COMPACT_SIGMA = 4.0  # sigma above the surrounding 7x7 cells: a star
 FLOOR_DEPTH_SIGMA = -8.0  # sigma of a cell: what was cut off must lie clearly below
 MAX_OBJECT_SHARE = 0.85  # of the frame; a map that covers more has lost the sky
-TEXTURE_STIFFNESS = 1e-12  # of the surface under the texture: it follows all that a spline can
 TEXTURE_RATIO = 2.5  # between the two Gaussians whose difference is a scale's structure
 TEXTURE_REACH = 2.0  # times the scale; over so much and a cell the structure is averaged
-QUIET_SHARE = 0.4  # of the cells, the calmest: they have the noise alone
-QUIET_CHI2 = 0.275  # quantile QUIET_SHARE of χ² with one degree of freedom
 ROBUST_CLIP = 2.5  # σ; from there on a cell loses weight
 BOUND_START = 0.5  # σ by which a surface may exceed a bounding cell without a penalty
 BOUND_RANGE = 2.0  # σ beyond it in which the cell gains its whole weight
@@ -45,6 +43,12 @@ LEAST_SKY = 0.3  # of the frame; from less a plateau's background is not extrapo
 CHOOSE_EVERY = 5  # rounds of growth for which a choice of prior stands
 LEAST_OUTSIDE = 0.05  # of the frame beyond the guard ring; from less nothing is predicted
 GROW_SCALES = (1.0, 2.0, 4.0)  # cells; Gaussians under which outskirts are looked for
+WIDE_SEED = 8.0  # standard deviations of noise in the wider mean: where an object starts
+WIDE_EDGE = 4.0  # the same; how far a connected object reaches
+TEXTURE_WIDE = 4.0  # cells; Gaussian over which weak texture is averaged
+EDGE_CELLS = 6  # cells; the widest parabola reaches so far beyond the frame
+CALM_SHARE = 0.1  # of the frame, the calmest: it has the noise alone
+MEAN_MISS = 0.8  # mean of |z| of a normal distribution: held-out cells of a true prior miss so
 SETTLED_CELLS = 3  # growth by as few ends it
 SETTLED_SHARE = 0.002  # of the map; growth by less ends it
 
@@ -85,18 +89,46 @@ def _connected(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
     return np.isin(labels, kept[kept > 0])
 
 
-def _texture(cells: np.ndarray, prior: Prior, sky: np.ndarray) -> np.ndarray:
-    """Variance of the small-scale structure around each cell, in units of the noise's."""
+def _texture(cells: np.ndarray, sky: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variance of the small-scale structure around each cell in units of the noise's.
+
+    The strongest of all scales near the cell, and how far the mean of all scales in a wider
+    neighbourhood exceeds that of noise, in standard deviations of the latter. The unit is that of
+    white noise that is as strong as the calmest `CALM_SHARE` of the frame.
+    """
     use = sky > 0
-    residual = cells - prior.fit(cells, sky, TEXTURE_STIFFNESS).values
-    strongest = np.zeros_like(cells)
-    for scale in TEXTURE_SCALES_CELLS:
-        wider = _smooth(residual, use, TEXTURE_RATIO * scale)
-        detail = (_smooth(residual, use, scale) - wider) ** 2
-        usual = np.quantile(detail[use], QUIET_SHARE) / QUIET_CHI2
-        clipped = np.minimum(detail / max(usual, 1e-300), MAX_TEXTURE_RATIO)
+    white = np.random.default_rng(0).standard_normal(cells.shape)
+    details = [_details(one, use) for one in (cells, white)]
+    strongest, wide, wide_noise = (np.zeros_like(cells) for _ in range(3))
+    for scale, found, noise in zip(TEXTURE_SCALES_CELLS, *details, strict=True):
+        calm = [np.quantile(_smooth(one, use, TEXTURE_WIDE)[use], CALM_SHARE)
+                for one in (found, noise)]  # fmt: skip
+        usual = noise[use].mean()
+        clipped = np.minimum(found / max(calm[0] / calm[1] * usual, 1e-300), MAX_TEXTURE_RATIO)
         strongest = np.maximum(strongest, _smooth(clipped, use, TEXTURE_REACH * scale + 1))
-    return strongest
+        wide += clipped
+        wide_noise += np.minimum(noise / usual, MAX_TEXTURE_RATIO)
+    wide, wide_noise = (_smooth(one, use, TEXTURE_WIDE) for one in (wide, wide_noise))
+    wide = (wide - wide_noise[use].mean()) / wide_noise[use].std()
+    return _from_inside(strongest), _from_inside(wide)
+
+
+def _from_inside(plane: np.ndarray) -> np.ndarray:
+    """Return a map whose rim is that of the cells inside.
+
+    At an edge half of the surroundings lack, and a steep sky has structure there.
+    """
+    rim = min(EDGE_CELLS, (min(plane.shape) - 1) // 2)
+    inside = plane[rim : plane.shape[0] - rim, rim : plane.shape[1] - rim]
+    return np.pad(inside, rim, mode="edge")
+
+
+def _details(cells: np.ndarray, use: np.ndarray) -> list[np.ndarray]:
+    """Return the squared structure of each scale."""
+    return [
+        _smooth(cells - local_quadratic(cells, use, TEXTURE_RATIO * scale, 1), use, scale) ** 2
+        for scale in TEXTURE_SCALES_CELLS
+    ]
 
 
 def robust_weights(
@@ -151,7 +183,11 @@ def _floor(cells: np.ndarray, use: np.ndarray, noise: float) -> np.ndarray:
 
 
 def recognise_objects(
-    cells: np.ndarray, grid: Grid, noise: float, allowed: np.ndarray | None = None
+    cells: np.ndarray,
+    grid: Grid,
+    noise: float,
+    allowed: np.ndarray | None = None,
+    trend: np.ndarray | float = 0.0,
 ) -> ObjectMap:
     """Return the object map of one channel.
 
@@ -165,21 +201,22 @@ def recognise_objects(
         Standard deviation of a cell.
     allowed : float array, shape (h, w), optional
         The user's mask: 1 = use, 0 = never.
+    trend : array, shape (h, w), optional
+        A first sky.
     """
     present = np.isfinite(cells)
     filled = np.where(present, cells, np.median(cells[present]))
-    compact = present & (
-        filled - ndimage.median_filter(filled, COMPACT_SIDE) > COMPACT_SIGMA * noise
-    )
+    flat = np.where(present, cells - trend, 0)
+    compact = present & (flat - ndimage.median_filter(flat, COMPACT_SIDE) > COMPACT_SIGMA * noise)
     sky = (present & ~ndimage.binary_dilation(compact)).astype(float)
     if allowed is not None:
         sky = sky * allowed
     floor = _floor(filled, sky > 0, noise)
     if floor.any():
-        found = _recognise(filled, grid, noise, present, np.where(floor, 0.0, sky), floor)
+        found = _recognise(flat, grid, noise, present, np.where(floor, 0.0, sky), floor)
         if _goes_on_below(filled, grid, found, noise):
             return found
-    return _recognise(filled, grid, noise, present, sky, np.zeros_like(floor))
+    return _recognise(flat, grid, noise, present, sky, np.zeros_like(floor))
 
 
 def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
@@ -194,14 +231,16 @@ def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float
 
 def _recognise(filled, grid, noise, present, sky, floor) -> ObjectMap:
     """Seeds and their growth, over the sky that is not cut off."""
-    strength = _texture(filled, grid.priors["spline"], sky)
-    seeds = (
-        _connected(strength > TEXTURE_SEED_RATIO, strength > TEXTURE_EDGE_RATIO) & present & ~floor
-    )
-    seeds = ndimage.binary_fill_holes(ndimage.binary_closing(seeds) | seeds)
-    if seeds.mean() > MAX_OBJECT_SHARE:
-        seeds = np.zeros_like(seeds)
-    objects, rounds = _grow(filled, grid, sky, seeds, noise)
+    strength, wide = _texture(filled, sky)
+    for times in 2.0 ** np.arange(0, 6, 0.5):  # where nearly all is textured, the most of it
+        objects = _connected(
+            strength > times * TEXTURE_SEED_RATIO, strength > times * TEXTURE_EDGE_RATIO
+        ) | _connected(wide > times * WIDE_SEED, wide > times * WIDE_EDGE)
+        objects &= present & ~floor
+        objects = ndimage.binary_fill_holes(ndimage.binary_closing(objects) | objects)
+        if objects.mean() <= MAX_OBJECT_SHARE:
+            break
+    objects, rounds = _grow(filled, grid, sky, objects, noise)
     return ObjectMap(sky, objects & present, floor, rounds)
 
 
@@ -214,13 +253,13 @@ def _grow(cells, grid, sky, objects, noise):
         if weights.mean() < 1 - MAX_OBJECT_SHARE or not objects.any():
             break
         if number % CHOOSE_EVERY == 0:
-            name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
+            name, stiffness, miss = choose_priors(grid, cells, weights, noise, thorough=False)[0]
             prior = grid.priors[name]
         guard = ndimage.distance_transform_edt(~objects) <= ring
         if (weights * ~guard).mean() < LEAST_OUTSIDE:
             break
         surface, used = robust_fit(prior, cells, weights * ~guard, stiffness, noise, rounds=3)
-        unsure = prior.deviation(used, stiffness, noise)
+        unsure = prior.deviation(used, stiffness, noise) * max(1.0, miss / MEAN_MISS)
         residual = cells - surface.values
         rounds.append((objects, surface.values))
         excess = np.zeros_like(objects)

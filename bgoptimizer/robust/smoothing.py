@@ -18,9 +18,10 @@ FIT_BIN_CELLS = 2  # cells; the fit sees 2x2 cells as one: the narrowest glow is
 PRIORS: dict[str, float | None] = {
     "spline": None, "rq 0.3": 0.3, "rq 0.5": 0.5, "rq 0.8": 0.8,
 }  # fmt: skip
+DEGREES = (1, 2, 3, 4, 5, 6)  # of the polynomials, which are priors without a penalty
 CHOICE_MARGIN = 0.02  # relative; a later prior must be better by this much to be preferred
 # relative; priors this close to the best are averaged: less error under the mask
-AVERAGE_MARGIN = 0.10
+AVERAGE_MARGIN = 0.03
 
 
 def control_grid(rows: int, columns: int, count: int) -> np.ndarray:
@@ -79,7 +80,11 @@ class Grid:
         # values at the control points -> spline weights and affine part
         self.to_spline = np.linalg.solve(system, np.eye(count + 3)[:, :count])
         self.cardinal = spline_basis(centres, points, order) @ self.to_spline
-        self.priors = {name: Prior(self, scale) for name, scale in PRIORS.items()}
+        self.polynomials = {degree: Polynomial(self, degree) for degree in DEGREES}
+        self.priors: dict[str, Prior] = {
+            **{f"polynomial {degree}": one for degree, one in self.polynomials.items()},
+            **{name: Prior(self, scale) for name, scale in PRIORS.items()},
+        }
 
     def bin(self, cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weighted means and mean weights of the coarse cells, both flat."""
@@ -106,6 +111,8 @@ class Grid:
 
 class Prior:
     """One assumption of smoothness: a basis in which its energy is a sum of squares."""
+
+    stiffnesses: np.ndarray = STIFFNESSES
 
     def __init__(self, grid: Grid, scale: float | None) -> None:
         self.grid = grid
@@ -171,8 +178,8 @@ class Prior:
         Errors are clipped at 5 σ: stars must not decide.
         """
         means, weight = self.grid.bin(cells, weights)
-        side = max(2, self.grid.rows // 8 // FIT_BIN_CELLS)
         rows, columns = self.grid.coarse_shape
+        side = max(2, self.grid.rows // 8 // FIT_BIN_CELLS)
         down, across = -(-rows // side), -(-columns // side)
         fold = np.random.default_rng(0).permutation(down * across) % VALIDATION_FOLDS
         fold = np.kron(fold.reshape(down, across), np.ones((side, side), int))
@@ -196,8 +203,8 @@ class Prior:
             limit = min(errors.values()) * 1.005
             return max(s for s, error in errors.items() if error <= limit)  # the stiffest of equals
 
-        best = try_all(STIFFNESSES)
-        if refine:
+        best = try_all(self.stiffnesses)
+        if refine and len(self.stiffnesses) > 1:
             best = try_all(best * 10.0 ** np.array([-0.5, 0.5]))
         return best, min(errors.values())
 
@@ -208,15 +215,32 @@ class Prior:
         return (means - basis @ coefficients) * unit
 
 
+class Polynomial(Prior):
+    """A polynomial of a total degree, free of any penalty."""
+
+    stiffnesses = np.zeros(1)
+
+    def __init__(self, grid: Grid, degree: int) -> None:
+        self.grid = grid
+        middle = np.array([0.5, grid.columns / grid.rows / 2])
+        v, u = ((grid.control_points - middle) / middle).T
+        terms = np.polynomial.chebyshev.chebvander2d(v, u, [degree, degree])
+        i, j = np.mgrid[: degree + 1, : degree + 1].reshape(2, -1)
+        self.to_points = terms[:, i + j <= degree]
+        self.energy = np.zeros(self.to_points.shape[1])
+        self.basis = grid.cardinal @ self.to_points
+
+
 def choose_priors(
     grid: Grid, cells: np.ndarray, weights: np.ndarray, noise: float, *, thorough: bool = True
 ) -> list[tuple[str, float, float]]:
     """Return (prior, stiffness, held-out error) of the best prior and of its near ties.
 
-    Best first; with `thorough` False one prior is returned, on a coarser scan.
+    Best first; with `thorough` False one prior is returned, on a coarser scan, and none that is
+    sure of itself far from the cells, as polynomials are.
     """
     rows = [(name, *prior.held_out(cells, weights, noise, refine=thorough))
-            for name, prior in grid.priors.items()]  # fmt: skip
+            for name, prior in grid.priors.items() if thorough or name in PRIORS]  # fmt: skip
     best = rows[0]
     for row in rows[1:]:
         if row[2] < best[2] * (1 - CHOICE_MARGIN):

@@ -11,11 +11,11 @@ from bgrem.frame.noise import (
     pixel_noise,
     smoothed_noise,
 )
-from bgrem.frame.sky.quadratic import local_quadratic
 from bgrem.frame.sky.steps import level_steps
 from bgrem.frame.sources import mask_sources
 from common.blocks import cut_blocks
 from common.robust import mad_sigma
+from common.smooth.quadratic import local_quadratic
 
 # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
 BACKGROUND_MESH_PX = 64

@@ -6,8 +6,8 @@ from scipy import ndimage
 
 from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
-from bgrem.frame.sky.quadratic import local_quadratic
 from bgrem.frame.sky.steps import level_steps
+from common.smooth.quadratic import local_quadratic
 
 SHAPE = (320, 400)
 

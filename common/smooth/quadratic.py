@@ -18,7 +18,9 @@ STIFFNESS = (
 PLACES_AT_ONCE = 1 << 16  # fits that are solved together: 40 MB
 
 
-def local_quadratic(pixels: np.ndarray, free: np.ndarray, scale: float) -> np.ndarray:
+def local_quadratic(
+    pixels: np.ndarray, free: np.ndarray, scale: float, block: int = BLOCK_PX
+) -> np.ndarray:
     """Return a local regression of second order.
 
     Around each place a parabola is fitted to the free pixels by least squares, with weights that
@@ -33,6 +35,8 @@ def local_quadratic(pixels: np.ndarray, free: np.ndarray, scale: float) -> np.nd
         Pixels that count.
     scale : float
         Standard deviation of the weights in pixels.
+    block : int, optional
+        Side of the blocks in pixels that are summed first, for speed.
 
     Returns
     -------
@@ -43,12 +47,12 @@ def local_quadratic(pixels: np.ndarray, free: np.ndarray, scale: float) -> np.nd
     -----
     Cleveland & Devlin 1988, J. Am. Stat. Assoc. 83, 596.
     """
-    weight = _block_sums(free.astype(np.float64), BLOCK_PX)
-    value = _block_sums(np.where(free, pixels, 0.0), BLOCK_PX)
+    weight = _block_sums(free.astype(np.float64), block)
+    value = _block_sums(np.where(free, pixels, 0.0), block)
     if not weight.any():
         return np.zeros(pixels.shape)
-    level = _surface(value, weight, max(1.0, scale / BLOCK_PX), BLOCK_PX**2)
-    return _between(level, BLOCK_PX, pixels.shape)
+    level = _surface(value, weight, max(1.0, scale / block), block**2)
+    return _between(level, block, pixels.shape)
 
 
 def _surface(value: np.ndarray, weight: np.ndarray, spread: float, most: int) -> np.ndarray:

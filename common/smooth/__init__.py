@@ -1,0 +1,1 @@
+"""Smooth surfaces that both packages need."""
