@@ -13,6 +13,7 @@ TASKS = ("denoise", "enhance", "noisemap")  # commands that a model can be for
 PRESET_NAMES = ("meerlicht", "decam", "ztf", "wfc3-uvis", "amateur-cmos")
 LOSS_NAMES = ("l1", "l2", "huber")  # rows of `bgrem.training.LOSSES`
 LEARNING_RATE_SCHEDULES = ("cosine", "epoch", "constant")  # how the learning rate falls
+PROFILES = ("moffat", "kolmogorov", "airy")  # of `bgrem.simulate.optical.PointSpread`
 PRECISIONS = ("float32", "mixed_bfloat16")  # of the network's arithmetic
 
 
@@ -50,6 +51,9 @@ class SimulateConfig:
     shape: tuple[int, ...] | None = option(None, "rows,columns; default: the detector's")
     seed: int = option(0, "the same seed gives the same pixels", least=0, most=2**63)
     fwhm: float | None = option(None, "FWHM of point sources", unit="px", least=1, most=100)
+    profile: str = option(
+        "moffat", "of point sources; airy: with obscuration and struts", choices=PROFILES
+    )
     beta: float | None = option(None, "exponent of the Moffat profile", least=1.1, most=100)
     ellipticity: float | None = option(None, "1 - b/a of the profile", least=0, most=0.9)
     stars: float | None = option(

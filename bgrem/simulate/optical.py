@@ -11,10 +11,12 @@ from bgrem.simulate.detector import expose
 from bgrem.simulate.presets import PRESETS, Instrument
 from common.robust import ROUNDED_FWHM_PER_SIGMA
 
+AIRY_FWHM = 1.03  # wavelength / diameter; of a pupil without obscuration
 STAR_SUBPIXEL = 8  # stars lie on a grid of 1/8 px: one bank of stamps serves all of them
 PSF_ZONES = 3  # per axis; the point-spread function is drawn at 3x3 places and interpolated
 STAMP_PX = 65  # px; where a star's profile is cut, unless it is bright
 WIDE_STAMP_PX = 257  # px; of bright stars
+MAX_ELLIPTICITY = 0.5  # where the shape varies over the field
 MIN_STAR_SNR = 0.7  # S/N below which a star is not drawn
 # of the list of sources
 OPTICAL_COLUMNS = (
@@ -115,14 +117,15 @@ def sky_level(instrument: Instrument) -> float:
 
 
 class PointSpread:
-    """A Moffat profile whose width and shape vary over the field.
+    """A profile whose width and shape vary over the field.
 
     Parameters
     ----------
     config, instrument
-        Width, exponent, ellipticity.
+        Profile, width, exponent, ellipticity.
     rng : numpy.random.Generator
-        Draws how they vary: width by up to 8 % from centre to corner, shape by some percent.
+        Draws how they vary: width by up to 8 % from centre to corner, shape by some percent; and
+        the pupil of an Airy profile: obscuration 0 to 0.4 of the diameter, no struts, 3 or 4.
     """
 
     def __init__(self, config: SimulateConfig, instrument: Instrument, rng: Any) -> None:
@@ -137,15 +140,26 @@ class PointSpread:
             ellipticity = instrument.ellipticity
         base = ellipticity * np.exp(2j * np.pi * rng.uniform())
         slopes = 0.02 * (rng.normal(size=2) + 1j * rng.normal(size=2))
+        pupil: dict[str, Any] = {}
+        if config.profile == "airy":
+            pupil = {
+                "obscuration": rng.uniform(0, 0.4), "nstruts": int(rng.choice([0, 3, 4])),
+                "strut_thick": rng.uniform(0.01, 0.04),
+                "strut_angle": rng.uniform(0, 90) * galsim.degrees,
+            }  # fmt: skip
         self.profiles: list[list[Any]] = []
         for v in places:
             row = []
             for u in places:
                 width = self.fwhm * (1 + growth * (u * u + v * v) / 2 + tilt @ (u, v))
                 shape = base + slopes @ (u, v)
-                shape *= min(1.0, 0.3 / max(abs(shape), 1e-9))
-                moffat = galsim.Moffat(beta=beta, fwhm=width)
-                row.append(moffat.shear(g1=shape.real / 2, g2=shape.imag / 2))
+                shape *= min(1.0, MAX_ELLIPTICITY / max(abs(shape), 1e-9))
+                profile: Any = galsim.Moffat(beta=beta, fwhm=width)
+                if config.profile == "kolmogorov":
+                    profile = galsim.Kolmogorov(fwhm=width)
+                elif config.profile == "airy":
+                    profile = galsim.OpticalPSF(lam_over_diam=width / AIRY_FWHM, **pupil)
+                row.append(profile.shear(g1=shape.real / 2, g2=shape.imag / 2))
             self.profiles.append(row)
         self._bank: dict[tuple[int, int, int, int, int], np.ndarray] = {}
 

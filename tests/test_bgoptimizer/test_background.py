@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
-from bgoptimizer.cells import cell_noise, median_bias
+from bgoptimizer.cells import cell_noise, median_bias, pixel_step
 from bgoptimizer.robust.mask import recognise_objects
 from bgoptimizer.robust.smoothing import Grid
+from bgoptimizer.robust.trend import dark_side, find_trend
 from bgoptimizer.surface import evaluate_spline
 from common import AstroImage
 from common.blocks import block_reduce
@@ -337,3 +339,67 @@ def test_division_keeps_the_colours_of_a_bayer_mosaic():
     config = BackgroundConfig(bayer=True, operation="divide")
     result = correct_background(pixels, fit_background(pixels, config)).result.pixels[..., 0]
     assert np.median(result[::2, ::2]) / np.median(result[1::2, 1::2]) == pytest.approx(3, rel=0.01)
+
+
+def cells_of_a_steep_sky(rng, light=0.0):
+    """Cells (125, 188) of a sky that grows exponentially by 2000 noise, and their sky."""
+    y, x = np.indices((125, 188)) / 125
+    sky = 2000 * np.exp(3 * (x / 1.5 - 1)) + 20 * y
+    return sky + light + rng.normal(0, 0.15, sky.shape), sky
+
+
+def test_a_first_sky_follows_a_steep_sky_under_objects():
+    rng = np.random.default_rng(2)
+    y, x = np.indices((125, 188)) / 125
+    light = 30 * np.exp(-((y - 0.5) ** 2 + (x - 0.6) ** 2) / 0.02)
+    cells, sky = cells_of_a_steep_sky(rng, light)
+    first = find_trend(cells, np.ones(cells.shape), Grid(*cells.shape, 294))
+    assert rms(first.values - sky) < 1.5  # of 2000; a polynomial is not an exponential
+    assert first.degree > 2
+
+
+def test_a_polynomial_that_runs_away_is_not_taken():
+    rng = np.random.default_rng(3)
+    y, x = np.indices((125, 188)) / 125
+    waves = 50 * np.sin(2 * np.pi * (2.1 * x + 1.3 * y))
+    cells = 100 + waves + rng.normal(0, 0.15, y.shape)
+    first = find_trend(cells, np.ones(cells.shape), Grid(*cells.shape, 294))
+    assert np.ptp(first.values) < 1.5 * np.ptp(cells)
+
+
+def test_the_dark_side_says_level_and_spread_of_a_sky_under_objects():
+    rng = np.random.default_rng(4)
+    sky = rng.normal(10, 2, 20_000)
+    sky[:5000] += rng.exponential(30, 5000)
+    centre, spread = dark_side(sky)
+    assert centre == pytest.approx(10, abs=0.3)
+    assert spread == pytest.approx(2, rel=0.15)
+    assert dark_side(np.zeros(0)) == (0.0, 0.0)
+
+
+def test_a_faint_textured_cloud_is_an_object_and_a_smooth_flat_field_error_is_not():
+    rng = np.random.default_rng(6)
+    grid, shape = Grid(125, 188, 294), (125, 188)
+    wave = ndimage.gaussian_filter(rng.normal(size=shape), 15, mode="wrap")
+    smooth = 100 + 8 * wave / wave.std() + rng.normal(0, 0.15, shape)
+    assert recognise_objects(smooth, grid, 0.15).objects.mean() < 0.05
+    cloud = ndimage.gaussian_filter(rng.normal(size=shape), 1.0, mode="wrap")
+    cloud = np.clip(cloud / cloud.std() + 1, 0, None)
+    cloud[:, 94:] = 0
+    faint = 100 + 0.6 * cloud + rng.normal(0, 0.15, shape)
+    found = recognise_objects(faint, grid, 0.15).objects
+    assert found[:, :80].mean() > 0.7
+    assert found[:, 110:].mean() < 0.1
+
+
+def test_integers_with_a_coarse_step_give_the_background_of_finer_ones():
+    rng = np.random.default_rng(7)
+    y, x = np.indices((300, 450)) / 300
+    sky = 1000 + 6 * x + 3 * y
+    fine = sky + rng.normal(0, 0.4, sky.shape)
+    coarse = np.round(fine)
+    assert pixel_step(coarse) == 1
+    assert pixel_step(fine) == 0
+    assert pixel_step(np.round(sky + rng.normal(0, 20, sky.shape))) == 0
+    model = fit_background(coarse).evaluate()[..., 0]
+    assert rms(model - sky - (model - sky).mean()) < 0.05

@@ -37,6 +37,17 @@ def test_a_galaxy_is_not_taken_for_background():
     assert eaten < 0.03 * galaxy.sum()
 
 
+def test_a_lower_level_of_the_source_mask_leaves_less_light_in_the_background():
+    rng = np.random.default_rng(5)
+    pixels = rng.normal(100, 1, (400, 400))
+    y, x = np.mgrid[:400, :400]
+    for row, column in rng.uniform(0, 400, (300, 2)):  # stars near the noise
+        pixels += 2 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 8)
+    levels = [np.mean(whole_image_statistics(pixels, mask_sigma=sigma).background)
+              for sigma in (1.5, 2.0, 3.0)]  # fmt: skip
+    assert 99.9 < levels[0] < levels[1] < levels[2]
+
+
 def test_forward_and_inverse_belong_together():
     observed, _ = gradient_field(0.1)
     found = whole_image_statistics(observed)

@@ -135,6 +135,16 @@ def test_stars_are_as_wide_as_asked(fwhm):
     np.testing.assert_allclose(field.point_spread, expected, atol=0.003 * expected.max())
 
 
+@pytest.mark.parametrize("profile", ["kolmogorov", "airy"])
+def test_other_profiles_have_the_width_that_was_asked_for(profile):
+    field = simulate_field(shape=(64, 64), fwhm=3.0, ellipticity=0, profile=profile, **EMPTY)
+    spread = field.point_spread
+    above = (ndimage.zoom(spread, 5, order=3) > spread.max() / 2).sum()
+    assert 2 * np.sqrt(above / np.pi) / 5 == pytest.approx(3.0, rel=0.12)  # pixels widen it
+    moffat = simulate_field(shape=(64, 64), fwhm=3.0, ellipticity=0, **EMPTY).point_spread
+    assert np.abs(spread - moffat).max() > 0.02 * moffat.max()
+
+
 def test_full_pixels_stop_at_the_saturation():
     camera = PRESETS["ztf"]
     field = simulate_field(preset="ztf", shape=(64, 64), sky=1e6, **EMPTY)
