@@ -117,6 +117,7 @@ def _cells(
     if weights is None:
         return block_reduce(plane, factor, statistic), None
     allowed = block_reduce(weights, factor, "mean")
+    allowed = allowed / np.nanmax(allowed)  # weights are relative: a grey mask is one of 1
     return block_reduce(np.where(weights > 0, plane, np.nan), factor, statistic), allowed
 
 
@@ -150,11 +151,12 @@ def _choose(
     Also the cells that they are for, and the first sky that was taken off, perhaps none.
     """
     plain = choose_priors(grid, cells, weights, noise)
+    none = Trend(np.zeros_like(first.points), np.zeros_like(first.values), 0)
     if first.degree <= 1:  # all priors have a plane
-        return plain, cells, Trend(0 * first.points, 0 * first.values, 0)
+        return plain, cells, none
     flat = choose_priors(grid, cells - first.values, weights, noise)
     if min(one[2] for one in plain) <= min(one[2] for one in flat) * (1 + FLAT_MARGIN):
-        return plain, cells, Trend(0 * first.points, 0 * first.values, 0)
+        return plain, cells, none
     return flat, cells - first.values, first
 
 

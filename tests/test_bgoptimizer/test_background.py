@@ -403,3 +403,12 @@ def test_integers_with_a_coarse_step_give_the_background_of_finer_ones():
     assert pixel_step(np.round(sky + rng.normal(0, 20, sky.shape))) == 0
     model = fit_background(coarse).evaluate()[..., 0]
     assert rms(model - sky - (model - sky).mean()) < 0.05
+
+
+def test_a_grey_mask_of_one_value_is_a_mask_of_1():
+    scene = make_scene(4, shape=(200, 300))
+    plain, grey = (
+        fit_background(scene.observed, mask=np.full((200, 300), value)).evaluate()
+        for value in (1.0, 0.3)
+    )
+    assert rms(plain - grey) < 1e-6
