@@ -72,6 +72,7 @@ def run(
             code = _say_stopped(tool) if _stopped_by else _say_error(tool, error, arguments)
         for stream in (sys.stdout, sys.stderr):
             _drop_unread(stream)
+        _forget_interrupt()
     return code
 
 
@@ -213,6 +214,15 @@ def _stop_again(number: signal.Signals) -> None:
     """Let a signal arrive once more in the main thread, if the run has not ended yet."""
     if _stopped_by == number:
         _thread.interrupt_main(number)
+
+
+def _forget_interrupt() -> None:
+    """Let `python -m` end with the exit code and not by SIGINT.
+
+    Python notes a KeyboardInterrupt that leaves code compiled from text, as of a dataclass, and
+    forgets it only when it runs other such code.
+    """
+    exec("")  # noqa: S102 - an empty text
 
 
 def _say_stopped(tool: str) -> int:

@@ -174,6 +174,19 @@ def test_a_signal_that_asks_to_stop_is_one_line_and_its_exit_code(name, code, li
 
 
 @pytest.mark.parametrize(("name", "code", "line"), STOPS)
+def test_a_stop_in_code_compiled_from_text_is_its_exit_code_with_python_m(
+    tmp_path, name, code, line
+):
+    body = f"exec('os.kill(os.getpid(), signal.{name})\\ntime.sleep(20)')"
+    (tmp_path / "stopped.py").write_text(RUN.format(body=body))
+    done = subprocess.run(
+        [sys.executable, "-m", "stopped"], cwd=tmp_path, text=True, timeout=60,
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, line)
+
+
+@pytest.mark.parametrize(("name", "code", "line"), STOPS)
 def test_a_stop_that_a_library_turns_into_another_error_is_a_stop(name, code, line):
     body = f"""
     try:
