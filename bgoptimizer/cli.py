@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bgoptimizer import __version__
-from bgoptimizer.config import BackgroundConfig, InputConfig, MaskConfig
+from bgoptimizer.config import BackgroundConfig, GuidanceConfig, InputConfig
 from common import cli
 from common.command import Call, Command, Flag, Product, add_arguments
 
@@ -22,7 +22,7 @@ COMMAND = Command(
         Flag("inputs", nargs="+", metavar="INPUT [OUTPUT_DIR]", help="images, folders or patterns"),
         Flag("-o", "--output", type=Path,
              help="folder for the outputs, or file name of the result"),
-        MaskConfig,
+        GuidanceConfig,
         Flag("-c", "--compress", action="store_true",
              help="lz4hc and byte shuffling in XISF outputs"),
         Flag("-p", "--preview", action="store_true",
@@ -42,7 +42,7 @@ COMMAND = Command(
              help="write what was used for the fit as a file and a picture (default: yes)"),
         InputConfig,
     ),
-    configs={BackgroundConfig: "fit", MaskConfig: "", InputConfig: ""},
+    configs={BackgroundConfig: "fit", GuidanceConfig: "", InputConfig: ""},
     single_files=("preview_png",),
 )  # fmt: skip
 

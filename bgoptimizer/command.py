@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from bgoptimizer import pictures
-from bgoptimizer.config import BackgroundConfig, InputConfig, MaskConfig
+from bgoptimizer.config import BackgroundConfig, GuidanceConfig, InputConfig
 from bgoptimizer.correct import Correction, correct_background
-from bgoptimizer.fitting import fit_background, prepare_mask
+from bgoptimizer.fitting import fit_background
+from bgoptimizer.guidance.files import read_objects, read_samples
+from bgoptimizer.guidance.guidance import prepare_mask
 from bgoptimizer.model import BackgroundModel
 from common import cli
 from common.batch import Files, OutputPlace, is_image_name, run_over_files
@@ -17,33 +19,33 @@ from common.command import Call
 from common.image import AstroImage
 from common.io import read_image, write_image
 
-Found = tuple[AstroImage, np.ndarray | None]  # an input and its mask
+Found = tuple[AstroImage, dict[str, Any]]  # an input and the user's help as `fit_background` has it
 
 
 def run(call: Call) -> int:
     """Fit all inputs, or draw their previews."""
     _split_output(call)
     args, config = call.args, call.settings[BackgroundConfig]
-    settings, mask_file = call.settings[InputConfig], call.settings[MaskConfig].mask
+    settings, guides = call.settings[InputConfig], call.settings[GuidanceConfig]
 
     def read(path: Path) -> Found:
         image = read_image(
             path, hdu=settings.hdu, channels=settings.channels, zeros=settings.zeros,
             verify=settings.verify,
         )  # fmt: skip
-        return image, None if mask_file is None else _read_mask(mask_file)
+        return image, _read_help(guides, image)
 
     def preview(path: Path, found: Found, files: Files) -> dict[str, Any]:
-        image, mask = found
-        weights = prepare_mask(mask, image)
+        image, given = found
+        weights = prepare_mask(given["mask"], image)
         pictures.preview(image, weights, files["preview"], overwrite=args.overwrite)
         return {"notes": []}
 
     def fit(path: Path, found: Found, files: Files) -> dict[str, Any]:
-        image, mask = found
+        image, given = found
         # TensorFlow announces itself at import and at its first compilation, whatever it is told
         with cli.silenced_stderr() if config.objective == "original" else nullcontext():
-            model = fit_background(image, config, mask=mask)
+            model = fit_background(image, config, **given)
         correction = correct_background(image, model)
         _write(call, image, model, correction, files)
         return {
@@ -90,9 +92,18 @@ def _name_files(call: Call, path: Path) -> Files:
     return files | {option: file for option, file in given.items() if file}
 
 
-def _read_mask(path: Path) -> np.ndarray:
-    """Pixels of a mask file in its own units; missing ones are left out (0)."""
-    return np.nan_to_num(read_image(path, zeros="data").pixels)
+def _read_help(guides: GuidanceConfig, image: AstroImage) -> dict[str, Any]:
+    """Return what the user's files say of an image, as `fit_background` takes it."""
+    mask, samples, objects, reference = (
+        getattr(guides, name) for name in ("mask", "samples", "objects", "reference")
+    )
+    return {
+        # pixels in the file's own units; missing ones are left out (0)
+        "mask": None if mask is None else np.nan_to_num(read_image(mask, zeros="data").pixels),
+        "samples": None if samples is None else read_samples(samples, image),
+        "objects": None if objects is None else read_objects(objects, image),
+        "reference": None if reference is None else read_image(reference),
+    }
 
 
 def _write(

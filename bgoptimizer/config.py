@@ -125,12 +125,24 @@ class BackgroundConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskConfig:
-    """Which pixels the fit may use; recorded and replayed with its settings."""
+class GuidanceConfig:
+    """The files with the user's help; recorded and replayed with the settings of the fit."""
 
     mask: Path | None = option(
         None, "mask image: 1 = use, 0 = leave out, between: weight", "-m", "--mask",
         metavar="MASK",
+    )  # fmt: skip
+    samples: Path | None = option(
+        None, "points that are sky: a table x,y,radius (.csv), or regions of DS9 (.reg)",
+        metavar="FILE",
+    )  # fmt: skip
+    objects: Path | None = option(
+        None, "what is object: regions of DS9 (.reg), or an image, above 0 is object",
+        metavar="FILE",
+    )  # fmt: skip
+    reference: Path | None = option(
+        None, "another image of the field, aligned or with a WCS: what it has, too, is object",
+        metavar="IMAGE",
     )  # fmt: skip
 
 

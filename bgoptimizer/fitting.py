@@ -7,6 +7,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bgoptimizer.config import BackgroundConfig
+from bgoptimizer.guidance.guidance import prepare_guidance
 from bgoptimizer.model import BackgroundModel
 from common.header import is_mosaic, mosaic_pattern
 from common.image import AstroImage
@@ -17,6 +18,9 @@ def fit_background(
     config: BackgroundConfig | None = None,
     *,
     mask: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
+    objects: np.ndarray | None = None,
+    reference: AstroImage | np.ndarray | None = None,
 ) -> BackgroundModel:
     """Return the background of an image.
 
@@ -28,11 +32,21 @@ def fit_background(
     mask : array, shape (H, W) or (H, W, C), any dtype, optional
         1 = use, 0 = leave out (0...1 in between); integers are scaled by the dtype's largest
         value unless they are 0 and 1.
+    samples : array, shape (N, 2) or (N, 3), or bool (H, W), optional
+        Points of sky (x, y from 0, and perhaps a radius, pixels), or its pixels. They are sky
+        whatever the fit recognises there, and outweigh what lies around them.
+    objects : bool array, shape (H, W), optional
+        Pixels of objects. Their outskirts are looked for as those of objects that are recognised.
+    reference : AstroImage or array, optional
+        Another image of the field, linear: wider, cleaner, or its own background removed. Laid over
+        the frame by the WCS of both, or pixel by pixel. Smooth structure that both have is object;
+        what the frame has more is its background. The sky of the reference is taken for flat.
 
     Raises
     ------
     ValueError
-        If nothing is left to fit (all missing, constant, all masked) or the mask does not fit.
+        If nothing is left to fit (all missing, constant, all masked), or the help does not fit the
+        frame or the objective.
 
     Notes
     -----
@@ -53,8 +67,15 @@ def fit_background(
     """
     image = image if isinstance(image, AstroImage) else AstroImage(image)
     config = config or BackgroundConfig()
-    weights = prepare_mask(mask, image)
-    _check_pixels(image, weights)
+    guidance = prepare_guidance(
+        image, mask=mask, samples=samples, objects=objects, reference=reference
+    )
+    _check_pixels(image, guidance.weights)
+    if config.objective == "original" and (guidance.known is not None or guidance.reference):
+        raise ValueError(
+            "samples, objects and a reference are for the objective robust. Leave them out, or "
+            "give a mask."
+        )
     bayer = is_mosaic(image, config.bayer)
     pattern = mosaic_pattern(image) if bayer else ""
     if len(pattern) > 4:
@@ -67,15 +88,17 @@ def fit_background(
             f"{image.name}: a Bayer mosaic has no sigma map. Debayer first, or leave out "
             "--uncertainty."
         )
+    if bayer and guidance.reference is not None:
+        raise ValueError(f"{image.name}: a Bayer mosaic takes no reference. Debayer first.")
     fit = _objective(config.objective)
     # The matrices are small: further threads of BLAS only wait, and take CPU time while they do.
     with threadpool_limits(1, user_api="blas"):
         if not bayer:
-            return fit(image.pixels, weights, config, image.name)
+            return fit(image.pixels, guidance, config, image.name)
         parts = []
         for phase in range(4):
             top, left = divmod(phase, 2)
-            part = None if weights is None else weights[top::2, left::2]
+            part = guidance.phase(top, left)
             parts.append(fit(image.pixels[top::2, left::2], part, config, image.name))
     return replace(
         parts[0],
@@ -86,7 +109,7 @@ def fit_background(
 
 
 def _objective(name: str) -> Callable[..., BackgroundModel]:
-    """Return the fit of an objective: (pixels, weights, config, name of the image) -> model."""
+    """Return the fit of an objective: (pixels, guidance, config, name of the image) -> model."""
     if name == "original":
         from bgoptimizer.original.fit import fit_original
 
@@ -94,30 +117,6 @@ def _objective(name: str) -> Callable[..., BackgroundModel]:
     from bgoptimizer.robust.fit import fit_robust
 
     return fit_robust
-
-
-def prepare_mask(mask: np.ndarray | None, image: AstroImage) -> np.ndarray | None:
-    """Return a user's mask as float weights 0...1, shape (H, W, C)."""
-    if mask is None:
-        return None
-    mask = np.asarray(mask)
-    if mask.ndim == 2:
-        mask = mask[..., None]
-    if mask.shape[:2] != image.shape[:2] or mask.shape[-1] not in (1, image.shape[-1]):
-        raise ValueError(
-            f"mask: expected shape {image.shape[:2]} with 1 or {image.shape[-1]} channels, "
-            f"got {mask.shape}. Make it on the same frame."
-        )
-    if mask.dtype.kind in "iu" and mask.max(initial=0) > 1:
-        weights = mask / float(np.iinfo(mask.dtype).max)
-    else:
-        weights = np.nan_to_num(mask.astype(np.float32))
-        if weights.max(initial=0) > 1:
-            # masks of 8 and 16 bits read from a file arrive as floats in their own units
-            weights = weights / (255.0 if weights.max() <= 255 else 65535.0)
-    if not (weights > 0).any():
-        raise ValueError("mask: all pixels are masked. 1 means use, 0 means leave out: invert it.")
-    return np.broadcast_to(np.clip(weights, 0, 1), image.shape).astype(np.float32)
 
 
 def _check_pixels(image: AstroImage, weights: np.ndarray | None) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from bgoptimizer.cells import automatic_factor
 from bgoptimizer.config import BackgroundConfig
+from bgoptimizer.guidance.guidance import Guidance
 from bgoptimizer.model import BackgroundModel, SurfacePlane
 from bgoptimizer.original.descent import fit_by_descent
 from bgoptimizer.surface import evaluate_spline, grid_positions
@@ -14,9 +15,9 @@ ANIMATION_EPOCHS = 50  # descent steps between two frames of the animation
 
 
 def fit_original(
-    pixels: np.ndarray, weights: np.ndarray | None, config: BackgroundConfig, name: str
+    pixels: np.ndarray, guidance: Guidance, config: BackgroundConfig, name: str
 ) -> BackgroundModel:
-    """Return the background of pixels, shape (H, W, C), weighted by a mask of that shape.
+    """Return the background of pixels, shape (H, W, C), weighted by the user's mask.
 
     Raises
     ------
@@ -25,6 +26,7 @@ def fit_original(
         the message.
     """
     height, width, channels = pixels.shape
+    weights = guidance.weights
     factor = config.downscaling_factor or min(8, automatic_factor(height, width))
     missing = ~np.isfinite(pixels)
     stretch = MtfStretch.fit(pixels, missing, quantile=config.delinearization_quantile, name=name)

@@ -6,10 +6,18 @@ import numpy as np
 
 from bgoptimizer.cells import automatic_factor, cell_noise, median_bias, pixel_step
 from bgoptimizer.config import BackgroundConfig
+from bgoptimizer.guidance.guidance import OBJECT, SKY, Guidance
+from bgoptimizer.guidance.reference import MIN_SCALE_SIGMA, scale_of
 from bgoptimizer.model import BackgroundModel, SurfacePlane
-from bgoptimizer.robust.mask import ObjectMap, recognise_objects, robust_fit
+from bgoptimizer.robust.mask import (
+    SURE_WEIGHT,
+    ObjectMap,
+    find_stars,
+    recognise_objects,
+    robust_fit,
+)
 from bgoptimizer.robust.smoothing import Grid, choose_priors
-from bgoptimizer.robust.trend import Trend, find_trend
+from bgoptimizer.robust.trend import Trend, dark_side, find_trend
 from common.blocks import block_reduce
 
 POINTS_PER_HEIGHT = 14  # a glow of sigma = 0.09 heights is followed, the texture of a nebula is not
@@ -35,6 +43,8 @@ class ChannelFit:
         Weight of each block in the last fit.
     sigma : array, shape (h, w), or None
         Standard deviation of the surface, if it was asked for.
+    note : str
+        What the user should know of this channel.
     """
 
     cells: np.ndarray
@@ -43,17 +53,19 @@ class ChannelFit:
     values: np.ndarray
     used: np.ndarray
     sigma: np.ndarray | None
+    note: str = ""
 
 
 def fit_robust(
-    pixels: np.ndarray, weights: np.ndarray | None, config: BackgroundConfig, name: str
+    pixels: np.ndarray, guidance: Guidance, config: BackgroundConfig, name: str
 ) -> BackgroundModel:
-    """Return the background of pixels, shape (H, W, C), weighted by a mask of that shape.
+    """Return the background of pixels, shape (H, W, C), with the user's help.
 
     Raises
     ------
     ValueError
-        If a channel has too few usable blocks; `name` is that of the image in the message.
+        If a channel has too few usable blocks, or nothing in common with the reference; `name` is
+        that of the image in the message.
     """
     height, width, channels = pixels.shape
     factor = config.downscaling_factor or automatic_factor(height, width)
@@ -62,6 +74,8 @@ def fit_robust(
     points = config.control_points or round(POINTS_PER_HEIGHT**2 * aspect)
     grid = Grid(*shape, points, config.order or 3)
     fitted: list[ChannelFit] = []
+    weights, known = guidance.weights, guidance.known_cells(factor)
+    reference = None if guidance.reference is None else guidance.reference.cells(factor)
     for channel in range(channels):
         mask = None if weights is None else weights[..., channel]
         cells, allowed = _cells(pixels[..., channel], mask, factor, config.downscaling_func)
@@ -71,8 +85,13 @@ def fit_robust(
                 f"blocks of {factor} px, {MIN_CELLS} are needed. Lower --downscaling-factor "
                 "or mask less."
             )
-        part = _fit_channel(cells, allowed, grid, config)
-        if config.downscaling_func == "median":
+        if reference is None:
+            part = _fit_channel(cells, allowed, grid, config, known)
+        else:
+            part = _fit_difference(
+                cells, allowed, grid, config, known, reference[..., channel], name
+            )
+        if config.downscaling_func == "median" and reference is None:
             part = _without_confusion(part, pixels[..., channel], factor)
         fitted.append(part)
     spline = np.stack([grid.to_spline @ part.points for part in fitted], -1)
@@ -100,6 +119,7 @@ def _notes(fitted: list[ChannelFit]) -> tuple[str, ...]:
     notes = [f"objects cover {100 * covered:.0f} % of the frame"]
     if any(part.found.floor.any() for part in fitted):
         notes.append("part of the frame is cut off at zero; the model is extrapolated there")
+    notes += [part.note for part in fitted if part.note]
     return tuple(notes)
 
 
@@ -122,7 +142,11 @@ def _cells(
 
 
 def _fit_channel(
-    cells: np.ndarray, allowed: np.ndarray | None, grid: Grid, config: BackgroundConfig
+    cells: np.ndarray,
+    allowed: np.ndarray | None,
+    grid: Grid,
+    config: BackgroundConfig,
+    known: np.ndarray | None = None,
 ) -> ChannelFit:
     """Recognise objects, choose priors, fit."""
     present = np.isfinite(cells)
@@ -131,16 +155,75 @@ def _fit_channel(
     spread = float(np.nanmax(cells) - np.nanmin(cells))
     # noiseless simulations have none
     noise = max(cell_noise(cells - first.values), 1e-7 * spread)
-    found = recognise_objects(cells, grid, noise, allowed, first.values)
+    found = recognise_objects(cells, grid, noise, allowed, first.values, known)
     filled = np.where(present, cells, np.median(cells[present]))
     chosen, filled, first = _choose(grid, filled, found.sky * ~found.objects, noise, first)
     points, values, used = fit_average(filled, found, grid, chosen, noise)
-    sigma = None
-    if config.uncertainty:
-        from bgoptimizer.uncertainty import bootstrap_sigma
-
-        sigma = bootstrap_sigma(filled, found, grid, chosen, noise, values, config)
+    sigma = _sigma(filled, found, grid, chosen, noise, values, config)
     return ChannelFit(cells, found, points + first.points, values + first.values, used, sigma)
+
+
+def _sigma(
+    cells: np.ndarray,
+    found: ObjectMap,
+    grid: Grid,
+    chosen: list[tuple[str, float, float]],
+    noise: float,
+    values: np.ndarray,
+    config: BackgroundConfig,
+) -> np.ndarray | None:
+    if not config.uncertainty:
+        return None
+    from bgoptimizer.uncertainty import bootstrap_sigma
+
+    return bootstrap_sigma(cells, found, grid, chosen, noise, values, config)
+
+
+def _fit_difference(
+    cells: np.ndarray,
+    allowed: np.ndarray | None,
+    grid: Grid,
+    config: BackgroundConfig,
+    known: np.ndarray | None,
+    reference: np.ndarray,
+    name: str,
+) -> ChannelFit:
+    """Fit what a frame has more than a reference (h, w), whose sky is taken for flat.
+
+    Nothing is an object then, but what the user calls so.
+    """
+    present = np.isfinite(cells) & np.isfinite(reference)
+    measured = present.astype(float) if allowed is None else present * allowed
+    if (measured > 0).sum() < MIN_CELLS:
+        raise ValueError(
+            f"{name}: {int((measured > 0).sum())} blocks overlap the reference, {MIN_CELLS} are "
+            "needed. Give one that covers the frame."
+        )
+    stars = np.zeros_like(present)
+    for plane in (cells, reference):
+        first = find_trend(np.where(present, plane, np.median(plane[present])), measured, grid)
+        noise = cell_noise(np.where(present, plane - first.values, np.nan))
+        stars |= find_stars(np.where(present, plane - first.values, 0), present, noise)
+    scale, error = scale_of(cells, reference, present & ~stars)
+    if scale < MIN_SCALE_SIGMA * error:
+        raise ValueError(
+            f"{name}: has no structure in common with the reference. Choose one of the same field "
+            "and passband."
+        )
+    left = np.where(present, cells - scale * reference, np.nan)
+    filled = np.where(present, left, np.median(left[present]))
+    noise = max(cell_noise(left), 1e-7 * float(np.ptp(left[present])))
+    sky, objects = measured * ~stars, np.zeros_like(present)
+    if known is not None:
+        sky, objects = np.where((known == SKY) & present, SURE_WEIGHT, sky), known == OBJECT
+    found = ObjectMap(sky, objects, np.zeros_like(present), [])
+    chosen = choose_priors(grid, filled, sky * ~objects, noise)
+    points, values, used = fit_average(filled, found, grid, chosen, noise, bounded=False)
+    sigma = _sigma(filled, found, grid, chosen, noise, values, config)
+    level = scale * dark_side(reference[present])[0]
+    share = present.mean() / max(np.isfinite(cells).mean(), 1e-9)
+    note = f"reference: light {scale:.3g} times as strong, over {100 * share:.0f} % of the frame"
+    return ChannelFit(cells, found, points + level, values + level, used, sigma, note)
 
 
 def _choose(
@@ -182,13 +265,15 @@ def fit_average(
     grid: Grid,
     chosen: list[tuple[str, float, float]],
     noise: float,
+    *,
+    bounded: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean surface of the chosen priors: at the control points, on the cells, weights.
 
-    Where objects lie the cells bound the surface from above: objects add light.
+    Where objects lie the cells bound the surface from above, if `bounded`: objects add light.
     """
     weights = found.sky * ~found.objects
-    bound = (found.objects & (found.sky > 0)) | found.floor
+    bound = (found.objects & (found.sky > 0)) | found.floor if bounded else None
     points, values, used = (np.zeros(1) for _ in range(3))
     for name, stiffness, _ in chosen:
         prior = grid.priors[name]

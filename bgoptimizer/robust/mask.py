@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bgoptimizer.guidance.guidance import OBJECT, SKY
 from bgoptimizer.robust.smoothing import Grid, Prior, Surface, choose_priors
 from common.robust import mad_sigma
 from common.smooth.quadratic import local_quadratic
 
-TEXTURE_SEED_RATIO = 6.0  # small-scale variance / that of the noise: where an object starts
-# small-scale variance / that of the noise: how far a connected object reaches
-TEXTURE_EDGE_RATIO = 3.0
 TEXTURE_SCALES_CELLS = (0.5, 1.0)  # cells; smooth skies have no structure there, objects have
 MAX_TEXTURE_RATIO = 12.0  # small-scale variance / that of the noise; bright stars must not spread
 GUARD_RING_HEIGHTS = 0.06  # heights of the frame; ring around objects
@@ -28,7 +26,6 @@ COMPACT_SIGMA = 4.0  # sigma above the surrounding 7x7 cells: a star
 FLOOR_DEPTH_SIGMA = -8.0  # sigma of a cell: what was cut off must lie clearly below
 MAX_OBJECT_SHARE = 0.85  # of the frame; a map that covers more has lost the sky
 TEXTURE_RATIO = 2.5  # scale of the parabola / that of the Gaussian; between them is the structure
-TEXTURE_REACH = 2.0  # times the scale; over so much and a cell the structure is averaged
 ROBUST_CLIP = 2.5  # σ; from there on a cell loses weight
 BOUND_START = 0.5  # σ by which a surface may exceed a bounding cell without a penalty
 BOUND_RANGE = 2.0  # σ beyond it in which the cell gains its whole weight
@@ -49,6 +46,7 @@ TEXTURE_WIDE = 4.0  # cells; Gaussian over which weak texture is averaged
 EDGE_CELLS = 6  # cells; the widest parabola reaches so far beyond the frame
 CALM_SHARE = 0.1  # of the frame, the calmest: it has the noise alone
 MEAN_MISS = 0.8  # mean of |z| of a normal distribution: held-out cells of a true prior miss so
+SURE_WEIGHT = 10.0  # of a cell that the user calls sky: few of them stand against many others
 SETTLED_CELLS = 3  # growth by as few ends it
 SETTLED_SHARE = 0.002  # of the map; growth by less ends it
 
@@ -60,7 +58,8 @@ class ObjectMap:
     Attributes
     ----------
     sky : float array, shape (h, w)
-        Weight of each cell before objects are taken out: 0 for stars and missing cells.
+        Weight of each cell before objects are taken out: 0 for stars and missing cells, more than 1
+        where the user calls it sky.
     objects : bool array, shape (h, w)
         Extended objects.
     floor : bool array, shape (h, w)
@@ -89,28 +88,26 @@ def _connected(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
     return np.isin(labels, kept[kept > 0])
 
 
-def _texture(cells: np.ndarray, sky: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variance of the small-scale structure around each cell in units of the noise's.
+def _texture(cells: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    """Return how far the small-scale structure around each cell exceeds that of noise.
 
-    The strongest of all scales near the cell, and how far the mean of all scales in a wider
-    neighbourhood exceeds that of noise, in standard deviations of the latter. The unit is that of
+    The mean variance of all scales in a wide neighbourhood, in standard deviations of that of
     white noise that is as strong as the calmest `CALM_SHARE` of the frame.
     """
     use = sky > 0
     white = np.random.default_rng(0).standard_normal(cells.shape)
     details = [_details(one, use) for one in (cells, white)]
-    strongest, wide, wide_noise = (np.zeros_like(cells) for _ in range(3))
-    for scale, found, noise in zip(TEXTURE_SCALES_CELLS, *details, strict=True):
+    wide, wide_noise = np.zeros_like(cells), np.zeros_like(cells)
+    for found, noise in zip(*details, strict=True):
         calm = [np.quantile(_smooth(one, use, TEXTURE_WIDE)[use], CALM_SHARE)
                 for one in (found, noise)]  # fmt: skip
         usual = noise[use].mean()
         clipped = np.minimum(found / max(calm[0] / calm[1] * usual, 1e-300), MAX_TEXTURE_RATIO)
-        strongest = np.maximum(strongest, _smooth(clipped, use, TEXTURE_REACH * scale + 1))
         wide += clipped
         wide_noise += np.minimum(noise / usual, MAX_TEXTURE_RATIO)
     wide, wide_noise = (_smooth(one, use, TEXTURE_WIDE) for one in (wide, wide_noise))
     wide = (wide - wide_noise[use].mean()) / wide_noise[use].std()
-    return _from_inside(strongest), _from_inside(wide)
+    return _from_inside(wide)
 
 
 def _from_inside(plane: np.ndarray) -> np.ndarray:
@@ -137,7 +134,7 @@ def robust_weights(
     """Reweight cells by their residual: high ones lose weight fast, low ones slowly.
 
     `bound` marks cells that only bound the surface from above (objects add light): they count
-    where the surface exceeds them.
+    where the surface exceeds them. A weight above 1 is the user's word and stays.
     """
     used = residual[weights > 0.5]
     scale = max(noise, float(mad_sigma(used, 0.0))) if used.size else noise
@@ -147,7 +144,7 @@ def robust_weights(
     if bound is not None:
         above = np.clip((-z - BOUND_START) / BOUND_RANGE, 0, 1) / np.maximum(1, -z / ROBUST_CLIP)
         new = new + np.where(bound, above, 0)
-    return new
+    return np.where(weights > 1, weights, new)
 
 
 def robust_fit(
@@ -182,12 +179,19 @@ def _floor(cells: np.ndarray, use: np.ndarray, noise: float) -> np.ndarray:
     return plateau
 
 
+def find_stars(cells: np.ndarray, present: np.ndarray, noise: float) -> np.ndarray:
+    """Return cells (h, w) that stand out of their surroundings, and their neighbours."""
+    above = cells - ndimage.median_filter(cells, COMPACT_SIDE) > COMPACT_SIGMA * noise
+    return ndimage.binary_dilation(present & above)
+
+
 def recognise_objects(
     cells: np.ndarray,
     grid: Grid,
     noise: float,
     allowed: np.ndarray | None = None,
     trend: np.ndarray | float = 0.0,
+    known: np.ndarray | None = None,
 ) -> ObjectMap:
     """Return the object map of one channel.
 
@@ -203,20 +207,23 @@ def recognise_objects(
         The user's mask: 1 = use, 0 = never.
     trend : array, shape (h, w), optional
         A first sky.
+    known : int array, shape (h, w), optional
+        `SKY`, `OBJECT`, or 0 where the user has not said.
     """
     present = np.isfinite(cells)
     filled = np.where(present, cells, np.median(cells[present]))
     flat = np.where(present, cells - trend, 0)
-    compact = present & (flat - ndimage.median_filter(flat, COMPACT_SIDE) > COMPACT_SIGMA * noise)
-    sky = (present & ~ndimage.binary_dilation(compact)).astype(float)
+    sky = (present & ~find_stars(flat, present, noise)).astype(float)
     if allowed is not None:
         sky = sky * allowed
     floor = _floor(filled, sky > 0, noise)
+    if known is not None:
+        sky = np.where((known == SKY) & present, SURE_WEIGHT, sky)
     if floor.any():
-        found = _recognise(flat, grid, noise, present, np.where(floor, 0.0, sky), floor)
+        found = _recognise(flat, grid, noise, present, np.where(floor, 0.0, sky), floor, known)
         if _goes_on_below(filled, grid, found, noise):
             return found
-    return _recognise(flat, grid, noise, present, sky, np.zeros_like(floor))
+    return _recognise(flat, grid, noise, present, sky, np.zeros_like(floor), known)
 
 
 def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
@@ -229,34 +236,39 @@ def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float
     return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH_SIGMA * noise)
 
 
-def _recognise(filled, grid, noise, present, sky, floor) -> ObjectMap:
+def _recognise(filled, grid, noise, present, sky, floor, known) -> ObjectMap:
     """Seeds and their growth, over the sky that is not cut off."""
-    strength, wide = _texture(filled, sky)
+    texture = _texture(filled, sky)
     for times in 2.0 ** np.arange(0, 6, 0.5):  # where nearly all is textured, the most of it
-        objects = _connected(
-            strength > times * TEXTURE_SEED_RATIO, strength > times * TEXTURE_EDGE_RATIO
-        ) | _connected(wide > times * WIDE_SEED, wide > times * WIDE_EDGE)
+        objects = _connected(texture > times * WIDE_SEED, texture > times * WIDE_EDGE)
         objects &= present & ~floor
         objects = ndimage.binary_fill_holes(ndimage.binary_closing(objects) | objects)
         if objects.mean() <= MAX_OBJECT_SHARE:
             break
-    objects, rounds = _grow(filled, grid, sky, objects, noise)
+    objects, rounds = _grow(filled, grid, sky, _with_known(objects, known), noise, known)
     return ObjectMap(sky, objects & present, floor, rounds)
 
 
-def _grow(cells, grid, sky, objects, noise):
+def _with_known(objects: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """Return a map with what the user knows."""
+    return objects if known is None else (objects & (known != SKY)) | (known == OBJECT)
+
+
+def _grow(cells, grid, sky, objects, noise, known):
     """Extend the map over the outskirts that a prediction from further out does not explain."""
     ring = max(2, round(GUARD_RING_HEIGHTS * grid.rows))
     rounds = []
     for number in range(MAX_GROW_ROUNDS):
         weights = sky * ~objects
-        if weights.mean() < 1 - MAX_OBJECT_SHARE or not objects.any():
+        if (weights > 0).mean() < 1 - MAX_OBJECT_SHARE or not objects.any():
             break
         if number % CHOOSE_EVERY == 0:
             name, stiffness, miss = choose_priors(grid, cells, weights, noise, thorough=False)[0]
             prior = grid.priors[name]
         guard = ndimage.distance_transform_edt(~objects) <= ring
-        if (weights * ~guard).mean() < LEAST_OUTSIDE:
+        if known is not None:
+            guard &= known != SKY
+        if ((weights > 0) & ~guard).mean() < LEAST_OUTSIDE:
             break
         surface, used = robust_fit(prior, cells, weights * ~guard, stiffness, noise, rounds=3)
         unsure = prior.deviation(used, stiffness, noise) * max(1.0, miss / MEAN_MISS)
@@ -270,6 +282,7 @@ def _grow(cells, grid, sky, objects, noise):
             excess |= level > GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
         grown = _connected(objects, (excess & guard) | objects)
         grown = ndimage.binary_fill_holes(ndimage.binary_opening(grown) | objects)
+        grown = _with_known(grown, known)
         added = int((grown & ~objects).sum())
         if grown.mean() > MAX_OBJECT_SHARE:
             break

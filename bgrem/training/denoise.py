@@ -13,12 +13,26 @@ from bgrem.networks.diffusion import mix
 from bgrem.networks.schedule import CosineSchedule
 from bgrem.simulate.conditions import random_conditions
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
-from bgrem.simulate.noise import correlate_noise, smooth_leftover
+from bgrem.simulate.noise import (
+    bands,
+    bleed,
+    correlate_noise,
+    edge_glow,
+    round_to_integers,
+    smooth_leftover,
+)
 from bgrem.simulate.optical import simulate_field
 from bgrem.training.batches import Batches, Task
 from bgrem.training.pairs import read_pair
 from common.checked.archives import number_of, planes_of, read_arrays
 
+# shares of tiles with
+CORRELATED_SHARE = 0.3
+GLOW_SHARE = 0.04
+BANDS_SHARE = 0.1
+ARTEFACTS_SHARE = 0.2  # cosmic rays and hot pixels
+SATURATED_SHARE = 0.15
+INTEGERS_SHARE = 0.15  # whose step is not small
 MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
 
 
@@ -159,7 +173,7 @@ def draw_background(
     """Return (clean, background) of a simulated tile, its noise drawn anew, float32."""
     electrons = field.electrons or 1.0
     light = np.maximum(clean, 0)
-    correlated = vary and rng.uniform() < 0.3
+    correlated = vary and rng.uniform() < CORRELATED_SHARE
     if field.photons < MAX_POISSON_SKY and not correlated:
         expected = light * electrons + field.photons
         noise = rng.poisson(expected) - expected
@@ -171,17 +185,37 @@ def draw_background(
             white = correlate_noise(rng, white)
         noise = white * np.sqrt(1 + light / electrons)
     if vary:
-        noise *= rng.uniform(0.9, 1.1)
-        left = left * rng.uniform(0.5, 1.5) + smooth_leftover(rng, clean.shape)
-        if rng.uniform() < 0.15:
-            hits = rng.uniform(0, 4e-4) * clean.size
-            noise += cosmic_rays(rng, clean.shape, hits) / electrons
-            noise += hot_pixels(rng, clean.shape, rng.uniform(0, 3e-4)) / electrons
-        if rng.uniform() < 0.15:  # saturated cores are flat, with and without noise
-            limit = 10 ** rng.uniform(2.5, 4)
-            noise = np.minimum(clean + noise, limit) - np.minimum(clean, limit)
-            clean = np.minimum(clean, limit)
+        clean, noise, left = _vary(rng, clean, noise, left, electrons)
     return clean.astype(np.float32), (noise + left).astype(np.float32)
+
+
+def _vary(
+    rng: np.random.Generator,
+    clean: np.ndarray,
+    noise: np.ndarray,
+    left: np.ndarray,
+    electrons: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return light, noise and left-over background with what detectors add to them."""
+    noise = noise * rng.uniform(0.9, 1.1)
+    left = left * rng.uniform(0.5, 1.5) + smooth_leftover(rng, clean.shape)
+    if rng.uniform() < GLOW_SHARE:
+        glow = edge_glow(rng, clean.shape)
+        noise, left = noise * np.sqrt(1 + glow / electrons), left + glow
+    if rng.uniform() < BANDS_SHARE:
+        left = left + bands(rng, clean.shape)
+    if rng.uniform() < ARTEFACTS_SHARE:
+        hits = rng.uniform(0, 4e-4) * clean.size
+        noise = noise + cosmic_rays(rng, clean.shape, hits) / electrons
+        noise += hot_pixels(rng, clean.shape, rng.uniform(0, 3e-4)) / electrons
+    if rng.uniform() < SATURATED_SHARE:  # full cores are flat, with and without noise
+        limit = 10 ** rng.uniform(2.5, 4)
+        full = bleed(rng, clean, limit)
+        noise = np.where(full >= limit, 0, np.minimum(clean + noise, limit) - full)
+        clean = full
+    if rng.uniform() < INTEGERS_SHARE:
+        noise = round_to_integers(rng, clean + noise + left) - clean - left
+    return clean, noise, left
 
 
 def _measure(config: TrainConfig, path: Path) -> TrainingField:
