@@ -29,7 +29,8 @@ from background_kinds import KINDS, SHAPE, KindScene, draw_kind  # noqa: E402
 from peers import peer_methods  # noqa: E402
 
 from bgoptimizer import BackgroundConfig, fit_background  # noqa: E402
-from bgoptimizer.robust import fit  # noqa: E402
+from bgoptimizer.cells import cell_noise  # noqa: E402
+from bgoptimizer.robust import fit, plans  # noqa: E402
 from bgoptimizer.robust.mask import ObjectMap, recognise_objects, robust_fit  # noqa: E402
 from bgoptimizer.robust.smoothing import STIFFNESSES, Grid  # noqa: E402
 from common.blocks import block_reduce  # noqa: E402
@@ -83,11 +84,11 @@ def known_map(maps: list[np.ndarray]) -> Iterator[None]:
             return found
         return ObjectMap(found.sky, true, found.floor, found.rounds)
 
-    fit.recognise_objects = recognise
+    plans.recognise_objects = recognise
     try:
         yield
     finally:
-        fit.recognise_objects = recognise_objects
+        plans.recognise_objects = recognise_objects
 
 
 def oracle(scene: KindScene, fitted: Any) -> Score:
@@ -100,7 +101,7 @@ def oracle(scene: KindScene, fitted: Any) -> Score:
         filled = np.where(present, cells, np.median(cells[present]))
         truth = block_reduce(scene.background[..., c], factor, "mean")
         light = block_reduce(scene.objects[..., c], factor, "mean") / scene.noise
-        noise = fit.cell_noise(cells)
+        noise = cell_noise(cells)
         sky = recognise_objects(cells, grid, noise).sky
         best = [np.inf, np.inf]
         for level in LEVELS:

@@ -85,31 +85,37 @@ def prior_rows(number: int) -> list[Row]:
     """Return for each scene what the prior next to the limit of averaging changes."""
     from bgoptimizer import fit_background
     from bgoptimizer.robust import fit as fitting
+    from bgoptimizer.robust.plans import average, plan_channel
+    from bgoptimizer.robust.smoothing import choose_priors
+    from bgoptimizer.robust.tasks import solve
 
     rows = []
     for seed in range(SCENE_SEED, SCENE_SEED + number):
         scene, kept = prepare_scene(f"scene {seed}"), {}
-        choose, average = fitting.choose_priors, fitting.fit_average
 
-        def spy(*args: Any, kept: dict = kept, average: Any = average) -> Any:
-            kept["args"] = args
-            return average(*args)
+        def spy(*args: Any, kept: dict = kept) -> Any:
+            kept["plan"], kept["grid"] = plan_channel(*args), args[1]
+            return kept["plan"]
 
-        with mock.patch.object(fitting, "fit_average", spy):
+        with mock.patch.object(fitting, "plan_channel", spy):
             model = fit_background(scene.observed)
-        cells, found, grid, chosen, noise = kept["args"]
-        weights = found.sky * ~found.objects
+        plan, grid, noise = kept["plan"], kept["grid"], kept["plan"].noise
+        weights = plan.found.sky * ~plan.found.objects
         with mock.patch("bgoptimizer.robust.smoothing.AVERAGE_MARGIN", np.inf):
-            every = choose(grid, cells, weights, noise)
+            every = choose_priors(grid, plan.values, weights, noise)
         best = min(row[2] for row in every)
         limit = fitting_limit()
         near = min((row for row in every if row[2] > best), default=None,
                    key=lambda row: abs(row[2] / best - limit))  # fmt: skip
         if near is None:
             continue
-        with_it = [row for row in every if row in chosen or row is near]
-        without = [row for row in every if row in chosen and row is not near]
-        both = [average(cells, found, grid, rows_, noise)[1] for rows_ in (with_it, without)]
+        with_it = [row for row in every if row in plan.chosen or row is near]
+        without = [row for row in every if row in plan.chosen and row is not near]
+        both = []
+        for rows_ in (with_it, without):
+            tasks = replace(plan, chosen=rows_).tasks()
+            part = average(solve(grid, tasks, fitting.LAST_ROUNDS))
+            both.append(part.values + plan.offset.values)
         pixel = noise * model.cell_factor / 1.2533  # a median of N pixels: sigma * sqrt(pi / 2N)
         truth = reduced(scene.background[..., 0], model.cell_factor)
         rows.append({

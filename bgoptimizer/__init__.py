@@ -11,6 +11,7 @@ _PUBLIC = {
     "SplineSurface": "bgoptimizer.original.spline",
     "correct_background": "bgoptimizer.correct",
     "fit_background": "bgoptimizer.fitting",
+    "fit_sequence": "bgoptimizer.fitting",
     "make_scene": "bgoptimizer.scenes",
 }
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SplineSurface",
     "correct_background",
     "fit_background",
+    "fit_sequence",
     "make_scene",
 ]
 

@@ -15,14 +15,16 @@ TOOL = "bgoptimizer"  # name of the program
 COMMAND = Command(
     name=TOOL,
     about="Fit the sky background of linear FITS or XISF images and remove it. Writes "
-          "<stem>_bgSubtracted (or _bgDivided), <stem>_bgModel, <stem>_bgMask (file and PNG) "
-          "and <stem>_bgParams.json.",
+          "<stem>_bgSubtracted (_bgDivided, _bgCorrected), <stem>_bgModel, <stem>_bgMask (file "
+          "and PNG) and <stem>_bgParams.json.",
     run="bgoptimizer.command:run",
     arguments=(
         Flag("inputs", nargs="+", metavar="INPUT [OUTPUT_DIR]", help="images, folders or patterns"),
         Flag("-o", "--output", type=Path,
              help="folder for the outputs, or file name of the result"),
         GuidanceConfig,
+        Flag("--sequence", action="store_true",
+             help="the inputs are aligned frames of one field: find their objects together"),
         Flag("-c", "--compress", action="store_true",
              help="lz4hc and byte shuffling in XISF outputs"),
         Flag("-p", "--preview", action="store_true",

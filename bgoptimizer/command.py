@@ -1,6 +1,7 @@
 """What the command does with each file: read, fit, correct, write."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 from bgoptimizer import pictures
 from bgoptimizer.config import BackgroundConfig, GuidanceConfig, InputConfig
 from bgoptimizer.correct import Correction, correct_background
-from bgoptimizer.fitting import fit_background
+from bgoptimizer.fitting import find_sequence_objects, fit_guided
 from bgoptimizer.guidance.files import read_objects, read_samples
-from bgoptimizer.guidance.guidance import prepare_mask
+from bgoptimizer.guidance.guidance import prepare_guidance, prepare_mask
 from bgoptimizer.model import BackgroundModel
 from common import cli
-from common.batch import Files, OutputPlace, is_image_name, run_over_files
+from common.batch import Files, OutputPlace, input_paths, is_image_name, run_over_files
 from common.command import Call
 from common.image import AstroImage
 from common.io import read_image, write_image
 
+# operation -> what the name of the result ends in
+NAMES = {"subtract": "Subtracted", "divide": "Divided", "auto": "Corrected"}
 Found = tuple[AstroImage, dict[str, Any]]  # an input and the user's help as `fit_background` has it
 
 
@@ -26,6 +29,7 @@ def run(call: Call) -> int:
     """Fit all inputs, or draw their previews."""
     _split_output(call)
     args, config = call.args, call.settings[BackgroundConfig]
+    descends = config.objective == "original" or config.solver == "descent"
     settings, guides = call.settings[InputConfig], call.settings[GuidanceConfig]
 
     def read(path: Path) -> Found:
@@ -44,9 +48,11 @@ def run(call: Call) -> int:
     def fit(path: Path, found: Found, files: Files) -> dict[str, Any]:
         image, given = found
         # TensorFlow announces itself at import and at its first compilation, whatever it is told
-        with cli.silenced_stderr() if config.objective == "original" else nullcontext():
-            model = fit_background(image, config, **given)
+        with cli.silenced_stderr() if descends else nullcontext():
+            guidance = replace(prepare_guidance(image, **given), objects=shared)
+            model = fit_guided(image, config, guidance)
         correction = correct_background(image, model)
+        model = replace(model, notes=(*model.notes, *found_in, *correction.notes))
         _write(call, image, model, correction, files)
         return {
             "notes": list(model.notes),
@@ -54,6 +60,15 @@ def run(call: Call) -> int:
             "objects": model.objects.mean((0, 1)),
         }
 
+    shared = None
+    found_in: tuple[str, ...] = ()
+    if args.sequence:
+        paths = input_paths(call)
+        if len(paths) < 2:
+            raise ValueError("--sequence: give two or more images of one field.")
+        found = ((image, prepare_guidance(image, **given)) for image, given in map(read, paths))
+        shared = find_sequence_objects(found, config)
+        found_in = (f"objects from the median of {len(paths)} frames",)
     previews = bool(args.preview or args.preview_png)
     return run_over_files(
         call, read, preview if previews else fit, name=_name_preview if previews else _name_files,
@@ -77,7 +92,7 @@ def _name_preview(call: Call, path: Path) -> Files:
 
 def _name_files(call: Call, path: Path) -> Files:
     place, config = OutputPlace.of(path, call.args), call.settings[BackgroundConfig]
-    verb = "Divided" if config.operation == "divide" else "Subtracted"
+    verb = NAMES[config.operation]
     files = {
         "result": place.result or place.file(f"bg{verb}"),
         "model": place.file("bgModel"),
@@ -112,7 +127,7 @@ def _write(
     """Write all files of one input."""
     record = call.record(image.name, image.pixels, notes=model.notes, seed=model.config.seed)
     plain = AstroImage(image.pixels, name=image.name, carrier=image.carrier)
-    verb = "divided by" if model.config.operation == "divide" else "minus"
+    verb = "divided by" if correction.operation == "divide" else "minus"
     products = {"result": correction.result, "model": correction.model}
     if "sigma" in files and (sigma := model.sigma()) is not None:
         products["sigma"] = plain.with_pixels(sigma)

@@ -6,7 +6,8 @@ from pathlib import Path
 from common.config import check, option, plane_numbers
 
 OBJECTIVES = ("robust", "original")  # what the fit minimises
-OPERATIONS = ("subtract", "divide")  # what the background does to the image
+OPERATIONS = ("subtract", "divide", "auto")  # what the background does to the image
+SOLVERS = ("solve", "descent")  # how the objective robust is minimised
 STATISTICS = ("median", "mean")  # of a block
 ORDERS = (0, 2, 3)  # of the spline; 0 chooses
 INITIALIZERS = ("random", "grid")  # start of the control points
@@ -41,8 +42,13 @@ class BackgroundConfig:
         "robust: recognise objects, fit around them; original: the published loss and descent",
         choices=OBJECTIVES, refusal=f"must be one of {OBJECTIVES}",
     )  # fmt: skip
+    solver: str = option(
+        "solve", "solve the objective robust, or descend it with Keras, on a GPU, too",
+        choices=SOLVERS, refusal=f"must be one of {SOLVERS}",
+    )  # fmt: skip
     operation: str = option(
-        "subtract", "subtract an additive background or divide by a multiplicative one",
+        "subtract", "subtract an additive background, divide by a multiplicative one, or auto: as "
+                    "the stars say",
         choices=OPERATIONS, refusal=f"must be one of {OPERATIONS}",
     )  # fmt: skip
     pedestal: str = option(
@@ -113,6 +119,8 @@ class BackgroundConfig:
                         f"{name} = {getattr(self, name)} belongs to the published method. Add "
                         "--objective original, or leave it out (for thresholds: give a --mask)."
                     )
+        if self.solver == "descent" and self.objective == "original":
+            raise ValueError("the objective original is always descended. Leave out --solver.")
         if self.uncertainty and self.objective == "original":
             raise ValueError("uncertainty needs the objective robust. Leave out one of the two.")
         if self.pedestal not in ("level", "none"):

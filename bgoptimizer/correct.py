@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgoptimizer.model import BackgroundModel
+from bgoptimizer.operation import measure_operation
 from common.image import AstroImage
 
 
@@ -18,11 +19,17 @@ class Correction:
         Subtraction: input = model + result - pedestal. Division: input = model x result / level.
     constant : array, shape (C,), or (4,) for a Bayer mosaic
         The pedestal that was added, or the level that was multiplied, per channel or phase.
+    operation : {"subtract", "divide"}
+        What was done.
+    notes : tuple of str
+        Why, if the stars were asked.
     """
 
     result: AstroImage
     model: AstroImage
     constant: np.ndarray
+    operation: str = "subtract"
+    notes: tuple[str, ...] = ()
 
 
 def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -> Correction:
@@ -33,7 +40,8 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
     image : AstroImage or array
         The image that `model` was fitted to (or one of the same shape).
     model : BackgroundModel
-        Its configuration says whether to subtract or divide and which pedestal to add.
+        Its configuration says whether to subtract or divide, or to ask the stars ("auto"), and
+        which pedestal to add.
 
     Raises
     ------
@@ -63,7 +71,12 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
         raise ValueError(
             f"{image.name}: shape {image.shape} differs from the model's {model.shape}."
         )
-    divide = model.config.operation == "divide"
+    operation = model.config.operation
+    notes: tuple[str, ...] = ()
+    if operation == "auto":
+        measured = measure_operation(image, model)
+        operation, notes = measured.choice, (measured.note,)
+    divide = operation == "divide"
     constant = _constant(model, divide)
     result = np.empty_like(image.pixels)
     background = np.empty_like(image.pixels)
@@ -89,6 +102,8 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
         image.with_pixels(result, cards=cards),
         _as_model(image, background, cards),
         constant,
+        operation,
+        notes,
     )
 
 

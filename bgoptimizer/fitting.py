@@ -1,15 +1,16 @@
 """`fit_background`: one image in, its background model out; the whole flow on one screen."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bgoptimizer.config import BackgroundConfig
-from bgoptimizer.guidance.guidance import prepare_guidance
+from bgoptimizer.guidance.guidance import Guidance, prepare_guidance
 from bgoptimizer.model import BackgroundModel
-from common.header import is_mosaic, mosaic_pattern
+from common.header import celestial_wcs, header_of, is_mosaic, mosaic_pattern
 from common.image import AstroImage
 
 
@@ -66,23 +67,22 @@ def fit_background(
     True
     """
     image = image if isinstance(image, AstroImage) else AstroImage(image)
-    config = config or BackgroundConfig()
     guidance = prepare_guidance(
         image, mask=mask, samples=samples, objects=objects, reference=reference
     )
+    return fit_guided(image, config or BackgroundConfig(), guidance)
+
+
+def fit_guided(image: AstroImage, config: BackgroundConfig, guidance: Guidance) -> BackgroundModel:
+    """Return the background of an image, the user's help as `prepare_guidance` gives it."""
     _check_pixels(image, guidance.weights)
-    if config.objective == "original" and (guidance.known is not None or guidance.reference):
+    helped = guidance.known is not None or guidance.reference is not None
+    if config.objective == "original" and helped:
         raise ValueError(
             "samples, objects and a reference are for the objective robust. Leave them out, or "
             "give a mask."
         )
-    bayer = is_mosaic(image, config.bayer)
-    pattern = mosaic_pattern(image) if bayer else ""
-    if len(pattern) > 4:
-        raise ValueError(
-            f"{image.name}: a mosaic of the colour filters {pattern}, not a Bayer mosaic. Debayer "
-            "it first. --no-bayer takes it for a mono image."
-        )
+    bayer = _is_bayer(image, config)
     if bayer and config.uncertainty:
         raise ValueError(
             f"{image.name}: a Bayer mosaic has no sigma map. Debayer first, or leave out "
@@ -106,6 +106,116 @@ def fit_background(
         planes=tuple(part.planes[0] for part in parts),
         notes=("Bayer mosaic: each of the four colours has its own background",),
     )
+
+
+def fit_sequence(
+    images: Iterable[AstroImage | np.ndarray],
+    config: BackgroundConfig | None = None,
+    *,
+    mask: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
+    objects: np.ndarray | None = None,
+) -> Iterator[BackgroundModel]:
+    """Give the background of each of many aligned images, which share one object map.
+
+    The map is that of the median of all images, which is far deeper than one of them.
+
+    Parameters
+    ----------
+    images : iterable of AstroImage or array, shape (H, W) or (H, W, C)
+        Of one shape, linear; gone through twice, so no generator. Only one is held at a time.
+    config, mask, samples, objects
+        As of `fit_background`, for all images.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or the centres or corners of two images are apart by more than a block.
+    """
+    config = config or BackgroundConfig()
+
+    def prepared() -> Iterator[tuple[AstroImage, Guidance]]:
+        for one in images:
+            image = one if isinstance(one, AstroImage) else AstroImage(one)
+            yield image, prepare_guidance(image, mask=mask, samples=samples, objects=objects)
+
+    shared = find_sequence_objects(prepared(), config)
+    for image, guidance in prepared():
+        yield fit_guided(image, config, replace(guidance, objects=shared))
+
+
+def find_sequence_objects(
+    frames: Iterable[tuple[AstroImage, Guidance]], config: BackgroundConfig
+) -> np.ndarray:
+    """Return the objects that aligned frames share, in blocks: bool (h, w, C).
+
+    Raises
+    ------
+    ValueError
+        If there is none, one is a Bayer mosaic, or they are not aligned.
+    """
+    from bgoptimizer.robust.fit import cut_channels
+    from bgoptimizer.robust.sequence import find_shared_objects
+
+    if config.objective == "original":
+        raise ValueError("a sequence needs the objective robust. Leave out one of the two.")
+    cut, first = [], None
+    with threadpool_limits(1, user_api="blas"):
+        for image, guidance in frames:
+            if _is_bayer(image, config):
+                raise ValueError(f"{image.name}: a Bayer mosaic. Debayer the sequence first.")
+            _check_pixels(image, guidance.weights)
+            channels, factor = cut_channels(image.pixels, guidance, config, image.name)
+            first = first or _Place.of(image)
+            first.check(_Place.of(image), factor)
+            cut.append(channels)
+        if not cut:
+            raise ValueError("a sequence needs images, there is none.")
+        return find_shared_objects(cut, config)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where an image lies on the sky."""
+
+    name: str
+    shape: tuple[int, int, int]
+    wcs: Any
+
+    @classmethod
+    def of(cls, image: AstroImage) -> "_Place":
+        return cls(image.name, image.shape, celestial_wcs(header_of(image)))
+
+    def check(self, other: "_Place", most: float) -> None:
+        """Raise ValueError if another image is not on this one's pixels, to `most` pixels."""
+        if other.shape != self.shape:
+            raise ValueError(
+                f"{other.name}: has shape {other.shape}, {self.name} {self.shape}. "
+                "A sequence has one shape."
+            )
+        if self.wcs is None or other.wcs is None:  # then they are taken for aligned
+            return
+        rows, columns = self.shape[:2]
+        x = np.array([0, columns - 1, 0, columns - 1, columns / 2])
+        y = np.array([0, 0, rows - 1, rows - 1, rows / 2])
+        there = self.wcs.all_world2pix(*other.wcs.all_pix2world(x, y, 0), 0, quiet=True)
+        apart = float(np.hypot(there[0] - x, there[1] - y).max())
+        if not apart <= most:
+            raise ValueError(
+                f"{other.name}: is {apart:.0f} px from {self.name}. Align the sequence first."
+            )
+
+
+def _is_bayer(image: AstroImage, config: BackgroundConfig) -> bool:
+    """Return whether an image is a Bayer mosaic; raise ValueError for another kind of mosaic."""
+    bayer = is_mosaic(image, config.bayer)
+    pattern = mosaic_pattern(image) if bayer else ""
+    if len(pattern) > 4:
+        raise ValueError(
+            f"{image.name}: a mosaic of the colour filters {pattern}, not a Bayer mosaic. Debayer "
+            "it first. --no-bayer takes it for a mono image."
+        )
+    return bayer
 
 
 def _objective(name: str) -> Callable[..., BackgroundModel]:

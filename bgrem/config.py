@@ -96,8 +96,8 @@ class TrainConfig:
     network : str
         A row of `bgrem.networks.attention_unet.NETWORKS`.
     simulation : str
-        "any" (the whole optical domain), "gamma" (counts maps), or an instrument's preset; the
-        tasks enhance and noisemap have one simulation each.
+        "any" (the whole optical domain), "wide" (more of it), "gamma" (counts maps), or an
+        instrument's preset; the tasks enhance and noisemap have one simulation each.
     files : tuple of str
         Files or patterns of the user's own fields; then nothing is simulated.
     tile_median : bool
@@ -113,7 +113,7 @@ class TrainConfig:
     huber_delta: float = option(0.5, "where Huber's loss turns linear", unit="noise")
     start_from: str = option("", "model to fine-tune: a name or a folder")
 
-    simulation: str = option("any", "any, gamma, or the preset of one instrument")
+    simulation: str = option("any", "any, wide, gamma, or the preset of one instrument")
     fields: int = option(96, "simulated fields for training")
     validation_fields: int = option(12, "simulated fields for validation")
     field_shape: tuple[int, ...] = option((768, 768), "rows,columns of a simulated field")

@@ -58,6 +58,11 @@ def expand_inputs(
     return list(dict.fromkeys(found))
 
 
+def input_paths(call: Call) -> list[Path]:
+    """Return the inputs of a call; files of folders that the command made are left out."""
+    return expand_inputs(call.args.inputs, lambda path: _is_output(call, path))
+
+
 def is_image_name(path: Path) -> bool:
     """Return whether a path is a file name that an image can be written to (not a folder).
 
@@ -203,7 +208,7 @@ def run_over_files(
         seconds = {"seconds": round(time.perf_counter() - start, 3)} if timed else {}
         call.report(outcome | seconds)
 
-    paths = expand_inputs(args.inputs, lambda path: _is_output(call, path))
+    paths = input_paths(call)
     if len(paths) > 1:
         refuse_several(call, len(paths))
     return _run_each(call, paths, run_one, lambda path: name(call, path))
@@ -252,7 +257,7 @@ def _run_on_all_hdus(call: Call) -> int:
     def name(path: Path) -> Files:
         return {"result": OutputPlace.of(path, call.args).file("")}
 
-    paths = expand_inputs(call.args.inputs, lambda path: _is_output(call, path))
+    paths = input_paths(call)
     if len(paths) > 1:
         refuse_one_name(call, len(paths))
     return _run_each(call, paths, lambda path: _run_chips(call, path), name)

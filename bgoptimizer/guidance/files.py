@@ -74,20 +74,25 @@ def _read_table(path: Path, image: AstroImage) -> np.ndarray:
         names = [cell.strip().lower() for cell in rows.pop(0)]
     if not rows:
         raise ValueError(f"{path}: has no point. Write x,y or x,y,radius on each line.")
+    known = {"radius", *(name for pair in (*POSITION_COLUMNS, *SKY_COLUMNS) for name in pair)}
     columns: dict[str, list[float]] = {name: [] for name in names}
     for number, row in enumerate(rows, 1):
         for name, cell in zip(names, row, strict=False):
+            if name not in known:  # a name, a note
+                continue
             if not _is_number(cell):
                 raise ValueError(f"{path}: point {number}: {name} = {cell!r} is no number.")
             columns[name].append(float(cell))
     found = {name: column for name, column in columns.items() if len(column) == len(rows)}
-    places = _positions(found, path, image)
+    places = _positions(found, names, path, image)
     if "radius" in found:
         places = np.column_stack([places, found["radius"]])
     return places
 
 
-def _positions(columns: dict[str, list[float]], path: Path, image: AstroImage) -> np.ndarray:
+def _positions(
+    columns: dict[str, list[float]], names: list[str], path: Path, image: AstroImage
+) -> np.ndarray:
     """Return x, y from 0, shape (N, 2)."""
     for pair, first in POSITION_COLUMNS.items():
         if all(name in columns for name in pair):
@@ -97,7 +102,7 @@ def _positions(columns: dict[str, list[float]], path: Path, image: AstroImage) -
             places = _wcs_of(path, image).all_world2pix(*(columns[name] for name in pair), 0)
             return np.column_stack(places)
     raise ValueError(
-        f"{path}: the columns are {', '.join(columns)}. Expected x,y (from 0), X_IMAGE,Y_IMAGE "
+        f"{path}: the columns are {', '.join(names)}. Expected x,y (from 0), X_IMAGE,Y_IMAGE "
         "(from 1) or ra,dec (degrees)."
     )
 

@@ -24,11 +24,14 @@ class Guidance:
         `SKY`, `OBJECT`, or 0 where nothing is known.
     reference : Reference or None
         Another image of the field.
+    objects : bool array, shape (h, w, C), or None
+        Blocks with objects, where they are found already: none is looked for.
     """
 
     weights: np.ndarray | None = None
     known: np.ndarray | None = None
     reference: Reference | None = None
+    objects: np.ndarray | None = None
 
     def phase(self, top: int, left: int) -> "Guidance":
         """Return what holds for one colour of a Bayer mosaic."""
@@ -60,9 +63,7 @@ def prepare_guidance(
     ValueError
         If a shape does not fit, or nothing of it lies in the frame.
     """
-    known = None
-    if samples is not None or objects is not None:
-        known = np.zeros(image.shape[:2], np.int8)
+    known = np.zeros(image.shape[:2], np.int8)
     if objects is not None:
         known[_plane(objects, image, "objects")] = OBJECT
     if samples is not None:
@@ -70,7 +71,9 @@ def prepare_guidance(
     if reference is not None and not isinstance(reference, AstroImage):
         reference = AstroImage(reference, name="reference")
     return Guidance(
-        prepare_mask(mask, image), known, None if reference is None else Reference(reference, image)
+        prepare_mask(mask, image),
+        known if known.any() else None,
+        None if reference is None else Reference(reference, image),
     )
 
 
@@ -100,15 +103,15 @@ def prepare_mask(mask: np.ndarray | None, image: AstroImage) -> np.ndarray | Non
 
 def _plane(pixels: np.ndarray, image: AstroImage, what: str) -> np.ndarray:
     """Return marked pixels as bool (H, W)."""
-    marked = np.asarray(pixels)
+    marked = np.asarray(np.nan_to_num(pixels) > 0)
     if marked.ndim == 3 and marked.shape[-1] in (1, 3):
-        marked = marked.any(-1)
+        marked = np.asarray(marked.any(-1))
     if marked.shape != image.shape[:2]:
         raise ValueError(
             f"{what}: expected an image of shape {image.shape[:2]}, got {marked.shape}. "
             "Make it on the same frame."
         )
-    return np.nan_to_num(marked) > 0
+    return marked
 
 
 def _draw_samples(samples: np.ndarray, image: AstroImage) -> np.ndarray:

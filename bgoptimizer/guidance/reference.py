@@ -12,8 +12,8 @@ from common.image import AstroImage
 from common.robust import difference_noise, neighbour_differences
 from common.smooth.quadratic import local_quadratic
 
-# cells; Gaussians of the parabola: structure is what it leaves. Wider ones see more of smooth objects,
-# and of the background's own waves
+# cells; Gaussians of the parabola: structure is what it leaves. Wider ones see more of smooth
+# objects, and of the background's own waves
 STRUCTURE_CELLS = (4.0, 8.0, 16.0)
 SCALE_ERROR = 0.03  # relative; a scale that is as sure needs no wider structure
 SMOOTHING_CELLS = 1.0  # cells; Gaussian over which noise is averaged before structures are compared
@@ -22,6 +22,9 @@ MIN_SCALE_SIGMA = 5.0  # errors; a scale that is less sure is chance
 MISFIT_SHARE = 0.1  # of the structure; passbands and saturation let two images differ by as much
 CLIP_SIGMA = 2.0  # errors; structures that differ by more lose weight
 SCALE_ROUNDS = 10  # of weighting what differs down
+
+
+MOST_PLACES = 8  # along the side of a block; 64 of them give its median
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,33 +61,49 @@ class Reference:
         return None if None in found else tuple(found)
 
     def cells(self, factor: int) -> np.ndarray:
-        """Return the reference's values on the frame's blocks (h, w, C); NaN = none there."""
-        height, width = self.frame.shape[:2]
-        y = (np.arange(-(-height // factor)) + 0.5) * factor - 0.5
-        x = (np.arange(-(-width // factor)) + 0.5) * factor - 0.5
-        grid = np.stack(np.meshgrid(y, x, indexing="ij"))
-        own = factor
-        if self._wcs is not None:
-            reference, frame = self._wcs
-            sky = frame.all_pix2world(grid[1].ravel(), grid[0].ravel(), 0)
-            places = reference.all_world2pix(*sky, 0, quiet=True)
-            grid = np.stack([places[1].reshape(grid[1].shape), places[0].reshape(grid[0].shape)])
-            own = max(1, round(_spacing(grid)))
-        grid = (grid + 0.5) / own - 0.5
+        """Return the reference's values on the frame's blocks (h, w, C); NaN = none there.
+
+        Medians of places that lie in each block as densely as the reference's pixels do.
+        """
+        rows, columns = (-(-side // factor) for side in self.frame.shape[:2])
+        step = factor / self._per_side(factor)
+        inner = (np.arange(self._per_side(factor)) + 0.5) * step - 0.5
+        y = (np.arange(rows)[:, None] * factor + inner).ravel()
+        x = (np.arange(columns)[:, None] * factor + inner).ravel()
+        places = self._places(np.stack(np.meshgrid(y, x, indexing="ij")))
+        own = max(1, int(_spacing(places)))
+        places = (places + 0.5) / own - 0.5
         planes = []
         for c in range(self.image.shape[-1]):
-            blocks = block_reduce(self.image.pixels[..., c], own)
-            # at the outer half of the rim's blocks there is nothing to interpolate with
-            inside = (grid >= -0.5).all(0) & (grid[0] <= blocks.shape[0] - 0.5)
-            inside &= grid[1] <= blocks.shape[1] - 0.5
-            values = ndimage.map_coordinates(blocks, grid, order=1, mode="nearest")
-            planes.append(np.where(inside, values, np.nan))
+            plane = self.image.pixels[..., c]
+            blocks = block_reduce(plane, own) if own > 1 else plane.astype(np.float64)
+            # half a block beyond the last centre there is nothing to interpolate with
+            inside = (places > -0.5).all(0) & (places[0] < blocks.shape[0] - 0.5)
+            inside &= places[1] < blocks.shape[1] - 0.5
+            values = ndimage.map_coordinates(blocks, places, order=1, mode="nearest")
+            planes.append(block_reduce(np.where(inside, values, np.nan), len(inner)))
         found = np.stack(planes, -1)
         if not np.isfinite(found).any():
             raise ValueError(
                 f"{self.image.name}: does not overlap {self.frame.name}. Check the WCS of both."
             )
         return np.broadcast_to(found, (*found.shape[:2], self.frame.shape[-1]))
+
+    def _per_side(self, factor: int) -> int:
+        """Return how many places lie along the side of a block."""
+        middle = [side // 2 for side in self.frame.shape[:2]]
+        pair = np.array([[[middle[0], middle[0]]], [[middle[1], middle[1] + 1.0]]])
+        pixels = factor * _spacing(self._places(pair))
+        return int(np.clip(np.ceil(pixels), 1, min(factor, MOST_PLACES)))
+
+    def _places(self, grid: np.ndarray) -> np.ndarray:
+        """Return the reference's rows and columns at rows and columns of the frame (2, h, w)."""
+        if self._wcs is None:
+            return grid
+        reference, frame = self._wcs
+        sky = frame.all_pix2world(grid[1].ravel(), grid[0].ravel(), 0)
+        x, y = reference.all_world2pix(*sky, 0, quiet=True)
+        return np.stack([y.reshape(grid[1].shape), x.reshape(grid[0].shape)])
 
 
 def _spacing(grid: np.ndarray) -> float:

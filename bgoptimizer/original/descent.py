@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bgoptimizer.backends import compiler
 from bgoptimizer.surface import (
     check_order,
     evaluate_spline,
@@ -244,11 +245,7 @@ def _compiled_run(count: int, channels: int, order: int) -> Callable:
     from bgoptimizer.original.spline import SplineSurface
 
     backend = keras.backend.backend()
-    if backend not in COMPILERS:
-        raise ValueError(
-            f"the fit runs on the Keras backends {tuple(COMPILERS)}, not on {backend}. "
-            "Set KERAS_BACKEND to one of them."
-        )
+    compiled = compiler(backend)
     layer = SplineSurface(np.zeros((count, 2)), channels, order)  # trained through its call alone
     layer.build((None, 2))
 
@@ -310,7 +307,7 @@ def _compiled_run(count: int, channels: int, order: int) -> Callable:
 
         return ops.while_loop(goes_on, lambda *state: one_epoch(state, data), state)
 
-    return COMPILERS[backend](run)
+    return compiled(run)
 
 
 def _gradient_tensorflow(function: Callable) -> Callable:
@@ -331,20 +328,5 @@ def _gradient_jax(function: Callable) -> Callable:
     return jax.value_and_grad(function)
 
 
-def _compile_tensorflow(function: Callable) -> Callable:
-    import tensorflow as tf
-
-    # XLA fuses the distances and the basis: half the CPU time of the plain graph
-    return tf.function(function, jit_compile=True)
-
-
-def _compile_jax(function: Callable) -> Callable:
-    import jax
-
-    return jax.jit(function)
-
-
 # by Keras backend; another backend needs one function in each
 GRADIENTS = {"tensorflow": _gradient_tensorflow, "jax": _gradient_jax}
-# Keras backend -> compiler; another backend needs one function here
-COMPILERS = {"tensorflow": _compile_tensorflow, "jax": _compile_jax}

@@ -32,23 +32,19 @@ BOUND_RANGE = 2.0  # σ beyond it in which the cell gains its whole weight
 FLOOR_SIDE = 5  # cells; median filter that a plateau is looked for in
 FLOOR_OPENING = 2  # cells; thinner plateaus are noise
 FLOOR_RIM = 3  # cells around a plateau that the median filter and the opening have lost
-FLOOR_SHARE = (0.005, 0.5)  # of the frame; less is chance, more is an image around zero
-NEGATIVE_DEPTH = -5.0  # σ of a cell; a cut-off image has nothing that deep
-NEGATIVE_SHARE = 1e-3  # of the cells may be that deep: artefacts
 COMPACT_SIDE = 7  # cells; the surroundings of a star
 LEAST_SKY = 0.3  # of the frame; from less a plateau's background is not extrapolated
 CHOOSE_EVERY = 5  # rounds of growth for which a choice of prior stands
 LEAST_OUTSIDE = 0.05  # of the frame beyond the guard ring; from less nothing is predicted
-GROW_SCALES = (1.0, 2.0, 4.0)  # cells; Gaussians under which outskirts are looked for
+GROW_SCALES = (2.0, 4.0)  # cells; Gaussians under which outskirts are looked for
 WIDE_SEED = 8.0  # standard deviations of noise in the wider mean: where an object starts
 WIDE_EDGE = 4.0  # the same; how far a connected object reaches
 TEXTURE_WIDE = 4.0  # cells; Gaussian over which weak texture is averaged
 EDGE_CELLS = 6  # cells; the widest parabola reaches so far beyond the frame
 CALM_SHARE = 0.1  # of the frame, the calmest: it has the noise alone
 MEAN_MISS = 0.8  # mean of |z| of a normal distribution: held-out cells of a true prior miss so
-SURE_WEIGHT = 10.0  # of a cell that the user calls sky: few of them stand against many others
-SETTLED_CELLS = 3  # growth by as few ends it
-SETTLED_SHARE = 0.002  # of the map; growth by less ends it
+MIN_SAMPLE_CELLS = 12  # cells; from fewer points of sky no surface is laid
+SURE_WEIGHT = 10.0  # of a cell that the user calls sky: more than a bootstrap gives any other
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,8 @@ class ObjectMap:
     Attributes
     ----------
     sky : float array, shape (h, w)
-        Weight of each cell before objects are taken out: 0 for stars and missing cells, more than 1
-        where the user calls it sky.
+        Weight of each cell before objects are taken out: 0 for stars and missing cells,
+        `SURE_WEIGHT` where the user calls it sky.
     objects : bool array, shape (h, w)
         Extended objects.
     floor : bool array, shape (h, w)
@@ -134,7 +130,7 @@ def robust_weights(
     """Reweight cells by their residual: high ones lose weight fast, low ones slowly.
 
     `bound` marks cells that only bound the surface from above (objects add light): they count
-    where the surface exceeds them. A weight above 1 is the user's word and stays.
+    where the surface exceeds them. `SURE_WEIGHT` is the user's word and stays.
     """
     used = residual[weights > 0.5]
     scale = max(noise, float(mad_sigma(used, 0.0))) if used.size else noise
@@ -144,7 +140,7 @@ def robust_weights(
     if bound is not None:
         above = np.clip((-z - BOUND_START) / BOUND_RANGE, 0, 1) / np.maximum(1, -z / ROBUST_CLIP)
         new = new + np.where(bound, above, 0)
-    return np.where(weights > 1, weights, new)
+    return np.where(weights >= SURE_WEIGHT, weights, new)
 
 
 def robust_fit(
@@ -171,10 +167,7 @@ def _floor(cells: np.ndarray, use: np.ndarray, noise: float) -> np.ndarray:
     plateau = use & (np.abs(level) < noise)
     plateau = ndimage.binary_opening(plateau, iterations=FLOOR_OPENING)
     plateau = ndimage.binary_dilation(plateau, iterations=FLOOR_RIM)
-    share = plateau.mean()
-    negative = (cells[use] < NEGATIVE_DEPTH * noise).mean() if use.any() else 1.0
-    least, most = FLOOR_SHARE
-    if not least < share < most or negative > NEGATIVE_SHARE:  # a subtracted sky is around zero
+    if (use & ~plateau).mean() < LEAST_SKY:  # a subtracted sky is around zero
         return np.zeros_like(use)
     return plateau
 
@@ -229,8 +222,6 @@ def recognise_objects(
 def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
     """Tell whether the sky beside a plateau at zero predicts values clearly below it there."""
     weights = found.sky * ~found.objects
-    if weights.mean() < LEAST_SKY:  # too little sky to extrapolate from
-        return False
     name, stiffness, _ = choose_priors(grid, cells, weights, noise, thorough=False)[0]
     surface, _ = robust_fit(grid.priors[name], cells, weights, stiffness, noise)
     return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH_SIGMA * noise)
@@ -245,13 +236,49 @@ def _recognise(filled, grid, noise, present, sky, floor, known) -> ObjectMap:
         objects = ndimage.binary_fill_holes(ndimage.binary_closing(objects) | objects)
         if objects.mean() <= MAX_OBJECT_SHARE:
             break
-    objects, rounds = _grow(filled, grid, sky, _with_known(objects, known), noise, known)
+    objects = _with_known(objects | _above_samples(filled, grid, sky, noise, known), known)
+    objects, rounds = _grow(filled, grid, sky, objects, noise, known)
     return ObjectMap(sky, objects & present, floor, rounds)
 
 
 def _with_known(objects: np.ndarray, known: np.ndarray | None) -> np.ndarray:
     """Return a map with what the user knows."""
     return objects if known is None else (objects & (known != SKY)) | (known == OBJECT)
+
+
+def _above_samples(
+    cells: np.ndarray, grid: Grid, sky: np.ndarray, noise: float, known: np.ndarray | None
+) -> np.ndarray:
+    """Return cells above the surface through the user's points of sky, where these determine it."""
+    sure = np.where(sky >= SURE_WEIGHT, sky, 0.0)
+    if known is None or (sure > 0).sum() < MIN_SAMPLE_CELLS:
+        return np.zeros(cells.shape, bool)
+    name, stiffness, miss = choose_priors(grid, cells, sure, noise, thorough=False)[0]
+    prior = grid.priors[name]
+    surface = prior.fit(cells, sure, stiffness)
+    unsure = prior.deviation(sure, stiffness, noise) * max(1.0, miss / MEAN_MISS)
+    return _excess(cells - surface.values, sky, unsure, noise, None)
+
+
+def _excess(
+    residual: np.ndarray,
+    sky: np.ndarray,
+    unsure: np.ndarray,
+    noise: float,
+    outside: np.ndarray | None,
+) -> np.ndarray:
+    """Return where smoothed cells lie above a prediction by more than both can be off.
+
+    `outside` are cells whose scatter counts where it is more than the noise's.
+    """
+    found = np.zeros(residual.shape, bool)
+    for scale in GROW_SCALES:
+        level = _smooth(residual, sky > 0, scale)
+        spread = noise / (2 * np.sqrt(np.pi) * scale)
+        if outside is not None:
+            spread = max(spread, float(mad_sigma(level[outside], 0.0)))
+        found |= level > GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
+    return found
 
 
 def _grow(cells, grid, sky, objects, noise, known):
@@ -274,19 +301,11 @@ def _grow(cells, grid, sky, objects, noise, known):
         unsure = prior.deviation(used, stiffness, noise) * max(1.0, miss / MEAN_MISS)
         residual = cells - surface.values
         rounds.append((objects, surface.values))
-        excess = np.zeros_like(objects)
-        for scale in GROW_SCALES:
-            level = _smooth(residual, sky > 0, scale)
-            outside = level[(weights > 0) & ~guard]
-            spread = max(float(mad_sigma(outside, 0.0)), noise / (2 * np.sqrt(np.pi) * scale))
-            excess |= level > GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
+        excess = _excess(residual, sky, unsure, noise, (weights > 0) & ~guard)
         grown = _connected(objects, (excess & guard) | objects)
         grown = ndimage.binary_fill_holes(ndimage.binary_opening(grown) | objects)
         grown = _with_known(grown, known)
-        added = int((grown & ~objects).sum())
-        if grown.mean() > MAX_OBJECT_SHARE:
+        if grown.mean() > MAX_OBJECT_SHARE or (grown == objects).all():
             break
         objects = grown
-        if added <= max(SETTLED_CELLS, SETTLED_SHARE * objects.sum()):
-            break
     return objects, rounds

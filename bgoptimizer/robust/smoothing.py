@@ -19,7 +19,6 @@ PRIORS: dict[str, float | None] = {
     "spline": None, "rq 0.3": 0.3, "rq 0.5": 0.5, "rq 0.8": 0.8,
 }  # fmt: skip
 DEGREES = (1, 2, 3, 4, 5, 6)  # of the polynomials, which are priors without a penalty
-CHOICE_MARGIN = 0.02  # relative; a later prior must be better by this much to be preferred
 # relative; priors this close to the best are averaged: less error under the mask
 AVERAGE_MARGIN = 0.03
 
@@ -241,11 +240,8 @@ def choose_priors(
     """
     rows = [(name, *prior.held_out(cells, weights, noise, refine=thorough))
             for name, prior in grid.priors.items() if thorough or name in PRIORS]  # fmt: skip
-    best = rows[0]
-    for row in rows[1:]:
-        if row[2] < best[2] * (1 - CHOICE_MARGIN):
-            best = row
+    best = min(rows, key=lambda row: row[2])
     if not thorough:
         return [best]
-    limit = min(row[2] for row in rows) * (1 + AVERAGE_MARGIN)
+    limit = best[2] * (1 + AVERAGE_MARGIN)
     return [best] + [row for row in rows if row is not best and row[2] <= limit]

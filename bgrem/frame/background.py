@@ -40,7 +40,6 @@ WAVE_ROUNDS = 2  # of masking and fitting the local surface
 MIN_MASK_LEVEL = 0.3  # noise; fainter and wider light cannot be separated from a varying sky
 TREND_ROUNDS = 5  # of the polynomial's reweighting; the weights hardly change any more
 BLOCKS_PER_SIDE = 6  # of the image's shorter side, at least: a cubic needs four and noise more
-SMALLEST_BLOCK = 4  # px; fewer pixels have no percentile worth a fit
 MEASURED_SHARE = 0.25  # of a block's pixels that must be measured
 BLOCKS_PER_TERM = 3  # measured blocks for each of the (TREND_DEGREE + 1)^2 products of powers
 BLOCK_PERCENTILE = 40  # of a block's pixels: the darker half has more of the sky among dense stars
@@ -221,7 +220,7 @@ def _wavy_sky(
 def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarray:
     """Return a polynomial through block medians, reweighted against those far off."""
     height, width = flat.shape
-    side = max(SMALLEST_BLOCK, min(mesh // 2, min(flat.shape) // BLOCKS_PER_SIDE))
+    side = max(1, min(mesh // 2, min(flat.shape) // BLOCKS_PER_SIDE))
     blocks = cut_blocks(np.where(missing, np.nan, flat), side, np.nan).swapaxes(1, 2)
     rows, columns = blocks.shape[:2]
     blocks = blocks.reshape(rows, columns, -1)

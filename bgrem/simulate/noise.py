@@ -5,21 +5,33 @@ from scipy import ndimage
 
 
 def correlate_noise(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
-    """Return noise as resampling leaves it: smoothed a little, standard deviation 1 again.
-
-    A shift by a part of a pixel, a Gaussian kernel, or a grid that is up to twice as fine.
-    """
-    kind = rng.uniform()
-    if kind < 1 / 3:
-        return _on_finer_grid(rng, white)
-    if kind < 2 / 3:
+    """Return noise as resampling leaves it: smoothed a little, standard deviation 1 again."""
+    if rng.uniform() < 0.5:
         shift = rng.uniform(0, 0.5, 2)
         kernel = np.outer((shift[0], 1 - shift[0]), (shift[1], 1 - shift[1]))
     else:
-        profile = np.exp(-0.5 * (np.arange(-3, 4) / rng.uniform(0.35, 1.0)) ** 2)
+        profile = np.exp(-0.5 * (np.arange(-2, 3) / rng.uniform(0.35, 0.8)) ** 2)
         kernel = np.outer(profile, profile)
     kernel /= np.sqrt((kernel**2).sum())
     return ndimage.convolve(white, kernel.astype(np.float32), mode="wrap")
+
+
+def correlate_noise_widely(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
+    """Return noise as `correlate_noise` does, of wider kernels, or of a finer grid.
+
+    A third of each; the grid is up to twice as fine.
+    """
+    kind = rng.uniform()
+    if kind < 1 / 3:
+        return correlate_noise(rng, white)
+    if kind < 2 / 3:
+        return _on_finer_grid(rng, white)
+    return _normalised(ndimage.gaussian_filter(white, rng.uniform(0.35, 1.0), mode="wrap"), white)
+
+
+def _normalised(found: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Return noise that is as strong as another."""
+    return np.asarray(found * (white.std() / found.std()), white.dtype)
 
 
 def _on_finer_grid(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
@@ -39,7 +51,9 @@ def _on_finer_grid(rng: np.random.Generator, white: np.ndarray) -> np.ndarray:
             for step in (0, 1)
         )
         scale = np.sqrt(np.mean((1 - part) ** 2 + part**2))
-        near, far = ((weight / scale).reshape((-1, 1)[:: 1 - 2 * axis]) for weight in (1 - part, part))
+        near, far = (
+            (weight / scale).reshape((-1, 1)[:: 1 - 2 * axis]) for weight in (1 - part, part)
+        )
         found = np.take(found, first, axis) * near + np.take(found, second, axis) * far
     return np.asarray(found, white.dtype)
 

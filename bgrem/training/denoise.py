@@ -11,12 +11,13 @@ from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.normalisers import NORMALISERS
 from bgrem.networks.diffusion import mix
 from bgrem.networks.schedule import CosineSchedule
-from bgrem.simulate.conditions import random_conditions
+from bgrem.simulate.conditions import random_conditions, wide_conditions
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
 from bgrem.simulate.noise import (
     bands,
     bleed,
     correlate_noise,
+    correlate_noise_widely,
     edge_glow,
     round_to_integers,
     smooth_leftover,
@@ -30,7 +31,7 @@ from common.checked.archives import number_of, planes_of, read_arrays
 CORRELATED_SHARE = 0.3
 GLOW_SHARE = 0.04
 BANDS_SHARE = 0.1
-ARTEFACTS_SHARE = 0.2  # cosmic rays and hot pixels
+ARTEFACTS_SHARE = 0.15  # cosmic rays and hot pixels
 SATURATED_SHARE = 0.15
 INTEGERS_SHARE = 0.15  # whose step is not small
 MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
@@ -115,6 +116,8 @@ class TileBatches(Batches):
         Take each tile's median off (the published recipe).
     smallest_peak : float
         Tiles whose brightest source pixel is below (in units of the noise) are left out.
+    wide : bool
+        With `vary`, also finer grids, bands, glows at an edge, bleeding columns and integers.
     **common
         Of `Batches`.
     """
@@ -126,6 +129,7 @@ class TileBatches(Batches):
         schedule: CosineSchedule,
         tile_median: bool = False,
         smallest_peak: float = 0.0,
+        wide: bool = False,
         **common: Any,
     ) -> None:
         super().__init__(fields, **common)
@@ -133,7 +137,7 @@ class TileBatches(Batches):
         if smallest < self.tile:
             raise ValueError(f"a training field has a side of {smallest} px, tile is {self.tile}.")
         self.schedule, self.tile_median = schedule, tile_median
-        self.smallest_peak = smallest_peak
+        self.smallest_peak, self.wide = smallest_peak, wide
 
     def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), float32."""
@@ -159,7 +163,7 @@ class TileBatches(Batches):
             if rng.uniform() < 0.25:  # denser than any field, with the same profile
                 other = self.cut(rng, field.clean, field.background)[0]
                 clean = clean + other * np.float32(10 ** rng.uniform(-0.7, 0.3))
-        return draw_background(rng, clean, left, field, vary=self.vary)
+        return draw_background(rng, clean, left, field, vary=self.vary, wide=self.wide)
 
 
 def draw_background(
@@ -169,6 +173,7 @@ def draw_background(
     field: TrainingField,
     *,
     vary: bool,
+    wide: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (clean, background) of a simulated tile, its noise drawn anew, float32."""
     electrons = field.electrons or 1.0
@@ -182,40 +187,29 @@ def draw_background(
     else:
         white = rng.standard_normal(clean.shape, np.float32)
         if correlated:
-            white = correlate_noise(rng, white)
+            white = (correlate_noise_widely if wide else correlate_noise)(rng, white)
         noise = white * np.sqrt(1 + light / electrons)
-    if vary:
-        clean, noise, left = _vary(rng, clean, noise, left, electrons)
-    return clean.astype(np.float32), (noise + left).astype(np.float32)
-
-
-def _vary(
-    rng: np.random.Generator,
-    clean: np.ndarray,
-    noise: np.ndarray,
-    left: np.ndarray,
-    electrons: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return light, noise and left-over background with what detectors add to them."""
-    noise = noise * rng.uniform(0.9, 1.1)
+    if not vary:
+        return clean.astype(np.float32), (noise + left).astype(np.float32)
+    noise *= rng.uniform(0.9, 1.1)
     left = left * rng.uniform(0.5, 1.5) + smooth_leftover(rng, clean.shape)
-    if rng.uniform() < GLOW_SHARE:
+    if wide and rng.uniform() < GLOW_SHARE:
         glow = edge_glow(rng, clean.shape)
         noise, left = noise * np.sqrt(1 + glow / electrons), left + glow
-    if rng.uniform() < BANDS_SHARE:
+    if wide and rng.uniform() < BANDS_SHARE:
         left = left + bands(rng, clean.shape)
     if rng.uniform() < ARTEFACTS_SHARE:
         hits = rng.uniform(0, 4e-4) * clean.size
-        noise = noise + cosmic_rays(rng, clean.shape, hits) / electrons
+        noise += cosmic_rays(rng, clean.shape, hits) / electrons
         noise += hot_pixels(rng, clean.shape, rng.uniform(0, 3e-4)) / electrons
-    if rng.uniform() < SATURATED_SHARE:  # full cores are flat, with and without noise
+    if rng.uniform() < SATURATED_SHARE:  # saturated cores are flat, with and without noise
         limit = 10 ** rng.uniform(2.5, 4)
-        full = bleed(rng, clean, limit)
-        noise = np.where(full >= limit, 0, np.minimum(clean + noise, limit) - full)
-        clean = full
-    if rng.uniform() < INTEGERS_SHARE:
+        full = bleed(rng, clean, limit) if wide else np.minimum(clean, limit)
+        noise, clean = np.minimum(clean + noise, limit) - np.minimum(clean, limit), full
+        noise[full > light] = 0  # a column that charge has filled
+    if wide and rng.uniform() < INTEGERS_SHARE:
         noise = round_to_integers(rng, clean + noise + left) - clean - left
-    return clean, noise, left
+    return clean.astype(np.float32), (noise + left).astype(np.float32)
 
 
 def _measure(config: TrainConfig, path: Path) -> TrainingField:
@@ -229,6 +223,8 @@ def _simulate(config: TrainConfig, seed: int, shape: tuple[int, int]) -> Trainin
         return simulated_counts_field(seed, shape)
     if config.simulation == "any":
         return simulated_training_field(random_conditions(seed, shape))
+    if config.simulation == "wide":
+        return simulated_training_field(wide_conditions(seed, shape))
     conditions = SimulateConfig(preset=config.simulation, shape=shape, seed=seed, waves=0.02)
     if config.tile_median:
         field = simulate_field(conditions)
@@ -270,6 +266,7 @@ def _options(config: TrainConfig) -> dict[str, Any]:
         "schedule": CosineSchedule(config.min_signal, config.max_signal),
         "tile_median": config.tile_median,
         "smallest_peak": config.smallest_peak,
+        "wide": config.simulation == "wide",
     }
 
 

@@ -17,7 +17,8 @@ from small_networks import SIZES, networks
 from bgrem.config import CONFIG_FOLDER, TrainConfig
 from bgrem.models import load_model
 from bgrem.networks.schedule import CosineSchedule
-from bgrem.simulate.conditions import random_conditions
+from bgrem.simulate.conditions import random_conditions, wide_conditions
+from bgrem.simulate.noise import bleed, correlate_noise_widely, round_to_integers
 from bgrem.training.denoise import TileBatches, TrainingField
 from bgrem.training.pairs import read_pair
 from bgrem.training.run import train
@@ -175,6 +176,55 @@ def test_conditions_cover_the_domain_of_the_card():
     assert max(widths) > 6
     assert min(one.stars for one in drawn) < 300
     assert max(one.stars for one in drawn) > 6000
+
+
+def test_the_wide_domain_has_all_profiles_trails_and_densities():
+    drawn = [wide_conditions(seed, (64, 64)) for seed in range(300)]
+    assert {one.profile for one in drawn} == {"moffat", "kolmogorov", "airy"}
+    assert min(one.fwhm for one in drawn) < 1.3
+    assert max(one.fwhm for one in drawn) > 7.5
+    assert max(one.fwhm for one in drawn if one.profile == "airy") <= 3
+    assert 0.1 < np.mean([one.ellipticity > 0.15 for one in drawn]) < 0.35
+    assert min(one.stars for one in drawn) < 30
+    assert max(one.stars for one in drawn) > 12000
+
+
+def test_noise_on_a_finer_grid_is_as_strong_and_correlates_with_its_neighbours_alone():
+    white = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+    for seed in range(6):
+        found = correlate_noise_widely(np.random.default_rng(seed), white)
+        assert found.std() == pytest.approx(1, abs=0.02)
+        assert found.dtype == np.float32
+        assert 0 <= np.mean(found[:, 1:] * found[:, :-1]) < 0.8
+        assert abs(np.mean(found[:, 6:] * found[:, :-6])) < 0.03
+
+
+def test_charge_of_a_full_column_flows_up_and_down():
+    light = np.zeros((40, 20))
+    light[18:22, 7] = 900
+    found = [bleed(np.random.default_rng(seed), light, 500.0) for seed in range(20)]
+    reach = [int((one[:, 7] == 500).sum()) for one in found]
+    assert min(reach) == 4  # in half of the tiles nothing flows
+    assert max(reach) > 10
+    assert all(one.max() == 500 and not one[:, 8:].any() for one in found)
+
+
+def test_integers_have_one_step_and_lie_near_their_pixels():
+    pixels = np.random.default_rng(1).standard_normal((64, 64))
+    found = round_to_integers(np.random.default_rng(2), pixels)
+    step = np.diff(np.unique(found))
+    assert step.std() < 1e-9 * step.mean() or np.allclose(step / step.min() % 1, 0, atol=1e-6)
+    assert np.abs(found - pixels).max() <= step.min() / 2 + 1e-9
+
+
+def test_wide_tiles_differ_from_others_and_are_finite():
+    (plain, _), _ = batches([field()])[0]
+    (wide, _), background = batches([field()], wide=True)[0]
+    assert not np.array_equal(plain, wide)
+    for index in range(8):
+        (wide, _), background = batches([field()], wide=True)[index]
+        assert np.isfinite(wide).all()
+        assert np.isfinite(background).all()
 
 
 def write_pairs(folder, number=3):

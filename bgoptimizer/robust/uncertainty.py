@@ -4,14 +4,18 @@ import numpy as np
 from scipy import ndimage
 
 from bgoptimizer.config import BackgroundConfig
-from bgoptimizer.robust.mask import GROW_MODEL_SIGMA, GROW_NOISE_SIGMA, ObjectMap, robust_fit
+from bgoptimizer.robust.mask import (
+    GROW_MODEL_SIGMA,
+    GROW_NOISE_SIGMA,
+    MAX_OBJECT_SHARE,
+    ObjectMap,
+    robust_fit,
+)
 from bgoptimizer.robust.smoothing import Grid
 
+WIDER_CELLS = 4  # cells by which another map may reach further
 WING_LENGTH_HEIGHTS = 0.08  # heights of the frame over which undetected outskirts fade
 EXTENDED_HALF_WIDTH = 0.1  # heights; from this half-width on an object has such outskirts in full
-# median over 40 random scenes (make_scene, seeds 0...39, 20 fits) of the scale at which 68.3 % of
-# the pixels lie within sigma; half the scenes need 0.74 to 1.96. At 500x750 the median is 0.83.
-SIGMA_CALIBRATION = 1.15
 
 
 def bootstrap_sigma(
@@ -26,12 +30,13 @@ def bootstrap_sigma(
     """Return the standard deviation of the surface, shape (h, w).
 
     `config.uncertainty` fits on blocks drawn with replacement, each under a prior drawn from the
-    near ties, give the spread that the data and the choice leave; the posterior deviation, scaled
-    by how far held-out blocks missed, gives what no data constrain (under objects).
+    near ties and around objects of a map that could as well be true, give the spread that the data
+    and the choices leave; the posterior deviation, scaled by how far held-out blocks missed, gives
+    what no data constrain (under objects).
     """
     rng = np.random.default_rng(config.seed)
     weights = found.sky * ~found.objects
-    bound = (found.objects & (found.sky > 0)) | found.floor
+    maps = _other_maps(found)
     side = max(2, grid.rows // 12)
     down, across = -(-grid.rows // side), -(-grid.columns // side)
     spread = np.zeros_like(cells)
@@ -40,9 +45,11 @@ def bootstrap_sigma(
         drawn = rng.multinomial(down * across, np.full(down * across, 1 / (down * across)))
         times = np.kron(drawn.reshape(down, across), np.ones((side, side)))
         times = times[: grid.rows, : grid.columns]
+        objects = maps[rng.integers(len(maps))]
         fit, _ = robust_fit(
-            grid.priors[name], cells, weights * times, stiffness, noise, rounds=3, bound=bound
-        )
+            grid.priors[name], cells, found.sky * ~objects * times, stiffness, noise, rounds=3,
+            bound=(objects & (found.sky > 0)) | found.floor,
+        )  # fmt: skip
         spread += (fit.values - surface) ** 2
     spread /= config.uncertainty
     posterior = np.zeros_like(cells)
@@ -50,7 +57,20 @@ def bootstrap_sigma(
         unsure = grid.priors[name].deviation(weights, stiffness, noise)
         posterior += (unsure * max(error / 0.8, 0.3)) ** 2  # 0.8 = mean |error| of a unit normal
     known = np.sqrt(spread + posterior / len(chosen))
-    return SIGMA_CALIBRATION * np.hypot(known, _hidden_wings(found.objects, known, noise))
+    return np.hypot(known, _hidden_wings(found.objects, known, noise))
+
+
+def _other_maps(found: ObjectMap) -> list[np.ndarray]:
+    """Return the map, twice, a wider one, and the one of an earlier round of growth."""
+    objects = found.objects
+    maps = [objects, objects]
+    if objects.any():
+        wider = ndimage.binary_dilation(objects, iterations=WIDER_CELLS)
+        if (found.sky * ~wider > 0).mean() > 1 - MAX_OBJECT_SHARE:
+            maps.append(wider)
+        if found.rounds:
+            maps.append(found.rounds[len(found.rounds) // 2][0])
+    return maps
 
 
 def _hidden_wings(objects: np.ndarray, known: np.ndarray, noise: float) -> np.ndarray:

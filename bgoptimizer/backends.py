@@ -1,0 +1,36 @@
+"""The Keras backends that a descent runs on."""
+
+from collections.abc import Callable
+
+
+def compiler(backend: str) -> Callable[[Callable], Callable]:
+    """Return what compiles a function of tensors.
+
+    Raises
+    ------
+    ValueError
+        If a descent does not run on this backend.
+    """
+    if backend not in COMPILERS:
+        raise ValueError(
+            f"the fit runs on the Keras backends {tuple(COMPILERS)}, not on {backend}. "
+            "Set KERAS_BACKEND to one of them."
+        )
+    return COMPILERS[backend]
+
+
+def _compile_tensorflow(function: Callable) -> Callable:
+    import tensorflow as tf
+
+    # XLA fuses the distances and the basis: half the CPU time of the plain graph
+    return tf.function(function, jit_compile=True)
+
+
+def _compile_jax(function: Callable) -> Callable:
+    import jax
+
+    return jax.jit(function)
+
+
+# Keras backend -> compiler; another backend needs one function here
+COMPILERS = {"tensorflow": _compile_tensorflow, "jax": _compile_jax}

@@ -1,0 +1,187 @@
+"""What is fitted in a channel, and to what: its objects, its priors, the sky taken off before."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bgoptimizer.cells import cell_noise
+from bgoptimizer.guidance.guidance import OBJECT, SKY
+from bgoptimizer.guidance.reference import MIN_SCALE_SIGMA, scale_of
+from bgoptimizer.robust.mask import SURE_WEIGHT, ObjectMap, find_stars, recognise_objects
+from bgoptimizer.robust.smoothing import Grid, choose_priors
+from bgoptimizer.robust.tasks import Fitted, Task
+from bgoptimizer.robust.trend import Trend, dark_side, find_trend
+
+FLAT_MARGIN = 0.02  # relative; by so much the cells without the first sky must be predicted better
+MIN_CELLS = 16  # cells; fewer do not determine a surface
+MIN_NOISE = 1e-7  # of the cells' range; noiseless simulations have none
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """One channel in blocks, arrays (h, w), and what the user knows of it.
+
+    Attributes
+    ----------
+    cells : array
+        Sky values; NaN = missing.
+    allowed : array or None
+        The user's mask: 1 = use, 0 = never.
+    known : int array or None
+        `SKY`, `OBJECT`, or 0.
+    """
+
+    cells: np.ndarray
+    allowed: np.ndarray | None = None
+    known: np.ndarray | None = None
+
+    @property
+    def present(self) -> np.ndarray:
+        """Bool (h, w): measured."""
+        return np.isfinite(self.cells)
+
+    def measured(self, present: np.ndarray) -> np.ndarray:
+        """Return the weights of these cells, 0 to 1."""
+        return present.astype(float) if self.allowed is None else present * self.allowed
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The last fit of one channel.
+
+    Attributes
+    ----------
+    found : ObjectMap
+    chosen : list of (prior, stiffness, held-out error)
+    values : array, shape (h, w)
+        What the surface goes through: the cells without `offset`, holes filled.
+    noise : float
+        Standard deviation of a cell.
+    offset : Trend
+        To be added to the surface.
+    bounded : bool
+        Whether objects bound the surface from above.
+    note : str
+        What the user should know.
+    """
+
+    found: ObjectMap
+    chosen: list[tuple[str, float, float]]
+    values: np.ndarray
+    noise: float
+    offset: Trend
+    bounded: bool = True
+    note: str = ""
+
+    def tasks(self) -> list[Task]:
+        """Return one task for each prior.
+
+        Where objects lie the cells bound the surface from above: objects add light.
+        """
+        found = self.found
+        weights = found.sky * ~found.objects
+        bound = (found.objects & (found.sky > 0)) | found.floor if self.bounded else None
+        return [Task(name, stiffness, self.noise, self.values, weights, bound)
+                for name, stiffness, _ in self.chosen]  # fmt: skip
+
+
+def average(fitted: list[Fitted]) -> Fitted:
+    """Return the mean surface of near ties: less error under the objects."""
+    parts = ([getattr(one, name) for one in fitted] for name in ("points", "values", "used"))
+    return Fitted(*(np.mean(part, 0) for part in parts))
+
+
+def plan_channel(channel: Channel, grid: Grid) -> Plan:
+    """Recognise the objects of a channel and choose its priors."""
+    first, noise = _first_sky(channel, grid)
+    found = recognise_objects(
+        channel.cells, grid, noise, channel.allowed, first.values, channel.known
+    )
+    return _with_priors(channel, grid, found, noise, first)
+
+
+def plan_with_objects(channel: Channel, grid: Grid, objects: np.ndarray) -> Plan:
+    """Choose the priors of a channel whose objects are found already, bool (h, w)."""
+    first, noise = _first_sky(channel, grid)
+    present = channel.present
+    stars = find_stars(np.where(present, channel.cells - first.values, 0), present, noise)
+    sky = _sure_sky(channel, present, channel.measured(present) * ~stars)
+    found = ObjectMap(sky, objects & present, np.zeros_like(present), [])
+    return _with_priors(channel, grid, found, noise, first)
+
+
+def plan_difference(channel: Channel, grid: Grid, reference: np.ndarray, name: str) -> Plan:
+    """Plan to fit what a frame has more than a reference (h, w), whose sky is taken for flat.
+
+    Nothing is an object then, but what the user calls so.
+
+    Raises
+    ------
+    ValueError
+        If the two have too little, or no structure, in common.
+    """
+    cells = channel.cells
+    present = channel.present & np.isfinite(reference)
+    measured = channel.measured(present)
+    if (measured > 0).sum() < MIN_CELLS:
+        raise ValueError(
+            f"{name}: {int((measured > 0).sum())} blocks overlap the reference, {MIN_CELLS} are "
+            "needed. Give one that covers the frame."
+        )
+    stars = np.zeros_like(present)
+    for plane in (cells, reference):
+        first = find_trend(_filled(plane, present), measured, grid)
+        flat = np.where(present, plane - first.values, np.nan)
+        stars |= find_stars(np.where(present, flat, 0), present, cell_noise(flat))
+    scale, error = scale_of(cells, reference, present & ~stars)
+    if scale < MIN_SCALE_SIGMA * error:
+        raise ValueError(
+            f"{name}: has no structure in common with the reference. Choose one of the same field "
+            "and passband."
+        )
+    left = np.where(present, cells - scale * reference, np.nan)
+    noise = max(cell_noise(left), MIN_NOISE * float(np.ptp(left[present])))
+    objects = np.zeros_like(present) if channel.known is None else channel.known == OBJECT
+    sky = _sure_sky(channel, present, measured * ~stars)
+    found = ObjectMap(sky, objects, np.zeros_like(present), [])
+    values = _filled(left, present)
+    level = scale * dark_side(reference[present])[0]
+    offset = Trend(np.full(len(grid.control_points), level), np.full(cells.shape, level), 0)
+    share = present.sum() / max(channel.present.sum(), 1)
+    note = f"reference: light {scale:.3g} times as strong, over {100 * share:.0f} % of the frame"
+    chosen = choose_priors(grid, values, sky * ~objects, noise)
+    return Plan(found, chosen, values, noise, offset, bounded=False, note=note)
+
+
+def _filled(cells: np.ndarray, present: np.ndarray) -> np.ndarray:
+    return np.where(present, cells, np.median(cells[present]))
+
+
+def _sure_sky(channel: Channel, present: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    """Return weights of the sky with what the user calls sky."""
+    if channel.known is None:
+        return sky
+    return np.where((channel.known == SKY) & present, SURE_WEIGHT, sky)
+
+
+def _first_sky(channel: Channel, grid: Grid) -> tuple[Trend, float]:
+    """Return a first sky and the noise of a cell."""
+    cells, present = channel.cells, channel.present
+    first = find_trend(_filled(cells, present), channel.measured(present), grid)
+    least = MIN_NOISE * float(np.nanmax(cells) - np.nanmin(cells))
+    return first, max(cell_noise(cells - first.values), least)
+
+
+def _with_priors(
+    channel: Channel, grid: Grid, found: ObjectMap, noise: float, first: Trend
+) -> Plan:
+    """Return the plan for the cells, or for what the first sky leaves if it is predicted better."""
+    cells = _filled(channel.cells, channel.present)
+    weights = found.sky * ~found.objects
+    plain = choose_priors(grid, cells, weights, noise)
+    if first.degree > 1:  # all priors have a plane
+        flat = choose_priors(grid, cells - first.values, weights, noise)
+        if flat[0][2] * (1 + FLAT_MARGIN) < plain[0][2]:
+            return Plan(found, flat, cells - first.values, noise, first)
+    none = Trend(np.zeros_like(first.points), np.zeros_like(first.values), 0)
+    return Plan(found, plain, cells, noise, none)
