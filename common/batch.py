@@ -26,9 +26,8 @@ def expand_inputs(
 
     Parameters
     ----------
-    inputs : iterable of path
-    leave_out : callable, optional
-        Takes a file of a folder or of a pattern; True leaves it out. Not asked for plain names.
+    inputs, leave_out
+        Names; what is True for a file of a folder or of a pattern that is no input.
 
     Raises
     ------
@@ -41,11 +40,9 @@ def expand_inputs(
     for name in inputs:
         path = Path(name)
         if path.is_dir():
-            files = sorted(
-                file
-                for file in path.iterdir()
-                if file.name.lower().endswith(tuple(IMAGE_FORMATS)) and file.name[0] != "."
-            )
+            images = (file for file in path.iterdir()
+                      if file.name.lower().endswith(tuple(IMAGE_FORMATS)))  # fmt: skip
+            files = sorted(file for file in images if file.name[0] != ".")
         elif not path.exists() and any(mark in str(name) for mark in "*?["):
             files = sorted(Path(match) for match in glob.glob(str(name), recursive=True))
         else:
@@ -181,7 +178,6 @@ def run_over_files(
 
     Parameters
     ----------
-    call : Call
     read : callable
         Takes the path, returns what `work` needs.
     work : callable
@@ -208,8 +204,7 @@ def run_over_files(
         seconds = {"seconds": round(time.perf_counter() - start, 3)} if timed else {}
         call.report(outcome | seconds)
 
-    paths = input_paths(call)
-    if len(paths) > 1:
+    if len(paths := input_paths(call)) > 1:
         refuse_several(call, len(paths))
     return _run_each(call, paths, run_one, lambda path: name(call, path))
 
@@ -257,8 +252,7 @@ def _run_on_all_hdus(call: Call) -> int:
     def name(path: Path) -> Files:
         return {"result": OutputPlace.of(path, call.args).file("")}
 
-    paths = input_paths(call)
-    if len(paths) > 1:
+    if len(paths := input_paths(call)) > 1:
         refuse_one_name(call, len(paths))
     return _run_each(call, paths, lambda path: _run_chips(call, path), name)
 

@@ -104,7 +104,7 @@ import sys, bgoptimizer.command as command
 from pathlib import Path
 from bgoptimizer.cli import main
 
-fit = command.fit_background
+fit = command.fit_guided
 
 def change_input(*arguments, **options):
     Path("a.fits").unlink()
@@ -112,7 +112,7 @@ def change_input(*arguments, **options):
         Path("a.fits").write_bytes(b"other")
     return fit(*arguments, **options)
 
-command.fit_background = change_input
+command.fit_guided = change_input
 sys.exit(main(["a.fits", "-o", "out"]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
