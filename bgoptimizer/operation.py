@@ -15,7 +15,8 @@ FLUX_QUANTILE = 0.3  # of the stars found everywhere; fainter ones may be missed
 BRIGHT_RATIO = 30.0  # times the faintest flux; brighter stars saturate
 APERTURE_PX = 3.0  # px; radius in which a star's light is summed
 MIN_STARS = 60  # stars; with fewer nothing is said
-DECISION_SIGMA = 2.0  # errors; by so much one answer must fit and the other must not
+FITS_SIGMA = 2.0  # errors; an answer that is nearer fits
+FAILS_SIGMA = 3.0  # errors; an answer that is farther does not: dust and clusters are no chance
 FIT_ROUNDS = 25  # of Newton's method; it has converged after ten
 
 
@@ -98,11 +99,11 @@ def measure_operation(image: AstroImage, model: BackgroundModel) -> Operation:
 
 def _decide(exponent: float, error: float) -> str:
     added, lost = abs(exponent) / error, abs(exponent - 1) / error
-    if min(added, lost) > DECISION_SIGMA:
+    if min(added, lost) > FAILS_SIGMA:
         return "both"
-    if added < DECISION_SIGMA < lost:
+    if added < FITS_SIGMA and lost > FAILS_SIGMA:
         return "subtract"
-    if lost < DECISION_SIGMA < added:
+    if lost < FITS_SIGMA and added > FAILS_SIGMA:
         return "divide"
     return "unknown"
 

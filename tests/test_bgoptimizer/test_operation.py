@@ -54,7 +54,7 @@ def test_too_few_stars_say_nothing():
 @pytest.mark.parametrize(
     ("exponent", "error", "kind"),
     [(0.1, 0.2, "subtract"), (0.9, 0.2, "divide"), (0.5, 0.1, "both"), (0.5, 0.6, "unknown"),
-     (2.4, 0.3, "both"), (0.4, 0.25, "subtract")],
+     (2.4, 0.3, "both"), (0.3, 0.2, "subtract"), (0.4, 0.25, "unknown")],
 )  # fmt: skip
 def test_an_answer_needs_one_that_fits_and_one_that_does_not(exponent, error, kind):
     assert _decide(exponent, error) == kind
