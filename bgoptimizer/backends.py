@@ -22,7 +22,7 @@ def compiler(backend: str) -> Callable[[Callable], Callable]:
 def _compile_tensorflow(function: Callable) -> Callable:
     import tensorflow as tf
 
-    # XLA fuses the distances and the basis: half the CPU time of the plain graph
+    # XLA fuses operations: half the CPU time of the plain graph for the published descent
     return tf.function(function, jit_compile=True)
 
 

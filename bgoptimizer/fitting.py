@@ -133,6 +133,8 @@ def fit_sequence(
         If shapes differ, or the centres or corners of two images are apart by more than a block.
     """
     config = config or BackgroundConfig()
+    if iter(images) is images:  # its second round would give nothing
+        raise ValueError("images can be gone through once only. Give a list, or open them anew.")
 
     def prepared() -> Iterator[tuple[AstroImage, Guidance]]:
         for one in images:

@@ -22,8 +22,6 @@ MIN_SCALE_SIGMA = 5.0  # errors; a scale that is less sure is chance
 MISFIT_SHARE = 0.1  # of the structure; passbands and saturation let two images differ by as much
 CLIP_SIGMA = 2.0  # errors; structures that differ by more lose weight
 SCALE_ROUNDS = 10  # of weighting what differs down
-
-
 MOST_PLACES = 8  # along the side of a block; 64 of them give its median
 
 

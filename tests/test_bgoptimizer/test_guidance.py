@@ -285,6 +285,8 @@ def test_sequences_that_are_none_are_one_line(nebula, noise, tmp_path):
         list(fit_sequence([frames[0], frames[1][:100]]))
     with pytest.raises(ValueError, match="there is none"):
         list(fit_sequence([]))
+    with pytest.raises(ValueError, match="once only"):
+        list(fit_sequence(iter(frames)))
     with pytest.raises(ValueError, match="a Bayer mosaic"):
         list(fit_sequence(frames, BackgroundConfig(bayer=True)))
     with pytest.raises(ValueError, match="needs the objective robust"):
