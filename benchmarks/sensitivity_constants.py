@@ -16,6 +16,7 @@ from scipy import special
 
 PACKAGES = ("bgrem", "bgoptimizer", "common")
 FACTORS = (0.8, 1.25)
+NEAR_ONE = 0.8
 
 # The one table with paths of modules: {group: {module: names}}; NAME[k] is one value of a tuple.
 # Left out are limits of memory (rows, chunks, pixels at most): they are not tuned.
@@ -166,7 +167,11 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "DARK_SHARE",
             "MAX_RANGE",
             "DEGREE_MARGIN",
+            "CLIP_ROUNDS",
         ),
+        "bgoptimizer.robust.plans": ("FLAT_MARGIN",),
+        "bgoptimizer.robust.fit": ("LAST_ROUNDS",),
+        "bgoptimizer.cells": ("STEP_REPEATS", "STEP_NOISE", "CELLS_PER_SHORT_SIDE"),
     },
     "threshold": {
         "bgrem.cataloguing.threshold": (
@@ -177,6 +182,75 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "EMPTY_MARGIN_PX",
             "INFLATION_MESH_PX",
             "MIN_EMPTY_SHARE",
+        ),
+    },
+    "help of the user": {
+        "bgoptimizer.guidance.reference": (
+            "STRUCTURE_CELLS[0]",
+            "STRUCTURE_CELLS[1]",
+            "STRUCTURE_CELLS[2]",
+            "SCALE_ERROR",
+            "SMOOTHING_CELLS",
+            "STRUCTURE_SIGMA",
+            "MIN_SCALE_SIGMA",
+            "MISFIT_SHARE",
+            "CLIP_SIGMA",
+            "SCALE_ROUNDS",
+            "MOST_PLACES",
+        ),
+        "bgoptimizer.robust.mask": ("SURE_WEIGHT", "MIN_SAMPLE_CELLS"),
+    },
+    "added or lost light": {
+        "bgoptimizer.operation": (
+            "TILES_PER_HEIGHT",
+            "DETECTION_SIGMA",
+            "FLUX_QUANTILE",
+            "BRIGHT_RATIO",
+            "APERTURE_PX",
+            "MIN_STARS",
+            "FITS_SIGMA",
+            "FAILS_SIGMA",
+            "FIT_ROUNDS",
+        ),
+    },
+    "uncertainty": {
+        "bgoptimizer.robust.uncertainty": (
+            "WIDER_CELLS",
+            "WING_LENGTH_HEIGHTS",
+            "EXTENDED_HALF_WIDTH",
+        ),
+    },
+    "sharp sources": {
+        "bgrem.cataloguing.sharp": (
+            "STARS_FOR_SHARPNESS",
+            "SHARPNESS_SIGMA",
+            "REACH_PX",
+        ),
+    },
+    "verdict": {
+        "bgrem.validation.verdict": (
+            "MIN_STARS_FOR_VERDICT",
+            "MIN_BRIGHT_FOUND",
+            "MAX_FALSE_PER_MEGAPIXEL",
+            "SIGNIFICANCE",
+        ),
+    },
+    "missing pixels": {
+        "common.reading.missing": (
+            "MAX_MAGNITUDE",
+            "MAX_SPREAD_RATIO",
+            "SPREAD_QUANTILE",
+            "MIN_USUAL_SHARE",
+            "MAX_FILL_VALUES",
+            "MIN_LINE_PIXELS",
+            "MAX_PIXELS_PER_CORE",
+            "MIN_SOLID_SHARE",
+            "MIN_EDGE_RATIO",
+            "MAX_EQUAL_SHARE",
+            "BRIGHT_SIDE_PX",
+            "MIN_BRIGHT_EDGE",
+            "MIN_MARKERS",
+            "MIN_MARKER_GAP",
         ),
     },
 }
@@ -282,7 +356,12 @@ def constants_of(group: str) -> list[Constant]:
 
 
 def changed_value(value: Any, factor: float) -> Any:
-    """Return value * factor; an integer changes by one at least and stays above 0."""
+    """Return value * factor; an integer changes by one at least and stays above 0.
+
+    Of a share near 1 the rest changes: 0.9 becomes 0.88 and 0.92.
+    """
+    if isinstance(value, float) and NEAR_ONE < value < 1:
+        return 1 - (1 - value) / factor
     if not isinstance(value, int):
         return type(value)(value * factor)
     new = round(value * factor)

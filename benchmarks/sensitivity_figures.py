@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import background
+import background_kinds
+import background_unseen
 import detection
 import numpy as np
 import outside_fields
+import sensitivity_decisions as decisions
 from sensitivity_memory import digest
 from sensitivity_noisemap import (
     Measured,
@@ -31,6 +34,8 @@ SCENE_SEED = 2000  # of `make_scene`; development used 0 to 39, the benchmark 10
 SCENE_SHAPE = (500, 750)
 SCENES = 7  # that are whole
 CUT_SCENES = 3  # scenes of which a dark part is cut off at zero
+KINDS_SCENES = 2  # scenes of each of `SCENE_KINDS`
+SCENE_KINDS = ("integers", "flat error", "cirrus", "narrowband", "Milky Way", "saturated", "filled")
 CUT_SHARE = 0.25  # of the frame that is
 CUT_SLOPE = 20.0  # times the scene's gradients, so that the cut part lies far below zero
 FREE = 0.1  # of `OBJECT_LEVEL`; where objects have less light there is none
@@ -113,14 +118,18 @@ def plain_per_frame(rows: list[Measured]) -> dict[str, np.ndarray]:
 
 
 def scene_frames(number: int) -> list[str]:
-    """Return names "scene seed" and "cut seed"."""
+    """Return names "scene seed", "cut seed" and "kind seed"."""
     names = [f"scene {SCENE_SEED + k}" for k in range(min(number, SCENES))]
-    return names + [f"cut {SCENE_SEED + 100 + k}" for k in range(min(number, CUT_SCENES))]
+    names += [f"cut {SCENE_SEED + 100 + k}" for k in range(min(number, CUT_SCENES))]
+    return names + [f"{kind} {decisions.KIND_SEED + k}" for kind in SCENE_KINDS
+                    for k in range(min(number, KINDS_SCENES))]  # fmt: skip
 
 
-def prepare_scene(name: str) -> background.TruthScene:
+def prepare_scene(name: str) -> background.TruthScene | background_kinds.KindScene:
     """Return a random scene; of a "cut" one the darkest part is cut off at zero."""
-    kind, seed = name.split()
+    kind, seed = name.rsplit(maxsplit=1)
+    if kind in SCENE_KINDS:
+        return background_kinds.draw_kind(kind, int(seed), SCENE_SHAPE)
     scene = make_scene(int(seed), shape=SCENE_SHAPE)
     observed, truth = scene.observed.astype(float), scene.background.astype(float)
     if kind == "cut":
@@ -131,16 +140,18 @@ def prepare_scene(name: str) -> background.TruthScene:
     return background.TruthScene(name, observed, truth, scene.objects, scene.valid)
 
 
-def measure_scene(scene: background.TruthScene) -> Measured:
+def measure_scene(scene: background.TruthScene | background_kinds.KindScene) -> Measured:
     """Return log errors of the background, and how well the object map fits the objects."""
     from bgoptimizer import fit_background
 
-    model = fit_background(scene.observed)
+    of_kind = isinstance(scene, background_kinds.KindScene)
+    model = fit_background(background_unseen.image_of(scene) if of_kind else scene.observed)
     surface = model.evaluate()
-    every, outside = background.score(surface, scene)
+    every, outside = (background_unseen if of_kind else background).score(surface, scene)
     light = _on_cells(scene.objects[..., 0], model.cell_factor)
     found = model.objects[..., 0]
-    objects, free = light > background.OBJECT_LEVEL, light < FREE * background.OBJECT_LEVEL
+    level = background_unseen.MAP_LEVEL * scene.noise if of_kind else background.OBJECT_LEVEL
+    objects, free = light > level, light < FREE * level
     return {
         "every": float(np.log(every)), "outside": float(np.log(outside)),
         "recall": float(found[objects].mean()) if objects.any() else np.nan,
@@ -232,5 +243,34 @@ MEASURES: dict[str, Group] = {
     "threshold": Group(
         (Figure("false", "per Mpx", 2), Figure("true", "%", 0.5, 100)),
         threshold_frames, prepare_threshold, measure_threshold, plain_per_frame,
+    ),
+    "help of the user": Group(
+        (Figure("every", "%", 3, 100), Figure("outside", "%", 3, 100)),
+        decisions.guided_frames, decisions.prepare_guided, decisions.measure_guided,
+        plain_per_frame,
+    ),
+    "added or lost light": Group(
+        (Figure("right", "%", 10, 100), Figure("wrong", "%", 5, 100)),
+        decisions.operation_frames, decisions.prepare_operation, decisions.measure_operation,
+        plain_per_frame,
+    ),
+    "uncertainty": Group(
+        (Figure("within", "%", 5, 100),),
+        decisions.uncertain_frames, decisions.prepare_uncertain, decisions.measure_uncertain,
+        plain_per_frame,
+    ),
+    "sharp sources": Group(
+        (Figure("tracks", "%", 5, 100), Figure("stars", "%", 0.5, 100)),
+        decisions.sharp_frames, decisions.prepare_sharp, decisions.measure_sharp, plain_per_frame,
+    ),
+    "verdict": Group(
+        (Figure("warned", "%", 15, 100),),
+        decisions.verdict_frames, decisions.prepare_verdict, decisions.measure_verdict,
+        plain_per_frame,
+    ),
+    "missing pixels": Group(
+        (Figure("missed", "%", 1, 100), Figure("wrong", "%", 0.01, 100)),
+        decisions.missing_frames, decisions.prepare_missing, decisions.measure_missing,
+        plain_per_frame,
     ),
 }  # fmt: skip

@@ -256,6 +256,11 @@ class CatalogConfig:
         5.0, "difference of original and denoised flux from which DENOISED_FLAG is set",
         unit="FLUXERR_AUTO", above=0,
     )  # fmt: skip
+    max_sharpness: float = option(
+        1.15, "peaks sharper than so many times a star's are marked in DENOISED_FLAG, as cosmic "
+              "rays are; widths vary over a field",
+        above=1,
+    )  # fmt: skip
     gain: float | None = option(
         None, "gain; without one, errors have no photon noise of the source; default: the "
               "header's",

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = time.perf_counter() - start
     if code:
         return code
-    result = read_image(folder / "field_denoised.fits").pixels[..., 0]
+    result = read_image(folder / "field_denoised.fits", hdu="OBSERVED").pixels[..., 0]
     before, after = detection_curves(field.observed, result, field.catalogue, field.fwhm)
     number = metrics.listed_number(field.catalogue)
     lines = [_row("false", "true before", "true after", "after : before")]

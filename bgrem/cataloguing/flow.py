@@ -154,7 +154,8 @@ def _flags(
         DENOISED_FLAG_DISAGREES * disagrees
         + DENOISED_FLAG_NO_FLUX * ~(flux > 0)
         + DENOISED_FLAG_SHAPE_LOST * columns["SHAPE_LOST"]
-        + DENOISED_FLAG_SHARP * sharper_than_stars(frame, segmentation, full_pixels)
+        + DENOISED_FLAG_SHARP
+        * sharper_than_stars(frame, segmentation, full_pixels, most=config.max_sharpness)
     )
     return {"FLAGS": flags, "SNR": snr, "DENOISED_RATIO": ratio, "DENOISED_FLAG": denoised}
 

@@ -3,18 +3,19 @@
 import numpy as np
 from scipy import ndimage
 
+from bgrem.config import CatalogConfig
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import measure_point_spread
 
 STARS_FOR_SHARPNESS = 16  # stars fitted for the point-spread function
-MAX_SHARPNESS = 1.15  # times that of a star on the middle of a pixel; widths vary over a field
 SHARPNESS_SIGMA = 4.0  # noise; by how much the brightest pixel is too bright
 REACH_PX = 1  # px around the denoised light: that of a sharp track is drawn wider, or shifted
 
 
 def sharper_than_stars(
-    frame: Frame, segmentation: np.ndarray, saturated: np.ndarray | None = None
-) -> np.ndarray:
+    frame: Frame, segmentation: np.ndarray, saturated: np.ndarray | None = None, *,
+    most: float = CatalogConfig.max_sharpness,
+) -> np.ndarray:  # fmt: skip
     """Return which sources have too much of their light in one pixel of the original, shape (N,).
 
     The brightest pixel of a source is compared with the 3 x 3 pixels around it. The optics spread
@@ -29,6 +30,8 @@ def sharper_than_stars(
     saturated : bool array, shape (H, W), optional
         Full pixels: their stars say nothing of the point-spread function.
         As sources beside missing pixels they are never marked.
+    most : float
+        Sharpness from which a source is marked, that of a star on the middle of a pixel being 1.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def sharper_than_stars(
     if spread is None or not number:
         return np.zeros(number, bool)
     stamp = spread.stamp(3)  # sum 1
-    most = MAX_SHARPNESS * stamp[1, 1]
+    most *= stamp[1, 1]
     near = ndimage.grey_dilation(segmentation, 2 * REACH_PX + 1)
     places = ndimage.maximum_position(frame.signal, near, np.arange(1, number + 1))
     y, x = np.array(places).T

@@ -30,7 +30,7 @@ def run(call: Call) -> int:
 
     def make(image: AstroImage, model: Model) -> tuple[Denoised, Verdict | None]:
         done = denoise(image, config, model=model, twin=calibration is not None)
-        return done, _judge(call, image, done, config, model)
+        return done, _judge(call, image, done, config, model, calibration)
 
     def write(source: Source, made: tuple[Denoised, Verdict | None]) -> dict[str, Any]:
         done, verdict = made
@@ -44,6 +44,7 @@ def run(call: Call) -> int:
             record=source_record(call, source, config.seed, cards), outside=bool(source.outside),
             channels=call.settings[InputConfig].channels, calibration=calibration,
             calibration_name=named.name if named else "",
+            widening=(verdict and verdict.widening) or 1.0,
         ))  # fmt: skip
         return {"verdict": None if verdict is None else verdict.facts()}
 
@@ -51,8 +52,9 @@ def run(call: Call) -> int:
 
 
 def _judge(
-    call: Call, image: AstroImage, done: Denoised, config: DenoiseConfig, model: Model
-) -> Verdict | None:
+    call: Call, image: AstroImage, done: Denoised, config: DenoiseConfig, model: Model,
+    calibration: Calibration | None,
+) -> Verdict | None:  # fmt: skip
     """Return the verdict on the frame; None if none is wanted, or the result is no measure of it.
 
     That is so at a strength below 1, and for published preprocessing, which has no background.
@@ -65,9 +67,10 @@ def _judge(
     if config.minimum is not None:
         image = image.with_pixels(np.maximum(image.pixels, config.minimum))
     verdict = judge_frame(
-        image, done, lambda pixels: denoise(pixels, config, model=model),
+        image, done,
+        lambda pixels: denoise(pixels, config, model=model, twin=calibration is not None),
         gain=gain if gain is not None and gain > 0 else None, saturate=exposure.saturate,
-        counts=normaliser.is_counts, seed=config.seed,
+        counts=normaliser.is_counts, calibration=calibration, seed=config.seed,
     )  # fmt: skip
     if verdict is not None and verdict.problems and call.args.strict:
         raise ValueError(
@@ -84,6 +87,9 @@ def _warn(call: Call, name: str, verdict: Verdict) -> None:
     for problem in verdict.problems:
         line = f"{call.command.program}: warning: {name}: {problem}; {COMPARE_ADVICE}"
         cli.put(line, error=True)
+    if verdict.widening is not None and verdict.widening > 1:
+        line = f"{name}: the half-widths were too narrow and are multiplied by"
+        cli.put(f"{call.command.program}: {line} {verdict.widening:.2f}", error=True)
 
 
 def _find_calibration(call: Call, config: DenoiseConfig) -> Calibration | None:

@@ -34,6 +34,8 @@ class DenoisedRun:
         Planes of the input that the image holds, None: all.
     calibration, calibration_name
         For the half-widths; the name is empty where it is the model's own.
+    widening : float
+        By how much the half-widths are multiplied: the verdict has found them too narrow.
     """
 
     image: AstroImage
@@ -44,6 +46,7 @@ class DenoisedRun:
     channels: tuple[int, ...] | None
     calibration: Calibration | None
     calibration_name: str
+    widening: float = 1.0
 
     def quality(self) -> np.ndarray:
         """Return the quality plane."""
@@ -95,11 +98,14 @@ def _write_bundle(run: DenoisedRun, option: str, file: Path) -> None:
 def _write_uncertainty(run: DenoisedRun, option: str, file: Path) -> None:
     if run.calibration is None:
         raise ValueError(f"{file}: half-widths need a calibration.")
-    widths = denoised_uncertainty(run.done, run.calibration)
+    widths = run.widening * denoised_uncertainty(run.done, run.calibration)
     narrow = run.record.carried(option, run.image.with_pixels(widths[0]))
     if run.calibration_name:
         name = ("BGCALIB", run.calibration_name, "calibration of the half-widths")
         narrow = narrow.with_pixels(narrow.pixels, cards=[name])
+    if run.widening > 1:
+        card = ("BGWIDEN", round(run.widening, 3), "factor of the half-widths, by the verdict")
+        narrow = narrow.with_pixels(narrow.pixels, cards=[card])
     header = header_of(run.image)
     write_uncertainty(file, narrow, widths[1], header, overwrite=run.record.overwrite)
 

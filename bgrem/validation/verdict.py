@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from bgrem.cataloguing.threshold import find_threshold
 from bgrem.denoising.flow import Denoised
+from bgrem.denoising.uncertainty import INTERVAL_LEVELS, Calibration, denoised_uncertainty
 from bgrem.frame.detect import Detections
 from bgrem.frame.noise import (
     MAX_CORRELATION,
@@ -35,6 +36,8 @@ MIN_STARS_FOR_VERDICT = 20  # injected stars; with fewer nothing is said of them
 MIN_BRIGHT_FOUND = 0.9  # of the stars of BRIGHT_SNR in empty places
 MAX_FALSE_PER_MEGAPIXEL = 20.0  # false detections; the advised threshold gives a few
 SIGNIFICANCE = 2.0  # standard errors from which a difference counts
+COVERAGE_MARGIN = 0.05  # of the errors; half-widths that hold so many fewer grow
+MIN_LIGHT = 0.1  # noise; where injected light is weaker it does not change what a half-width is
 
 Denoiser = Callable[[np.ndarray], Denoised]
 
@@ -57,6 +60,10 @@ class Verdict:
         drawn anew.
     problems : tuple of str
         Why the result should not be trusted; empty if nothing speaks against it.
+    widening : float or None
+        By how much the half-widths of a calibration must grow where less than 68 - 5 % of the
+        errors lie within SIGMA68, from injected stars and noise alone. At least 1; None without a
+        calibration.
     """
 
     stars: int
@@ -66,6 +73,7 @@ class Verdict:
     false: float
     false_sextractor: float
     problems: tuple[str, ...]
+    widening: float | None = None
 
     def cards(self) -> list[Card]:
         """Return BGFALSE and, where stars could be injected, BGFOUND and BGFOUNDS."""
@@ -93,6 +101,7 @@ def judge_frame(
     gain: float | None = None,
     saturate: float | None = None,
     counts: bool = False,
+    calibration: Calibration | None = None,
     seed: int = 0,
 ) -> Verdict | None:
     """Return a verdict on a denoised frame: two more runs of the network on at most 0.6 megapixels.
@@ -115,6 +124,8 @@ def judge_frame(
         Pixel value from which stars are full.
     counts : bool
         Whether pixels are counts, whose noise has no sign: it is drawn anew.
+    calibration : Calibration, optional
+        Whose half-widths are compared with the errors; `denoiser` then makes the twin, too.
     seed : int
         Of places and noise.
 
@@ -136,12 +147,18 @@ def judge_frame(
     windows = [one for one in windows if np.nanmin(one.pixels) < np.nanmax(one.pixels)]
     if not windows:
         return None
-    return _verdict([_try_window(one, denoiser, spread, gain, counts, rng) for one in windows])
+    return _verdict(
+        [_try_window(one, denoiser, spread, gain, counts, calibration, rng) for one in windows]
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    """One window: its area in megapixels, false detections, and which stars were found."""
+    """One window: its area in megapixels, false detections, and which stars were found.
+
+    `misses`: of pixels of noise alone, and of injected stars: error / half-width. `lit`: part of
+    the window's pixels that show light.
+    """
 
     area: float
     false: int
@@ -149,6 +166,8 @@ class _Tried:
     snr: np.ndarray
     found: np.ndarray
     found_sextractor: np.ndarray
+    misses: tuple[np.ndarray, np.ndarray]
+    lit: float
 
 
 def _planes(
@@ -198,7 +217,7 @@ def _windows(missing: np.ndarray) -> list[tuple[slice, slice]]:
 
 def _try_window(
     planes: Planes, denoiser: Denoiser, spread: PointSpread | None,
-    gain: float | None, counts: bool, rng: np.random.Generator,
+    gain: float | None, counts: bool, calibration: Calibration | None, rng: np.random.Generator,
 ) -> _Tried:  # fmt: skip
     """Denoise a window's own noise and the window with injected stars; count what is found."""
     threshold = find_threshold(
@@ -211,20 +230,28 @@ def _try_window(
         # faint sources, which would become pits
         left = replace(planes, pixels=planes.pixels - planes.clean)
         noise = planes.background - planes.sigma * own_noise(left, rng)
-    empty = _denoised(np.where(planes.missing, np.nan, noise), denoiser)
+    done = denoiser(np.where(planes.missing, np.nan, noise))
+    empty = _planes(noise, done)
+    in_noise = _misses(done, calibration, 0.0, ~planes.missing)
     area = float((~planes.missing).mean() * planes.missing.size / 1e6)
+    lit = float((planes.clean > MIN_LIGHT * planes.sigma)[~planes.missing].mean())
     false = len(denoised_finder(empty)(threshold))
     false_sextractor = len(default_finder(empty)(SEXTRACTOR_THRESHOLD))
     if spread is None:
         nothing = np.zeros(0)
-        return _Tried(area, false, false_sextractor, nothing, nothing > 0, nothing > 0)
+        return _Tried(
+            area, false, false_sextractor, nothing, nothing > 0, nothing > 0, (in_noise, nothing),
+            lit,
+        )  # fmt: skip
     injection = inject_sources(
         planes.pixels, planes.sigma, spread, number=max(1, planes.missing.size // PIXELS_PER_STAR),
         gain=gain, inflation=1.0 if counts else _inflation(planes, spread), rng=rng,
         snrs=VERDICT_SNRS,
         usable=_empty_places(planes, spread),
     )  # fmt: skip
-    after = _denoised(injection.pixels, denoiser)
+    done = denoiser(injection.pixels)
+    after = _planes(injection.pixels, done)
+    bright = ~planes.missing & (injection.light > MIN_LIGHT * planes.sigma)
     truth, number = injection.truth, len(injection.truth["x"])
 
     def found(before: Detections, now: Detections) -> np.ndarray:
@@ -236,11 +263,18 @@ def _try_window(
         area, false, false_sextractor, truth["snr"],
         found(denoised_finder(planes)(threshold), denoised_finder(after)(threshold)),
         found(*(default_finder(one)(SEXTRACTOR_THRESHOLD) for one in (planes, after))),
+        (in_noise, _misses(done, calibration, injection.light, bright)), lit,
     )  # fmt: skip
 
 
-def _denoised(pixels: np.ndarray, denoiser: Denoiser) -> Planes:
-    return _planes(pixels, denoiser(pixels))
+def _misses(
+    done: Denoised, calibration: Calibration | None, light: np.ndarray | float, where: np.ndarray
+) -> np.ndarray:
+    """Return |result - light| / half-width of some pixels; none without a calibration."""
+    if calibration is None:
+        return np.zeros(0)
+    width = denoised_uncertainty(done, calibration)[0, ..., 0]
+    return np.asarray((np.abs(done.result.pixels[..., 0] - light) / width)[where])
 
 
 def _inflation(planes: Planes, spread: PointSpread) -> float:
@@ -271,9 +305,26 @@ def _verdict(parts: list[_Tried]) -> Verdict:
                          for name in ("snr", "found", "found_sextractor"))  # fmt: skip
     bright = found[snr == BRIGHT_SNR]
     verdict = Verdict(
-        len(snr), _share(found), _share(known), _share(bright), false / area, theirs / area, ()
-    )
+        len(snr), _share(found), _share(known), _share(bright), false / area, theirs / area, (),
+        _widening(parts),
+    )  # fmt: skip
     return replace(verdict, problems=tuple(_problems(verdict, area, bright, found, known)))
+
+
+def _widening(parts: list[_Tried]) -> float | None:
+    """Return the factor from noise and stars, in the frame's own mixture of dark and lit pixels."""
+    noise, stars = (np.concatenate(one) for one in zip(*(p.misses for p in parts), strict=True))
+    if not noise.size:
+        return None
+    lit = float(np.mean([part.lit for part in parts])) if stars.size else 0.0
+    ratios, level = np.concatenate([noise, stars]), INTERVAL_LEVELS[0]
+    parts_of_one = (1 - lit) / noise.size, lit / max(stars.size, 1)
+    weights = np.repeat(parts_of_one, [noise.size, stars.size])
+    order = np.argsort(ratios)
+    share = np.cumsum(weights[order])
+    if weights[ratios <= 1].sum() >= level - COVERAGE_MARGIN:
+        return 1.0
+    return float(ratios[order][np.searchsorted(share, level * share[-1])])
 
 
 def _share(found: np.ndarray) -> float:

@@ -6,13 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.stats import mad_std
 from scipy import ndimage
 
 from bgrem import denoise, load_model, simulate_field
 from bgrem.cli import main
 from bgrem.commands import denoise as command
+from bgrem.config import DenoiseConfig
+from bgrem.denoising.uncertainty import denoised_uncertainty, load_calibration
+from bgrem.models import read_description
 from bgrem.validation import verdict
-from bgrem.validation.verdict import judge_frame
+from bgrem.validation.verdict import _Tried, _verdict, judge_frame
 from common import AstroImage
 
 SHAPE = (384, 384)
@@ -57,6 +61,56 @@ def test_a_sky_of_small_structures_is_spoken_of(survey, model):
     found = judge(structured(survey), model)
     assert found.problems
     assert found.bright_found < 0.9 or found.false > 20
+
+
+@pytest.mark.parametrize(
+    ("of_noise", "of_stars", "lit", "wanted"),
+    [(1, 1, 0.2, 1), (0.9, 1.3, 0.2, 1), (1, 3, 0.01, 1), (2, 2, 0.2, 2), (1, 5, 0.9, 4.65)],
+)
+def test_half_widths_grow_where_they_hold_too_few_errors(of_noise, of_stars, lit, wanted):
+    normal = np.abs(np.random.default_rng(3).normal(size=(2, 20_000)))
+    misses = of_noise * normal[0], of_stars * normal[1, :5000]  # 1: 68 % are below 1
+    nothing = np.zeros(0)
+    part = _Tried(1.0, 0, 0, nothing, nothing > 0, nothing > 0, misses, lit)
+    assert _verdict([part, part]).widening == pytest.approx(wanted, rel=0.05)
+
+
+def test_wider_half_widths_hold_what_they_should(model):
+    field = simulate_field(preset="meerlicht", shape=(256, 256), seed=61_950, stars=1500.0)
+    config = DenoiseConfig()
+    calibration = load_calibration(config, read_description(config.model))
+    noise = mad_std(np.diff(field.observed)) / np.sqrt(2)
+    rows = 3 * noise * np.random.default_rng(0).normal(size=(256, 1))
+
+    def run(pixels):
+        return denoise(pixels, config, model=model, twin=True)
+
+    image = AstroImage((field.observed + rows).astype(np.float32))
+    done = run(image)
+    found = judge_frame(image, done, run, calibration=calibration)
+    error = np.abs(done.result.pixels[..., 0] - field.sources)
+    width = denoised_uncertainty(done, calibration)[0, ..., 0]
+    assert (error <= width).mean() < 0.5
+    assert 0.58 < (error <= found.widening * width).mean() < 0.78
+
+
+def test_the_command_writes_the_wider_half_widths(survey, tmp_path, capsys):
+    survey = survey[:256, :256]
+    rows = np.random.default_rng(0).normal(size=(256, 1))
+    banded = survey + 3 * float(mad_std(np.diff(survey))) / np.sqrt(2) * rows
+    fits.writeto(tmp_path / "banded.fits", banded.astype(np.float32))
+    both = []
+    for more in ("", "--no-verdict"):
+        file = tmp_path / f"sigma{more}.fits"
+        arguments = ["denoise", str(tmp_path / "banded.fits"), "-o", str(tmp_path), "--overwrite"]
+        assert main([*arguments, "--uncertainty", str(file), "--json", *more.split()]) == 0
+        both.append((fits.getdata(file, "SIGMA68"), fits.getheader(file)))
+    printed = capsys.readouterr()
+    found = json.loads(printed.out.splitlines()[0])["verdict"]["widening"]
+    assert both[0][1]["BGWIDEN"] == pytest.approx(found, abs=1e-3)
+    assert "BGWIDEN" not in both[1][1]
+    np.testing.assert_allclose(both[0][0], found * both[1][0], rtol=1e-5)
+    assert f"multiplied by {found:.2f}" in printed.err
 
 
 def test_stars_that_the_network_removes_are_missed(survey, model):
@@ -141,4 +195,4 @@ def test_the_command_writes_the_verdict_and_strict_refuses(survey, tmp_path, cap
     arguments = ["-o", str(tmp_path / "strict"), "--strict"]
     assert main(["denoise", str(good), *arguments]) == 2
     assert f"{good}: what is wrong. Compare with the original" in capsys.readouterr().err
-    assert not list((tmp_path / "strict").glob("*_denoised*"))
+    assert not (tmp_path / "strict").exists()

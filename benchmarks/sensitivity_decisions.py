@@ -1,0 +1,255 @@
+"""Frames and figures of decisions that sensitivity.py varies: yes or no for a pixel or a frame."""
+
+from typing import Any
+
+import background_kinds
+import background_unseen
+import detection
+import numpy as np
+import outside_fields
+from scipy import ndimage
+from sensitivity_memory import digest
+from sensitivity_noisemap import Measured
+
+from bgoptimizer import BackgroundConfig, fit_background
+from common.image import AstroImage
+from common.robust import difference_noise, neighbour_differences
+
+DECISION_SEED = 61_400  # of fields and frames; scenes of `background_kinds` have 3010 up
+KIND_SEED = 3010
+SMALL = (500, 750)  # px, of scenes
+FIELD = (512, 512)  # px, of fields
+SHARP_KINDS = ("cosmic rays", "trailed", "kolmogorov", "diffraction")
+SPOILT = ("rows", "smoothed", "knots")  # noise added to a survey, which the verdict should see
+VERDICT_KINDS = ("trailed", "steep sky", "overscan", "glow", "diffraction", "drizzled")
+GUIDED_KINDS = ("cirrus", "Milky Way", "narrowband", "dome")
+UNCERTAIN_KINDS = ("cirrus", "large galaxy", "undersampled", "filled")
+GRADIENTS = ("added", "lost", "both")
+FILLS = ("border", "hole", "column", "markers", "nothing", "counts", "steps", "saturated")
+
+
+def sharp_frames(number: int) -> list[str]:
+    """Return names "kind seed"."""
+    return [f"{kind} {DECISION_SEED + k}" for kind in SHARP_KINDS for k in range(min(2, number))]
+
+
+def prepare_sharp(name: str) -> tuple[Any, Any, np.ndarray]:
+    """Return a field, its planes and the segmentation of its catalogue."""
+    from bgrem.cataloguing import catalog
+    from bgrem.config import CatalogConfig
+    from bgrem.frame.sources import Frame
+
+    kind, seed = name.rsplit(maxsplit=1)
+    field = outside_fields.draw_field(kind, FIELD, int(seed))
+    found = catalog(AstroImage(field.observed), CatalogConfig())
+    done, pixels = found.done, field.observed.astype(float)
+    planes = (pixels - done.background.pixels[..., 0], done.result.pixels[..., 0],
+              done.sigma[..., 0])  # fmt: skip
+    return field, Frame.of(*planes, None), found.segmentation
+
+
+def measure_sharp(prepared: tuple[Any, Any, np.ndarray]) -> Measured:
+    """Return the shares of sources on artefacts, and of others, that are marked as sharp."""
+    from bgrem.cataloguing.sharp import sharper_than_stars
+
+    field, planes, segmentation = prepared
+    marked = sharper_than_stars(planes, segmentation)
+    near = ndimage.maximum_filter(field.artefacts, 3)
+    touched = np.bincount(segmentation[near], minlength=len(marked) + 1)[1:] > 0
+    return {
+        "tracks": float(marked[touched].mean()) if touched.any() else np.nan,
+        "stars": float(marked[~touched].mean()),
+        "digest": digest(marked),
+    }
+
+
+def verdict_frames(number: int) -> list[str]:
+    """Return names "kind seed" of outside fields and of the project's own."""
+    kinds = (*VERDICT_KINDS, "survey", "crowded", *SPOILT)
+    return [f"{kind} {DECISION_SEED + 10 + k}" for kind in kinds for k in range(min(2, number))]
+
+
+def prepare_verdict(name: str) -> list[Any]:
+    """Return what was tried in the windows of a field: stars found and false detections."""
+    from bgrem.config import DenoiseConfig
+    from bgrem.denoising.flow import denoise
+    from bgrem.inference.run import load_for
+    from bgrem.simulate.optical import simulate_field
+    from bgrem.validation import verdict
+
+    kind, seed = name.rsplit(maxsplit=1)
+    if kind in outside_fields.KINDS:
+        pixels = outside_fields.draw_field(kind, FIELD, int(seed)).observed
+    else:
+        own = "survey" if kind in SPOILT else kind
+        pixels = simulate_field(shape=FIELD, seed=int(seed), **detection.KINDS[own]).observed
+    if kind in SPOILT:
+        rng = np.random.default_rng(int(seed))
+        added = rng.normal(size=FIELD if kind != "rows" else (FIELD[0], 1))
+        if kind != "rows":
+            added = ndimage.gaussian_filter(added, {"smoothed": 1.2, "knots": 3.5}[kind])
+        noise = difference_noise(neighbour_differences(pixels, np.ones(FIELD, bool)))
+        pixels = pixels + 1.5 * noise * added / added.std()
+    config = DenoiseConfig()
+    model = load_for(config)
+    image, parts = AstroImage(np.asarray(pixels, np.float32)), []
+    whole, verdict._verdict = verdict._verdict, lambda tried: parts.extend(tried)
+    try:
+        verdict.judge_frame(
+            image, denoise(image, config, model=model),
+            lambda other: denoise(AstroImage(other.astype(np.float32)), config, model=model),
+        )  # fmt: skip
+    finally:
+        verdict._verdict = whole
+    return parts
+
+
+def measure_verdict(parts: list[Any]) -> Measured:
+    """Return whether the verdict speaks up, and what it counts."""
+    from bgrem.validation.verdict import _verdict
+
+    found = _verdict(parts)
+    return {"warned": float(bool(found.problems)), "digest": digest(np.array(found.problems))}
+
+
+def missing_frames(number: int) -> list[str]:
+    """Return names "fill floats|integers seed"."""
+    return [f"{fill} {kind} {DECISION_SEED + k}" for fill in FILLS
+            for kind in ("floats", "integers") for k in range(min(2, number))]  # fmt: skip
+
+
+def prepare_missing(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels (H, W, 1) of a field of stars, and which of them are filled."""
+    fill, kind, seed = name.split()
+    rng = np.random.default_rng(int(seed))
+    y, x = np.mgrid[: FIELD[0], : FIELD[1]]
+    noise = 1.5 if fill == "steps" else rng.uniform(4, 30)
+    pixels = 500 + 0.2 * x + rng.normal(0, noise, FIELD)
+    for _ in range(200):
+        row, column = rng.uniform(4, FIELD[0] - 4, 2)
+        near = np.s_[int(row) - 4 : int(row) + 5, int(column) - 4 : int(column) + 5]
+        away = (y[near] - row) ** 2 + (x[near] - column) ** 2
+        pixels[near] += 10 ** rng.uniform(1.5, 4) * np.exp(-away / 4.5)
+    bad = np.zeros(FIELD, bool)
+    if fill == "border":
+        bad = x + 0.3 * y < 60
+    elif fill == "hole":
+        bad = np.hypot(y - 300, x - 200) < 9
+    elif fill == "column":
+        bad = x == 133
+    elif fill == "markers":
+        bad.flat[rng.choice(bad.size, 40, replace=False)] = True
+    elif fill == "counts":
+        pixels = rng.poisson(0.4 + 0.001 * pixels).astype(float)
+    elif fill == "saturated":
+        pixels = np.minimum(pixels, 2500)
+        pixels[:300, 250:253] = 2500
+    value = rng.choice([-32768.0, -1.0, 0.0, 350.0])
+    value = -32768.0 if fill == "markers" else value
+    pixels = np.where(bad, value, np.rint(pixels) if kind == "integers" else pixels)
+    return pixels.astype(np.float32)[..., None], bad
+
+
+def measure_missing(prepared: tuple[np.ndarray, np.ndarray]) -> Measured:
+    """Return the share of the filled pixels that is missed, and of good ones that is marked."""
+    from common.reading.missing import find_missing
+
+    pixels, bad = prepared
+    found = np.zeros(bad.shape, bool)
+    for one in find_missing(pixels, "border")[:2]:
+        if one is not None:
+            found |= one[..., 0]
+    return {
+        "missed": float((~found)[bad].mean()) if bad.any() else np.nan,
+        "wrong": float(found[~bad].mean()),
+        "digest": digest(found),
+    }
+
+
+def operation_frames(number: int) -> list[str]:
+    """Return names "added|lost|both stars seed"."""
+    return [f"{kind} {stars} {DECISION_SEED + k}" for kind in GRADIENTS
+            for stars in (4000, 16000) for k in range(min(2, number))]  # fmt: skip
+
+
+def prepare_operation(name: str) -> tuple[AstroImage, Any, str]:
+    """Return a frame of stars, its background and what the gradient truly is."""
+    kind, stars, seed = name.split()
+    rng = np.random.default_rng(int(seed))
+    shape = (700, 1050)
+    y, x = np.mgrid[: shape[0], : shape[1]] / shape[0]
+    middle = rng.uniform(0.3, 0.7), rng.uniform(0.4, 1.1)
+    away = (y - middle[0]) ** 2 + (x - middle[1]) ** 2
+    lost = 1 - rng.uniform(0.35, 0.6) * away / away.max()
+    points = np.zeros(shape)
+    place = tuple((rng.random(int(stars)) * side).astype(int) for side in shape)
+    np.add.at(points, place, np.minimum(600 * rng.random(int(stars)) ** (-1 / 0.9), 1e5))
+    taken = {"added": np.ones(shape), "lost": lost, "both": np.sqrt(lost)}[kind]
+    total = ndimage.gaussian_filter(points, 1.3) * taken + 400 * lost
+    image = AstroImage((total + np.sqrt(total) * rng.standard_normal(shape)).astype(np.float32))
+    return image, fit_background(image), {"added": "subtract", "lost": "divide"}.get(kind, kind)
+
+
+def measure_operation(prepared: tuple[AstroImage, Any, str]) -> Measured:
+    """Return whether the stars say what is true, and whether they say something wrong."""
+    from bgoptimizer.operation import measure_operation as measure
+
+    image, model, truth = prepared
+    found = measure(image, model)
+    return {
+        "right": float(found.kind == truth),
+        "wrong": float(found.kind not in (truth, "unknown")),
+        "digest": digest(np.array([found.exponent, found.error])) + found.kind,
+    }
+
+
+def guided_frames(number: int) -> list[str]:
+    """Return names "kind reference|samples seed"."""
+    return [f"{kind}, {how} {KIND_SEED + k}" for kind in GUIDED_KINDS
+            for how in ("reference", "samples") for k in range(min(1, number))]  # fmt: skip
+
+
+def prepare_guided(name: str) -> tuple[Any, AstroImage, dict[str, Any]]:
+    """Return a scene, its frame and what the user gives: a cleaner image, or points of sky."""
+    kind, seed = name.rsplit(maxsplit=1)
+    kind, how = kind.split(", ")
+    scene = background_kinds.draw_kind(kind, int(seed), SMALL)
+    image = background_unseen.image_of(scene)
+    rng = np.random.default_rng([int(seed), 5])
+    if how == "reference":
+        light = 3.0 * scene.objects + rng.normal(0, 0.7 * scene.noise, scene.objects.shape)
+        return scene, image, {"reference": AstroImage((light + 0.1).astype(np.float32))}
+    free = scene.valid & (scene.objects.max(-1) < 0.3 * scene.noise)
+    y, x = np.nonzero(free)
+    chosen = rng.choice(len(x), min(30, len(x)), replace=False)
+    return scene, image, {"samples": np.stack([x, y], -1)[chosen].astype(float)}
+
+
+def measure_guided(prepared: tuple[Any, AstroImage, dict[str, Any]]) -> Measured:
+    """Return log errors of the background with the user's help."""
+    scene, image, given = prepared
+    surface = fit_background(image, **given).evaluate()
+    every, outside = background_unseen.score(surface, scene)
+    return {"every": float(np.log(every)), "outside": float(np.log(outside)),
+            "digest": digest(surface)}  # fmt: skip
+
+
+def uncertain_frames(number: int) -> list[str]:
+    """Return names "kind seed"."""
+    return [f"{kind} {KIND_SEED + k}" for kind in UNCERTAIN_KINDS for k in range(min(1, number))]
+
+
+def prepare_uncertain(name: str) -> tuple[Any, AstroImage]:
+    """Return a scene and its frame."""
+    kind, seed = name.rsplit(maxsplit=1)
+    scene = background_kinds.draw_kind(kind, int(seed), SMALL)
+    return scene, background_unseen.image_of(scene)
+
+
+def measure_uncertain(prepared: tuple[Any, AstroImage]) -> Measured:
+    """Return the share of the pixels within one standard deviation, their mean error removed."""
+    scene, image = prepared
+    fitted = fit_background(image, BackgroundConfig(uncertainty=12))
+    error, sigma = fitted.evaluate(np.float64) - scene.background, fitted.sigma()
+    error -= error[scene.valid].mean(0)
+    return {"within": float((np.abs(error) <= sigma)[scene.valid].mean()), "digest": digest(sigma)}
