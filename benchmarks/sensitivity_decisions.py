@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import background_guided
 import background_kinds
 import background_unseen
 import detection
@@ -169,14 +170,14 @@ def measure_missing(prepared: tuple[np.ndarray, np.ndarray]) -> Measured:
 def operation_frames(number: int) -> list[str]:
     """Return names "added|lost|both stars seed"."""
     return [f"{kind} {stars} {DECISION_SEED + k}" for kind in GRADIENTS
-            for stars in (4000, 16000) for k in range(min(2, number))]  # fmt: skip
+            for stars in (15000, 40000) for k in range(min(2, number))]  # fmt: skip
 
 
 def prepare_operation(name: str) -> tuple[AstroImage, Any, str]:
     """Return a frame of stars, its background and what the gradient truly is."""
     kind, stars, seed = name.split()
     rng = np.random.default_rng(int(seed))
-    shape = (700, 1050)
+    shape = (1000, 1500)
     y, x = np.mgrid[: shape[0], : shape[1]] / shape[0]
     middle = rng.uniform(0.3, 0.7), rng.uniform(0.4, 1.1)
     away = (y - middle[0]) ** 2 + (x - middle[1]) ** 2
@@ -215,14 +216,9 @@ def prepare_guided(name: str) -> tuple[Any, AstroImage, dict[str, Any]]:
     kind, how = kind.split(", ")
     scene = background_kinds.draw_kind(kind, int(seed), SMALL)
     image = background_unseen.image_of(scene)
-    rng = np.random.default_rng([int(seed), 5])
     if how == "reference":
-        light = 3.0 * scene.objects + rng.normal(0, 0.7 * scene.noise, scene.objects.shape)
-        return scene, image, {"reference": AstroImage((light + 0.1).astype(np.float32))}
-    free = scene.valid & (scene.objects.max(-1) < 0.3 * scene.noise)
-    y, x = np.nonzero(free)
-    chosen = rng.choice(len(x), min(30, len(x)), replace=False)
-    return scene, image, {"samples": np.stack([x, y], -1)[chosen].astype(float)}
+        return scene, image, {"reference": background_guided.reference_of(scene, int(seed))}
+    return scene, image, {"samples": background_guided.samples_of(scene, int(seed))}
 
 
 def measure_guided(prepared: tuple[Any, AstroImage, dict[str, Any]]) -> Measured:

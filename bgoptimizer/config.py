@@ -8,6 +8,8 @@ from common.config import check, option, plane_numbers
 OBJECTIVES = ("robust", "original")  # what the fit minimises
 OPERATIONS = ("subtract", "divide", "auto")  # what the background does to the image
 SOLVERS = ("solve", "descent")  # how the objective robust is minimised
+# what is called object -> times all its thresholds
+PROTECTIONS = {"strong": 0.5, "normal": 1.0, "weak": 2.0}
 STATISTICS = ("median", "mean")  # of a block
 ORDERS = (0, 2, 3)  # of the spline; 0 chooses
 INITIALIZERS = ("random", "grid")  # start of the control points
@@ -45,6 +47,11 @@ class BackgroundConfig:
     solver: str = option(
         "solve", "solve the objective robust, or descend it with Keras, on a GPU, too",
         choices=SOLVERS, refusal=f"must be one of {SOLVERS}",
+    )  # fmt: skip
+    protect: str = option(
+        "normal", "what counts as object and is kept: strong also faint and smooth light, such as "
+                  "cirrus; weak only what is sure (robust)",
+        choices=tuple(PROTECTIONS), refusal=f"must be one of {tuple(PROTECTIONS)}",
     )  # fmt: skip
     operation: str = option(
         "subtract", "subtract an additive background, divide by a multiplicative one, or auto: as "

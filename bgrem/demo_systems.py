@@ -86,7 +86,7 @@ def noisemap_demo(folder: Path, side: int) -> int:
     level = np.nanmedian(image)
     panels = [
         ("raw frame", image), ("map of its structures", found),
-        ("what remains: satellites", residual - np.nanmedian(residual) + level),
+        ("what remains", residual - np.nanmedian(residual) + level),
     ]  # fmt: skip
     write_side_by_side(
         panels, auto_stf(image, linked=False), folder / "noisemap.png", overwrite=True

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bgoptimizer.cells import automatic_factor, median_bias, pixel_step
-from bgoptimizer.config import BackgroundConfig
+from bgoptimizer.config import PROTECTIONS, BackgroundConfig
 from bgoptimizer.guidance.guidance import Guidance
 from bgoptimizer.model import BackgroundModel, SurfacePlane
 from bgoptimizer.robust.plans import (
@@ -126,7 +126,7 @@ def cut_channels(
                 f"blocks of {factor} px, {MIN_CELLS} are needed. Lower --downscaling-factor "
                 "or mask less."
             )
-        found.append(Channel(cells, allowed, known))
+        found.append(Channel(cells, allowed, known, PROTECTIONS[config.protect]))
     return found, factor
 
 

@@ -185,6 +185,7 @@ def recognise_objects(
     allowed: np.ndarray | None = None,
     trend: np.ndarray | float = 0.0,
     known: np.ndarray | None = None,
+    strictness: float = 1.0,
 ) -> ObjectMap:
     """Return the object map of one channel.
 
@@ -202,6 +203,8 @@ def recognise_objects(
         A first sky.
     known : int array, shape (h, w), optional
         `SKY`, `OBJECT`, or 0 where the user has not said.
+    strictness : float
+        Times all thresholds of what is called object.
     """
     present = np.isfinite(cells)
     filled = np.where(present, cells, np.median(cells[present]))
@@ -213,10 +216,11 @@ def recognise_objects(
     if known is not None:
         sky = np.where((known == SKY) & present, SURE_WEIGHT, sky)
     if floor.any():
-        found = _recognise(flat, grid, noise, present, np.where(floor, 0.0, sky), floor, known)
+        below = np.where(floor, 0.0, sky)
+        found = _recognise(flat, grid, noise, present, below, floor, known, strictness)
         if _goes_on_below(filled, grid, found, noise):
             return found
-    return _recognise(flat, grid, noise, present, sky, np.zeros_like(floor), known)
+    return _recognise(flat, grid, noise, present, sky, np.zeros_like(floor), known, strictness)
 
 
 def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
@@ -227,17 +231,18 @@ def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float
     return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH_SIGMA * noise)
 
 
-def _recognise(filled, grid, noise, present, sky, floor, known) -> ObjectMap:
+def _recognise(filled, grid, noise, present, sky, floor, known, strictness) -> ObjectMap:
     """Seeds and their growth, over the sky that is not cut off."""
-    texture = _texture(filled, sky)
+    texture = _texture(filled, sky) / strictness
     for times in 2.0 ** np.arange(0, 6, 0.5):  # where nearly all is textured, the most of it
         objects = _connected(texture > times * WIDE_SEED, texture > times * WIDE_EDGE)
         objects &= present & ~floor
         objects = ndimage.binary_fill_holes(ndimage.binary_closing(objects) | objects)
         if objects.mean() <= MAX_OBJECT_SHARE:
             break
-    objects = _with_known(objects | _above_samples(filled, grid, sky, noise, known), known)
-    objects, rounds = _grow(filled, grid, sky, objects, noise, known)
+    above = _above_samples(filled, grid, sky, noise, known, strictness)
+    objects = _with_known(objects | above, known)
+    objects, rounds = _grow(filled, grid, sky, objects, noise, known, strictness)
     return ObjectMap(sky, objects & present, floor, rounds)
 
 
@@ -247,8 +252,9 @@ def _with_known(objects: np.ndarray, known: np.ndarray | None) -> np.ndarray:
 
 
 def _above_samples(
-    cells: np.ndarray, grid: Grid, sky: np.ndarray, noise: float, known: np.ndarray | None
-) -> np.ndarray:
+    cells: np.ndarray, grid: Grid, sky: np.ndarray, noise: float, known: np.ndarray | None,
+    strictness: float,
+) -> np.ndarray:  # fmt: skip
     """Return cells above the surface through the user's points of sky, where these determine it."""
     sure = np.where(sky >= SURE_WEIGHT, sky, 0.0)
     if known is None or (sure > 0).sum() < MIN_SAMPLE_CELLS:
@@ -257,7 +263,7 @@ def _above_samples(
     prior = grid.priors[name]
     surface = prior.fit(cells, sure, stiffness)
     unsure = prior.deviation(sure, stiffness, noise) * max(1.0, miss / MEAN_MISS)
-    return _excess(cells - surface.values, sky, unsure, noise, None)
+    return _excess(cells - surface.values, sky, unsure, noise, None, strictness)
 
 
 def _excess(
@@ -266,6 +272,7 @@ def _excess(
     unsure: np.ndarray,
     noise: float,
     outside: np.ndarray | None,
+    strictness: float,
 ) -> np.ndarray:
     """Return where smoothed cells lie above a prediction by more than both can be off.
 
@@ -277,11 +284,12 @@ def _excess(
         spread = noise / (2 * np.sqrt(np.pi) * scale)
         if outside is not None:
             spread = max(spread, float(mad_sigma(level[outside], 0.0)))
-        found |= level > GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
+        limit = GROW_NOISE_SIGMA * spread + GROW_MODEL_SIGMA * unsure
+        found |= level > strictness * limit
     return found
 
 
-def _grow(cells, grid, sky, objects, noise, known):
+def _grow(cells, grid, sky, objects, noise, known, strictness):
     """Extend the map over the outskirts that a prediction from further out does not explain."""
     ring = max(2, round(GUARD_RING_HEIGHTS * grid.rows))
     rounds = []
@@ -301,7 +309,7 @@ def _grow(cells, grid, sky, objects, noise, known):
         unsure = prior.deviation(used, stiffness, noise) * max(1.0, miss / MEAN_MISS)
         residual = cells - surface.values
         rounds.append((objects, surface.values))
-        excess = _excess(residual, sky, unsure, noise, (weights > 0) & ~guard)
+        excess = _excess(residual, sky, unsure, noise, (weights > 0) & ~guard, strictness)
         grown = _connected(objects, (excess & guard) | objects)
         grown = ndimage.binary_fill_holes(ndimage.binary_opening(grown) | objects)
         grown = _with_known(grown, known)

@@ -29,11 +29,14 @@ class Channel:
         The user's mask: 1 = use, 0 = never.
     known : int array or None
         `SKY`, `OBJECT`, or 0.
+    strictness : float
+        Times all thresholds of what is called object.
     """
 
     cells: np.ndarray
     allowed: np.ndarray | None = None
     known: np.ndarray | None = None
+    strictness: float = 1.0
 
     @property
     def present(self) -> np.ndarray:
@@ -95,7 +98,7 @@ def plan_channel(channel: Channel, grid: Grid) -> Plan:
     """Recognise the objects of a channel and choose its priors."""
     first, noise = _first_sky(channel, grid)
     found = recognise_objects(
-        channel.cells, grid, noise, channel.allowed, first.values, channel.known
+        channel.cells, grid, noise, channel.allowed, first.values, channel.known, channel.strictness
     )
     return _with_priors(channel, grid, found, noise, first)
 

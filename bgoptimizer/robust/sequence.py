@@ -50,12 +50,21 @@ def _objects_of(channels: list[Channel], grid: Grid) -> np.ndarray:
 
 
 def _recognise(channels: list[Channel], skies: list[np.ndarray], grid: Grid) -> np.ndarray:
-    """Return the objects in the median of what the frames have above their skies."""
-    stack = np.stack([one.cells - sky for one, sky in zip(channels, skies, strict=True)])
+    """Return the objects in the median of what the frames have above their skies.
+
+    Structure of the skies that all frames share stands out there, too. What counts is significant
+    in a single frame: the thresholds rise as the noise falls.
+    """
+    flat = [one.cells - sky for one, sky in zip(channels, skies, strict=True)]
+    stack = np.stack(flat)
     seen = np.isfinite(stack).mean(0) >= MIN_FRAMES_HERE
     deep = np.full(seen.shape, np.nan)
     deep[seen] = np.nanmedian(stack[:, seen], axis=0)
     first = find_trend(np.where(seen, deep, np.median(deep[seen])), seen.astype(float), grid)
     noise = cell_noise(deep - first.values)
-    allowed = channels[0].allowed
-    return recognise_objects(deep, grid, noise, allowed, first.values, channels[0].known).objects
+    of_one = float(np.median([cell_noise(one) for one in flat]))
+    one = channels[0]
+    strictness = one.strictness * (of_one / noise if noise > 0 else 1.0)
+    return recognise_objects(
+        deep, grid, noise, one.allowed, first.values, one.known, strictness
+    ).objects

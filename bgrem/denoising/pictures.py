@@ -20,6 +20,6 @@ def before_after(image: AstroImage, done: Denoised, path: Path, *, overwrite: bo
     panels = [
         ("before", before),
         ("denoised", after - np.nanmedian(after, axis=(0, 1)) + level),
-        ("noise that was taken off", noise - np.nanmedian(noise, axis=(0, 1)) + level),
+        ("noise that was removed", noise - np.nanmedian(noise, axis=(0, 1)) + level),
     ]
     write_side_by_side(panels, auto_stf(before, linked=False), path, overwrite=overwrite)
