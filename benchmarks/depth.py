@@ -58,13 +58,10 @@ def sources_of(field: Any, denoiser: Any) -> dict[str, dict[str, np.ndarray]]:
     grid, kernel = sep_mesh(pixels, 64), detect.SEXTRACTOR_KERNEL
     flat = pixels - grid.back()
     filtered = grid.rms() * np.sqrt((kernel**2).sum()) / kernel.sum()
-    result, noise = denoiser(field.observed)
+    planes = denoiser(field.observed)
     finders = {
         "SExtractor": (lambda t: detect.detect_with_sep(flat, t, noise=filtered), detection.SWEEP),
-        "bgrem": (
-            lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED_OPTIONS),
-            detection.SWEEP_DENOISED,
-        ),
+        "bgrem": (detection.catalog_finder(planes), detection.SWEEP_DENOISED),
     }
     sigma = np.sqrt(detection.true_variance(field))
     significance = detect.matched_filter(pixels, field.background, sigma, field.point_spread)

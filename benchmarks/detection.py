@@ -28,10 +28,13 @@ from ratios import bootstrap_ratio  # noqa: E402
 from sextractor import detect_with_sextractor  # noqa: E402
 
 from bgrem.frame import detect, sextractor_run  # noqa: E402
+from bgrem.frame.stars import measure_point_spread  # noqa: E402
 from bgrem.simulate.optical import SimulatedField, simulate_field  # noqa: E402
 from bgrem.validation import metrics  # noqa: E402
+from bgrem.validation.checks.sweeps import Finder, denoised_finder  # noqa: E402
+from bgrem.validation.frames import Planes  # noqa: E402
 
-Denoiser = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Denoiser = Callable[[np.ndarray], Planes]
 FIRST_SEED = 70_000  # training draws from 1,000,000 up
 FIRST_OUTSIDE_SEED = 90_000  # choices were made on seeds of 60,000 to 63,999
 SHAPE = (1024, 1024)
@@ -81,7 +84,9 @@ def curves(field: Any, denoiser: Any, *, sextractor: bool) -> dict[str, np.ndarr
     sigma = np.sqrt(true_variance(field))
     significance = detect.matched_filter(pixels, field.background, sigma, field.point_spread)
     found["matched filter"] = sweep(lambda t: detect.detect_peaks(significance, t))
-    result, noise = denoiser(field.observed)
+    planes = denoiser(field.observed)
+    result, noise = planes.result, planes.sigma
+    found["ours, catalog"] = sweep(catalog_finder(planes), SWEEP_DENOISED)
     found["ours, sep"] = sweep(
         lambda t: detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED_OPTIONS),
         SWEEP_DENOISED,
@@ -114,13 +119,13 @@ def table(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         names = list(fields[0]["true"])
         tuned = [n for n in names if n.startswith("sep ") and "deblending" not in n]
         deblended = [n for n in names if n.startswith("sep ")]
-        for engine in ("sep", "SExtractor"):
+        for engine in ("catalog", "sep", "SExtractor"):
             if f"ours, {engine}" not in names:
                 continue
             for share in metrics.FALSE_SHARES:
                 true = {n: np.array([one["true"][n][str(share)] for one in fields]) for n in names}
                 ours, matched = true[f"ours, {engine}"], true["matched filter"]
-                default = true[f"{engine} default"]
+                default = true[f"{'sep' if engine == 'catalog' else engine} default"]
                 ratios = {
                     "default": (ours, default),
                     "tuned": (ours, np.max([true[n] for n in tuned], axis=0)),  # on each field
@@ -183,7 +188,7 @@ def use_outside_fields(args: argparse.Namespace, parser: argparse.ArgumentParser
 
 
 def make_denoiser(args: argparse.Namespace, **settings: Any) -> Denoiser:
-    """Return what gives the denoised pixels and the noise of a frame, each (H, W)."""
+    """Return what denoises a frame (H, W)."""
     from bgrem.config import DenoiseConfig
     from bgrem.denoising.flow import denoise
     from bgrem.inference.run import load_for
@@ -191,11 +196,17 @@ def make_denoiser(args: argparse.Namespace, **settings: Any) -> Denoiser:
     config = DenoiseConfig(model=args.model, **settings)
     model = load_for(config)
 
-    def denoiser(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def denoiser(pixels: np.ndarray) -> Planes:
         done = denoise(pixels, config, model=model)
-        return done.result.pixels[..., 0], done.sigma[..., 0]
+        planes = (one[..., 0] for one in (done.result.pixels, done.background.pixels, done.sigma))
+        return Planes(pixels.astype(np.float64), *planes)
 
     return denoiser
+
+
+def catalog_finder(planes: Planes) -> Finder:
+    """Return what `bgrem catalog` detects, against the threshold in the frame's own noise."""
+    return denoised_finder(planes, measure_point_spread(planes.scaled, planes.missing))
 
 
 def main() -> None:

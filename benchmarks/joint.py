@@ -132,11 +132,7 @@ def finders_of(night: Night, denoiser: Any) -> dict[str, tuple[Any, tuple[float,
             return detect.detect_with_sep(flat, t, noise=noise)
 
         finders[f"{name}, SExtractor"] = classic, detection.SWEEP
-        result, noise = denoiser(pixels.astype(np.float32))
-
-        def cleaned(t: float, result: Any = result, noise: Any = noise) -> Any:
-            return detect.detect_with_sep(result, t, noise=noise, **detect.DENOISED_OPTIONS)
-
+        cleaned = detection.catalog_finder(denoiser(pixels.astype(np.float32)))
         finders[f"{name}, bgrem"] = cleaned, detection.SWEEP_DENOISED
     significance = joint_filter(night)
     finders["limit"] = lambda t: detect.detect_peaks(significance, t), (12.0, 2.0)

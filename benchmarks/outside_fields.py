@@ -134,11 +134,19 @@ KINDS: dict[str, Conditions] = {
     "overscan": Conditions(optics=lambda: moffat(3.0), blank=(0, 48)),
     "cosmic rays": Conditions(optics=lambda: moffat(3.0), detector=cosmic_rays),
 }
+# Dense fields, of which the catalogue is judged; densities per megapixel are those above S/N 5
+DENSE_KINDS: dict[str, Conditions] = {
+    f"{density} stars": Conditions(
+        optics=lambda: moffat(3.0), stars=density * (5 / 3) ** STAR_SLOPE, galaxies=0.0
+    )
+    for density in (2000, 9000, 20000)
+}
 
 
 def draw_field(kind: str, shape: tuple[int, int], seed: int) -> OutsideField:
-    """Return a field of one of `KINDS`; the same seed gives the same pixels."""
-    conditions, rng = KINDS[kind], np.random.default_rng([seed, list(KINDS).index(kind)])
+    """Return a field of `KINDS` or `DENSE_KINDS`; the same seed gives the same pixels."""
+    kinds = KINDS | DENSE_KINDS
+    conditions, rng = kinds[kind], np.random.default_rng([seed, list(kinds).index(kind)])
     native = tuple(round(side / conditions.zoom) for side in shape)
     profile = conditions.optics()
     kernel = stamp(profile)

@@ -12,9 +12,10 @@ from bgrem.cataloguing.sharp import sharper_than_stars
 from bgrem.cataloguing.threshold import Threshold, find_threshold
 from bgrem.config import CatalogConfig, DenoiseConfig
 from bgrem.denoising.flow import Denoised, denoise
-from bgrem.frame.detect import extract_with_sep
+from bgrem.frame.blends import Sharpened, find_sources
 from bgrem.frame.exposure import Exposure, find_exposure
-from bgrem.frame.sources import Frame, number_anew
+from bgrem.frame.sources import Frame
+from bgrem.frame.stars import measure_point_spread
 from bgrem.models import Model
 from common.header import celestial_wcs, header_of
 from common.image import AstroImage
@@ -120,18 +121,18 @@ def _measure_with_sep(
     frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float
 ) -> tuple[Columns, np.ndarray]:
     """Return the columns and the segmentation map of the `sep` library's sources."""
-    import sep
-
-    found, segmentation = extract_with_sep(
-        frame.denoised / (frame.sigma * threshold), 1.0, kernel=None,
-        contrast=config.deblend_contrast, minimum_area=config.minimum_area,
+    light, sharpened = frame.denoised / frame.sigma, None
+    spread = measure_point_spread(frame.signal / frame.sigma, frame.missing)
+    if config.sharpen and spread is not None:
+        sharpened = Sharpened(light, spread, config.sharpen)
+    found = find_sources(
+        light, threshold, sharpened, contrast=config.deblend_contrast,
+        minimum_area=config.minimum_area,
     )  # fmt: skip
-    kept, segmentation = number_anew(segmentation, len(found))
-    columns = measure_sources(frame, segmentation, config)
+    columns = measure_sources(frame, found.segmentation, config)
     if columns:
-        blended = found["flag"][kept] & sep.OBJ_MERGED > 0
-        columns["FLAGS"] = columns["FLAGS"] | FLAG_BLENDED * blended
-    return columns, segmentation
+        columns["FLAGS"] = columns["FLAGS"] | FLAG_BLENDED * found.blended
+    return columns, found.segmentation
 
 
 def _flags(

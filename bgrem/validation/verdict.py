@@ -235,7 +235,7 @@ def _try_window(
     in_noise = _misses(done, calibration, 0.0, ~planes.missing)
     area = float((~planes.missing).mean() * planes.missing.size / 1e6)
     lit = float((planes.clean > MIN_LIGHT * planes.sigma)[~planes.missing].mean())
-    false = len(denoised_finder(empty)(threshold))
+    false = len(denoised_finder(empty, spread)(threshold))
     false_sextractor = len(default_finder(empty)(SEXTRACTOR_THRESHOLD))
     if spread is None:
         nothing = np.zeros(0)
@@ -261,7 +261,7 @@ def _try_window(
 
     return _Tried(
         area, false, false_sextractor, truth["snr"],
-        found(denoised_finder(planes)(threshold), denoised_finder(after)(threshold)),
+        found(*(denoised_finder(one, spread)(threshold) for one in (planes, after))),
         found(*(default_finder(one)(SEXTRACTOR_THRESHOLD) for one in (planes, after))),
         (in_noise, _misses(done, calibration, injection.light, bright)), lit,
     )  # fmt: skip

@@ -324,7 +324,7 @@ def _noise_rates(
     found = {}
     kinds = ("drawn anew",) if exam.counts else ("sign-flipped", "drawn anew")
     for kind, planes in zip(kinds, exam.noise, strict=True):
-        finder = denoised_finder(planes) if denoised else default_finder(planes)
+        finder = denoised_finder(planes, exam.spread) if denoised else default_finder(planes)
         number = len(finder(threshold)) if np.isfinite(threshold) else np.nan
         found[kind] = (number / exam.megapixels, np.sqrt(max(number, 1)) / exam.megapixels)
     return found

@@ -94,7 +94,7 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     others = sep.sum_circle(exam.planes.clean, x, y, radius)[0]
     exact = _noise_free(exam, injection, segmentation, config, index)
     # a source that was there before would be measured in place of the injected one
-    plain = denoised_finder(exam.planes)(exam.threshold.median)
+    plain = denoised_finder(exam.planes, exam.spread)(exam.threshold.median)
     usable = ~np.isin(source, metrics.score(plain, truth, exam.spread.fwhm).partner)
     rows = {
         "kind": truth["kind"][source], "snr": truth["snr"][source], "crowding": others / true,

@@ -3,13 +3,15 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from bgrem.frame import detect
 from bgrem.frame.background import sep_mesh
+from bgrem.frame.blends import Sharpened, find_sources
+from bgrem.frame.stars import PointSpread
 from bgrem.validation import metrics
 from bgrem.validation.checks.result import (
     MATCHED_FILTER_LABEL,
@@ -55,11 +57,14 @@ def default_finder(planes: Planes) -> Finder:
     return sep_finder(planes, SEXTRACTOR_MESH_PX, detect.SEXTRACTOR_KERNEL)
 
 
-def denoised_finder(planes: Planes) -> Finder:
-    """Return the finder on the denoised frame, thresholds in the frame's own noise."""
-    return lambda t: detect.detect_with_sep(
-        planes.clean, t, noise=planes.sigma, **detect.DENOISED_OPTIONS
-    )
+def denoised_finder(planes: Planes, spread: PointSpread | None = None) -> Finder:
+    """Return the finder on the denoised frame, thresholds in the frame's own noise.
+
+    With the stars' point-spread function blends are separated as `bgrem catalog` does it.
+    """
+    light = planes.clean / planes.sigma
+    sharpened = None if spread is None else Sharpened(light, spread)
+    return lambda t: find_sources(light, t, sharpened).places
 
 
 def significance(planes: Planes, exam: Examination) -> np.ndarray:
@@ -228,7 +233,12 @@ def all_methods(exam: Examination) -> list[Method]:
     frames = [exam.planes, *exam.noise, *(planes for _, planes in exam.injected)]
     maps = {id(planes): significance(planes, exam) for planes in frames}
     return [
-        make_method(exam, OURS_LABEL, denoised_finder, SWEEP_END_DENOISED_SIGMA),
+        make_method(
+            exam,
+            OURS_LABEL,
+            partial(denoised_finder, spread=exam.spread),
+            SWEEP_END_DENOISED_SIGMA,
+        ),
         make_method(exam, SEXTRACTOR_DEFAULT_LABEL, default_finder),
         tuned_method(exam),
         make_method(

@@ -32,7 +32,7 @@ def check_truth(exam: Examination) -> list[CheckResult]:
     images = {TRUTH_INPUT_LABEL: planes.flat, TRUTH_DENOISED_LABEL: planes.clean}
     finders = {
         TRUTH_INPUT_LABEL: default_finder(planes),
-        TRUTH_DENOISED_LABEL: denoised_finder(planes),
+        TRUTH_DENOISED_LABEL: denoised_finder(planes, exam.spread),
     }
     threshold = exam.threshold.median
     found = {
