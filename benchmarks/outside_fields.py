@@ -36,9 +36,12 @@ class OutsideField:
     point_spread : array
         Kernel of sum 1.
     catalogue : dict of array
-        x, y (px, from 0), snr (matched filter, isolated), half_light_radius (px, 0 for stars).
+        x, y (px, from 0), snr (matched filter, isolated), half_light_radius (px, 0 for stars),
+        flux (ADU).
     fwhm : float
         Of the point-spread function, in px.
+    gain : float
+        Electrons per ADU.
     artefacts : bool array
         Where there is light of the detector or of cosmic rays.
     """
@@ -50,6 +53,7 @@ class OutsideField:
     point_spread: np.ndarray
     catalogue: dict[str, np.ndarray]
     fwhm: float
+    gain: float
     artefacts: np.ndarray
 
 
@@ -189,7 +193,8 @@ def draw_field(kind: str, shape: tuple[int, int], seed: int) -> OutsideField:
     return OutsideField(
         observed=observed.astype(np.float32), sources=light / conditions.gain,
         background=background, variance=variance,
-        point_spread=kernel, catalogue=catalogue, fwhm=_fwhm(kernel), artefacts=artefacts,
+        point_spread=kernel, catalogue=catalogue, fwhm=_fwhm(kernel), gain=conditions.gain,
+        artefacts=artefacts,
     )  # fmt: skip
 
 
@@ -212,7 +217,7 @@ def draw_sources(
     """Add stars and galaxies to `light` (electrons); return their truth."""
     megapixels = light.size / 1e6
     depth = np.sqrt((kernel**2).sum()) / noise  # S/N of one electron of a star
-    rows: list[tuple[float, float, float, float]] = []
+    rows: list[tuple[float, ...]] = []
     image = galsim.Image(light.shape[1], light.shape[0], dtype=float, xmin=0, ymin=0)
     numbers = [
         round(one * megapixels * (FAINTEST_SNR / 3) ** -slope)
@@ -240,10 +245,11 @@ def draw_sources(
         common = stamp.bounds & image.bounds
         if common.isDefined():
             image[common] += stamp[common]
-        rows.append((x, y, snr, radius))
+        rows.append((x, y, snr, radius, flux / conditions.gain))
     light += image.array
     columns = np.array(rows).T
-    return dict(zip(("x", "y", "snr", "half_light_radius"), columns, strict=True))
+    names = ("x", "y", "snr", "half_light_radius", "flux")
+    return dict(zip(names, columns, strict=True))
 
 
 def _resampled(
@@ -264,9 +270,10 @@ def _resampled(
     per_pixel = np.sqrt(conditions.sky + conditions.read_noise**2) / conditions.gain
     spread = stamp(profile.dilate(zoom))
     moved = {**catalogue, "x": catalogue["x"] * zoom, "y": catalogue["y"] * zoom,
-             "half_light_radius": catalogue["half_light_radius"] * zoom}  # fmt: skip
+             "half_light_radius": catalogue["half_light_radius"] * zoom,
+             "flux": catalogue["flux"] * zoom**2}  # fmt: skip
     return OutsideField(
         observed=finer.astype(np.float32), sources=onto(light), background=sky,
         variance=np.full(shape, (noise * per_pixel) ** 2), point_spread=spread, catalogue=moved,
-        fwhm=_fwhm(spread), artefacts=onto(artefacts.astype(float)) > 0.5,
+        fwhm=_fwhm(spread), gain=conditions.gain, artefacts=onto(artefacts.astype(float)) > 0.5,
     )  # fmt: skip

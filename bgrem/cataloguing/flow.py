@@ -7,6 +7,7 @@ import numpy as np
 
 from bgrem.cataloguing.columns import make_table
 from bgrem.cataloguing.measure import FLAG_SATURATED, Columns, cut_vignets, measure_sources
+from bgrem.cataloguing.psf import fit_profiles
 from bgrem.cataloguing.sextractor import measure_with_sextractor
 from bgrem.cataloguing.sharp import sharper_than_stars
 from bgrem.cataloguing.threshold import Threshold, find_threshold
@@ -15,7 +16,7 @@ from bgrem.denoising.flow import Denoised, denoise
 from bgrem.frame.blends import Sharpened, find_sources
 from bgrem.frame.exposure import Exposure, find_exposure
 from bgrem.frame.sources import Frame
-from bgrem.frame.stars import measure_point_spread
+from bgrem.frame.stars import PointSpread, measure_point_spread
 from bgrem.models import Model
 from common.header import celestial_wcs, header_of
 from common.image import AstroImage
@@ -95,15 +96,25 @@ def catalog(
     denoised, sigma = done.result.pixels[..., 0], done.sigma[..., 0]
     frame = Frame.of(original.astype(np.float64) - background, denoised, sigma, exposure.gain)
     threshold = find_threshold(frame, config.threshold)
-    columns, segmentation = ENGINES[config.engine](frame, config, exposure.gain, threshold.sigma)
+    full = None if exposure.saturate is None else original >= exposure.saturate
+    spread = measure_point_spread(frame.signal / frame.sigma, frame.missing, full)
+    columns, segmentation = ENGINES[config.engine](
+        frame, config, exposure.gain, threshold.sigma, spread
+    )
+    notes = []
     if columns:
-        columns |= _flags(columns, frame, original, segmentation, exposure, config)
+        columns |= _flags(columns, frame, full, segmentation, config)
+        if spread is None:
+            notes.append("too few stars for a point-spread function: no FLUX_PSF")
+        else:
+            columns |= _profile_columns(columns, frame, spread, full)
         columns |= _magnitudes(columns, exposure.zero_point or 0.0)
         if config.vignet:
             columns["VIGNET"] = cut_vignets(frame, segmentation, columns, config.vignet)
         columns |= _places(columns, header, background)
     table = make_table(columns, exposure.unit, len(config.apertures), config.vignet)
     table.meta |= _meta(table, exposure, config, sigma) | _threshold_meta(threshold)
+    table.meta["notes"] += notes
     table.meta["origin"]["threshold"] = threshold.origin
     return Catalog(table, segmentation, done)
 
@@ -118,11 +129,11 @@ def require_one_channel(image: AstroImage) -> None:
 
 
 def _measure_with_sep(
-    frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float
-) -> tuple[Columns, np.ndarray]:
+    frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float,
+    spread: PointSpread | None,
+) -> tuple[Columns, np.ndarray]:  # fmt: skip
     """Return the columns and the segmentation map of the `sep` library's sources."""
     light, sharpened = frame.denoised / frame.sigma, None
-    spread = measure_point_spread(frame.signal / frame.sigma, frame.missing)
     if config.sharpen and spread is not None:
         sharpened = Sharpened(light, spread, config.sharpen)
     found = find_sources(
@@ -132,21 +143,32 @@ def _measure_with_sep(
     columns = measure_sources(frame, found.segmentation, config)
     if columns:
         columns["FLAGS"] = columns["FLAGS"] | FLAG_BLENDED * found.blended
+        columns |= {"X_FIRST": found.places.x, "Y_FIRST": found.places.y}
     return columns, found.segmentation
 
 
+def _profile_columns(
+    columns: Columns, frame: Frame, spread: PointSpread, full: np.ndarray | None
+) -> Columns:
+    """Return the columns of the fit of all sources together; NaN where there are no pixels."""
+    x, y = (columns.get(f"{axis}_FIRST", columns[f"{axis}_DENOISED"]) for axis in "XY")
+    found, _ = fit_profiles(frame, x, y, spread, full)
+    return {
+        "XPSF_IMAGE": found.x, "YPSF_IMAGE": found.y, "FLUX_PSF": found.flux,
+        "FLUXERR_PSF": found.error, "CHI2_PSF": found.chi2, "SPREAD_MODEL": found.spread,
+    }  # fmt: skip
+
+
 def _flags(
-    columns: Columns, frame: Frame, original: np.ndarray, segmentation: np.ndarray,
-    exposure: Exposure, config: CatalogConfig,
+    columns: Columns, frame: Frame, full: np.ndarray | None, segmentation: np.ndarray,
+    config: CatalogConfig,
 ) -> Columns:  # fmt: skip
     """Return FLAGS with saturation, what the denoised image says of each source, and SNR."""
-    full_pixels = None
     flux, error = columns["FLUX_AUTO"], columns["FLUXERR_AUTO"]
     flags = columns["FLAGS"]
-    if exposure.saturate is not None:
-        full_pixels = original >= exposure.saturate
-        full = np.bincount(segmentation[full_pixels], minlength=len(flux) + 1)
-        flags = flags | FLAG_SATURATED * (full[1:] > 0)
+    if full is not None:
+        number = np.bincount(segmentation[full], minlength=len(flux) + 1)
+        flags = flags | FLAG_SATURATED * (number[1:] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(flux > 0, columns["FLUX_DENOISED"] / flux, np.nan)
         snr = flux / error
@@ -156,14 +178,16 @@ def _flags(
         + DENOISED_FLAG_NO_FLUX * ~(flux > 0)
         + DENOISED_FLAG_SHAPE_LOST * columns["SHAPE_LOST"]
         + DENOISED_FLAG_SHARP
-        * sharper_than_stars(frame, segmentation, full_pixels, most=config.max_sharpness)
+        * sharper_than_stars(frame, segmentation, full, most=config.max_sharpness)
     )
     return {"FLAGS": flags, "SNR": snr, "DENOISED_RATIO": ratio, "DENOISED_FLAG": denoised}
 
 
 def _magnitudes(columns: Columns, zero_point: float) -> Columns:
     found = {}
-    for kind in ("AUTO", "APER"):
+    for kind in ("AUTO", "APER", "PSF"):
+        if f"FLUX_{kind}" not in columns:
+            continue
         flux, error = columns[f"FLUX_{kind}"], columns[f"FLUXERR_{kind}"]
         usable = flux > 0
         some = np.where(usable, flux, 1)
@@ -186,8 +210,10 @@ def _places(columns: Columns, header: Any, background: np.ndarray) -> Columns:
     for name in ("IMAGE", "DENOISED"):
         found[f"THETA_{name}"] = np.degrees(columns[f"THETA_{name}"])
     found["ERRTHETAWIN_IMAGE"] = np.degrees(columns["ERRTHETAWIN_IMAGE"])
-    for name in ("X_IMAGE", "Y_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE", "X_DENOISED", "Y_DENOISED"):
-        found[name] = columns[name] + 1
+    for kind in ("{}_IMAGE", "{}WIN_IMAGE", "{}PSF_IMAGE", "{}_DENOISED"):
+        for name in (kind.format(axis) for axis in "XY"):
+            if name in columns:
+                found[name] = columns[name] + 1
     return found
 
 

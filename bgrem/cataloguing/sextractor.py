@@ -9,6 +9,7 @@ from bgrem.config import CatalogConfig
 from bgrem.frame.detect import DENOISED_OPTIONS
 from bgrem.frame.sextractor_run import run_sextractor
 from bgrem.frame.sources import Frame, number_anew
+from bgrem.frame.stars import PointSpread
 from common.atomic import scratch_folder
 
 # what SExtractor measures on the measurement image
@@ -24,8 +25,9 @@ WEIGHT_OF_MISSING = 1e20  # noise of a missing pixel, and a saturation level tha
 
 
 def measure_with_sextractor(
-    frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float
-) -> tuple[Columns, np.ndarray]:
+    frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float,
+    spread: PointSpread | None,
+) -> tuple[Columns, np.ndarray]:  # fmt: skip
     """Return the columns of `measure_sources`, and the segmentation map.
 
     SExtractor finds sources on denoised / (sigma * threshold) and measures `MEASURED_COLUMNS` on

@@ -74,7 +74,9 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     radius = exam.spread.fwhm * APERTURE_RADIUS_FWHM
     config = CatalogConfig(apertures=(2 * radius,))
     frame = Frame.of(planes.flat, planes.clean, planes.sigma, exam.gain)
-    found, segmentation = ENGINES["sep"](frame, config, exam.gain, exam.threshold.sigma)
+    found, segmentation = ENGINES["sep"](
+        frame, config, exam.gain, exam.threshold.sigma, exam.spread
+    )
     truth = injection.truth
     if not found:
         return _no_rows()

@@ -1,0 +1,436 @@
+"""Fluxes and places of all sources by the frame's point-spread function, all fitted together.
+
+The model of the pixels is a sum of profiles; it is linear in the fluxes and, near the starting
+places, in small shifts. All sources of a block are solved at once, on the original pixels and their
+noise: a blend is what it is, whoever was found first (Stetson 1987; Schlafly et al. 2018).
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage, sparse
+from scipy.spatial import cKDTree
+
+from bgrem.frame.sources import Frame
+from bgrem.frame.stars import PointSpread, Stars, find_stars
+from common.robust import mad_sigma
+
+OVERSAMPLING = 6  # points of the profile's table per pixel
+RADIUS_FWHM = 4.0  # FWHM; the profile is cut off there
+APERTURE_FWHM = 2.5  # FWHM; radius of the aperture that has nearly all light of a star
+MIN_RADIUS_PX = 10.0  # px; rings and spikes of narrow stars reach as far
+TABLE_STEP_PX = 0.5  # px; grid of what the frame's stars have beside the analytic profile
+TABLE_SNR = 30.0  # signal-to-noise ratio from which a star adds to that table
+MIN_TABLE_STARS = 20  # stars; with fewer the analytic profile stays
+APERTURE_STARS = 60  # brightest clear stars behind the aperture correction
+ROUNDS = 3  # of solving and moving
+MAX_SHIFT_FWHM = 0.25  # FWHM; a place that moves further has left its source
+SHIFT_PRIOR_FWHM = 0.15  # FWHM; standard deviation of the starting places of faint sources
+BLOCK_PX = 384  # px; side of the blocks that are solved at once
+MARGIN_FWHM = 4.0  # FWHM around a block; sources there are fitted too, and not kept
+DISK_SCALE_FWHM = 1 / 16  # FWHM; scale length of the disk of SPREAD_MODEL, as in SExtractor
+INFLATION_MESH_PX = 256  # px; noise and crowding differ from place to place
+TOLERANCE = 1e-6  # relative; of the conjugate gradients
+MAX_STEPS = 400  # of the conjugate gradients
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A point-spread function that can be laid on any place between the pixels.
+
+    Attributes
+    ----------
+    table : array, shape (M, M)
+        Light of a pixel whose centre lies (row, column) away from the star; the middle is 0, 0.
+    fwhm : float
+    step : float
+        Pixels from point to point of the table.
+    """
+
+    table: np.ndarray
+    fwhm: float
+    step: float = 1 / OVERSAMPLING
+
+    @classmethod
+    def of(cls, spread: PointSpread) -> "Profile":
+        """Return the analytic profile."""
+        half = (_reach(spread.fwhm) + 2) * OVERSAMPLING
+        import galsim
+
+        seen = galsim.Convolve(spread.profile, galsim.Pixel(1.0))
+        drawn = seen.drawImage(
+            nx=2 * half + 1, ny=2 * half + 1, scale=1 / OVERSAMPLING, method="no_pixel"
+        )
+        return cls(drawn.array.astype(np.float64) * OVERSAMPLING**2, max(spread.fwhm, 1.0))
+
+    @property
+    def radius(self) -> int:
+        """How many pixels the profile reaches."""
+        return _reach(self.fwhm)
+
+    @cached_property
+    def _coefficients(self) -> np.ndarray:
+        return np.asarray(ndimage.spline_filter(self.table, 3))
+
+    def at(self, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+        """Return the light of pixels whose centres lie so far from the star."""
+        middle = (len(self.table) - 1) / 2
+        places = np.stack([dy / self.step + middle, dx / self.step + middle])
+        return np.asarray(
+            ndimage.map_coordinates(self._coefficients, places, order=3, prefilter=False)
+        )
+
+    def with_rest(self, rest: np.ndarray, step: float) -> "Profile":
+        """Return the profile and what stars have beside it, on a grid of another step."""
+        middle, side = (len(self.table) - 1) / 2, np.arange(len(self.table))
+        own = (side - middle) * self.step / step + (len(rest) - 1) / 2
+        grid = np.meshgrid(own, own, indexing="ij")
+        added = ndimage.map_coordinates(rest, grid, order=3, mode="constant")
+        return Profile(self.table + added, self.fwhm, self.step)
+
+
+def _reach(fwhm: float, times: float = RADIUS_FWHM) -> int:
+    return int(np.ceil(max(times * fwhm, MIN_RADIUS_PX)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What was fitted, each (N,): places (0-based), fluxes, errors, reduced chi-square."""
+
+    x: np.ndarray
+    y: np.ndarray
+    flux: np.ndarray
+    error: np.ndarray
+    chi2: np.ndarray
+    spread: np.ndarray
+    model: np.ndarray = field(repr=False)
+
+
+def fit_profiles(
+    frame: Frame, x: np.ndarray, y: np.ndarray, spread: PointSpread,
+    saturated: np.ndarray | None = None,
+) -> tuple[Fitted, Profile]:  # fmt: skip
+    """Return all sources, and the profile that was fitted: the spread's, mended by the stars.
+
+    Parameters
+    ----------
+    frame : Frame
+    x, y : array, shape (N,)
+        Starting places, 0-based.
+    spread : PointSpread
+    saturated : bool array, shape (H, W), optional
+        Full pixels, which are left out.
+    """
+    use = ~frame.missing if saturated is None else ~(frame.missing | saturated)
+    profile = Profile.of(spread)
+    first = _fit(frame, use, x, y, profile, rounds=2)
+    stars = find_stars(frame.signal / frame.sigma, frame.missing, saturated)
+    mended = _mend(frame, use, first, profile, stars)
+    if mended is not None:
+        profile = mended
+    found = _fit(frame, use, x, y, profile, rounds=ROUNDS)
+    scale = _aperture_correction(frame, use, found, profile, Profile.of(spread), stars)
+    error = scale * found.error * _inflation(frame, use, found, profile)
+    return replace(found, flux=scale * found.flux, error=error), profile
+
+
+def _clear(found: Fitted, stars: Stars) -> np.ndarray:
+    """Return which sources are clear stars, brightest first: indices."""
+    if len(stars) < MIN_TABLE_STARS or not len(found.x):
+        return np.zeros(0, int)
+    tree = cKDTree(np.column_stack([found.x, found.y]))
+    distance, partner = tree.query(np.column_stack([stars.x, stars.y]))
+    clear = np.unique(partner[distance < 1])
+    clear = clear[found.flux[clear] > TABLE_SNR * found.error[clear]]
+    return clear[np.argsort(-found.flux[clear])]
+
+
+def _aperture_correction(
+    frame: Frame, use: np.ndarray, found: Fitted, profile: Profile, analytic: Profile,
+    stars: Stars,
+) -> float:  # fmt: skip
+    """Return all light of clear stars over their fitted flux.
+
+    Light in an aperture, and beyond it what the analytic profile has; the brightest stars count
+    most, since undetected neighbours change them least.
+    """
+    clear, reach = _clear(found, stars)[:APERTURE_STARS], _reach(profile.fwhm, APERTURE_FWHM)
+    left = np.where(use, frame.signal - found.model, 0)
+    steps = np.arange(-reach, reach + 1)
+    dy, dx = np.meshgrid(steps.astype(float), steps.astype(float), indexing="ij")
+    beyond = max(0.0, 1 - float(analytic.at(dy, dx)[dy**2 + dx**2 <= reach**2].sum()))
+    ratios, weights = [], []
+    for k in clear:
+        row, column = round(found.y[k]), round(found.x[k])
+        area = np.s_[row - reach : row + reach + 1, column - reach : column + reach + 1]
+        if min(row, column) < reach or left[area].shape != 2 * steps.shape or not use[area].all():
+            continue
+        dy, dx = np.meshgrid(row + steps - found.y[k], column + steps - found.x[k], indexing="ij")
+        inside = dy**2 + dx**2 <= reach**2
+        own = profile.at(dy, dx)
+        ratios.append((own + left[area] / found.flux[k])[inside].sum())
+        weights.append(found.flux[k])
+    if len(ratios) < MIN_TABLE_STARS / 2:
+        return 1.0
+    order = np.argsort(ratios)
+    share = np.cumsum(np.array(weights)[order])
+    return float(np.array(ratios)[order][np.searchsorted(share, share[-1] / 2)]) + beyond
+
+
+def _inflation(frame: Frame, use: np.ndarray, found: Fitted, profile: Profile) -> np.ndarray:
+    """Return by how much the fluxes scatter more than independent noise would make them, (N,).
+
+    The noise of a matched filter over what the fit leaves: neighbouring pixels whose noise is
+    correlated, and stars that are too faint to be listed. At least 1, in meshes.
+    """
+    from scipy.signal import fftconvolve
+
+    steps = np.arange(-profile.radius, profile.radius + 1).astype(float)
+    stamp = profile.at(*np.meshgrid(steps, steps, indexing="ij"))
+    weight = np.where(use, 1 / frame.variance, 0)
+    rest = np.where(use, frame.signal - found.model, 0) * weight
+    power = fftconvolve(weight, stamp**2, mode="same")
+    noise = fftconvolve(rest, stamp, mode="same") / np.sqrt(np.maximum(power, 1e-300))
+    height, width = use.shape
+    rows, columns = (max(1, round(side / INFLATION_MESH_PX)) for side in use.shape)
+    grid = np.ones((rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            part = np.s_[i * height // rows : (i + 1) * height // rows,
+                         j * width // columns : (j + 1) * width // columns]  # fmt: skip
+            values = noise[part][use[part]]
+            grid[i, j] = max(1.0, float(mad_sigma(values))) if values.size else 1.0
+    place = [
+        np.clip(axis, 0, side - 1) / side * number - 0.5
+        for axis, side, number in ((found.y, height, rows), (found.x, width, columns))
+    ]
+    return np.asarray(ndimage.map_coordinates(grid, np.nan_to_num(place), order=1, mode="nearest"))
+
+
+def _fit(
+    frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profile: Profile, rounds: int
+) -> Fitted:
+    """Fit block by block; what lies in a block's margin is fitted with it and not kept."""
+    height, width = use.shape
+    margin = int(np.ceil(MARGIN_FWHM * profile.fwhm)) + profile.radius
+    columns = {name: np.full(len(x), np.nan) for name in ("x", "y", "flux", "error")}
+    columns |= {"chi2": np.full(len(x), np.nan), "spread": np.full(len(x), np.nan)}
+    model = np.zeros(use.shape)
+    for top in range(0, height, BLOCK_PX):
+        for left in range(0, width, BLOCK_PX):
+            near = (y >= top - margin) & (y < top + BLOCK_PX + margin)
+            near &= (x >= left - margin) & (x < left + BLOCK_PX + margin)
+            own = (y >= top) & (y < top + BLOCK_PX) & (x >= left) & (x < left + BLOCK_PX)
+            own |= near & (
+                ((top == 0) & (y < 0)) | ((left == 0) & (x < 0))
+                | ((top + BLOCK_PX >= height) & (y >= height))
+                | ((left + BLOCK_PX >= width) & (x >= width))
+            )  # fmt: skip
+            if not own.any():
+                continue
+            index = np.flatnonzero(near)
+            block = _Block(frame, use, x[index], y[index], profile)
+            found = block.solve(rounds)
+            keep = own[index]
+            for name, values in found.items():
+                columns[name][index[keep]] = values[keep]
+            window = np.s_[top : min(top + BLOCK_PX, height), left : min(left + BLOCK_PX, width)]
+            model[window] = block.model(window)
+    return Fitted(**columns, model=model)
+
+
+class _Block:
+    """Sources that are solved together."""
+
+    def __init__(
+        self, frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profile: Profile
+    ) -> None:
+        self.frame, self.profile = frame, profile
+        self.start = np.stack([y, x])
+        self.place = self.start.copy()
+        reach = profile.radius
+        rows, columns = (np.round(axis).astype(int) for axis in (y, x))
+        steps = np.arange(-reach, reach + 1)
+        down, across = (one.ravel() for one in np.meshgrid(steps, steps, indexing="ij"))
+        inside = down**2 + across**2 <= reach**2
+        self.row = rows[:, None] + down[inside]
+        self.column = columns[:, None] + across[inside]
+        height, width = use.shape
+        self.ok = (self.row >= 0) & (self.row < height)
+        self.ok &= (self.column >= 0) & (self.column < width)
+        self.row = np.clip(self.row, 0, height - 1)
+        self.column = np.clip(self.column, 0, width - 1)
+        self.ok &= use[self.row, self.column]
+        pixel = self.row * width + self.column
+        self.pixels, inverse = np.unique(pixel[self.ok], return_inverse=True)
+        self.number = np.zeros(pixel.shape, int)
+        self.number[self.ok] = inverse
+        self.weight = 1 / np.sqrt(frame.variance.ravel()[self.pixels])
+        self.signal = frame.signal.ravel()[self.pixels]
+        self.flux = np.zeros(len(x))
+
+    def _profiles(self) -> np.ndarray:
+        """Return the profile of each source in its pixels, (N, P), 0 where none may be used."""
+        dy, dx = self.row - self.place[0][:, None], self.column - self.place[1][:, None]
+        return np.where(self.ok, self.profile.at(dy, dx), 0)
+
+    def _slopes(self, half: float = 0.05) -> list[np.ndarray]:
+        """Return how the profiles change when a source moves down, and to the right."""
+        dy, dx = self.row - self.place[0][:, None], self.column - self.place[1][:, None]
+        at, ok = self.profile.at, self.ok
+        return [np.where(ok, (at(dy - half, dx) - at(dy + half, dx)) / (2 * half), 0),
+                np.where(ok, (at(dy, dx - half) - at(dy, dx + half)) / (2 * half), 0)]  # fmt: skip
+
+    def _matrix(self, planes: list[np.ndarray]) -> sparse.csr_matrix:
+        """Return the weighted design: pixels x (N for each plane)."""
+        number = len(self.flux)
+        data, rows, columns = [], [], []
+        for k, plane in enumerate(planes):
+            source = np.broadcast_to(np.arange(number)[:, None], plane.shape)[self.ok]
+            data.append(plane[self.ok] * self.weight[self.number[self.ok]])
+            rows.append(self.number[self.ok])
+            columns.append(source + k * number)
+        return sparse.csr_matrix(
+            (np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))),
+            shape=(len(self.pixels), number * len(planes)),
+        )
+
+    def solve(self, rounds: int) -> dict[str, np.ndarray]:
+        """Return places, fluxes, errors, chi-square and SPREAD_MODEL."""
+        number, light = len(self.flux), self.signal * self.weight
+        self.flux = _solve(self._matrix([self._profiles()]), light, np.zeros(number))
+        for _ in range(rounds - 1):
+            profiles = self._profiles()
+            slopes = [np.maximum(self.flux, 0)[:, None] * one for one in self._slopes()]
+            matrix = self._matrix([profiles, *slopes])
+            # pixels of shift from the start, weighed like a measurement of the start's error
+            away = (self.place - self.start).ravel()
+            prior = np.zeros(3 * number)
+            prior[number:] = 1 / (SHIFT_PRIOR_FWHM * self.profile.fwhm) ** 2
+            rest = light - matrix[:, :number] @ self.flux
+            pull = np.concatenate([np.zeros(number), -away * prior[number:]])
+            found = _solve(matrix, rest, prior, pull)
+            most = MAX_SHIFT_FWHM * self.profile.fwhm
+            self.flux = self.flux + found[:number]
+            shift = np.clip(away + found[number:], -most, most)
+            self.place = self.start + shift.reshape(2, number)
+        profiles = self._profiles()
+        matrix = self._matrix([profiles])
+        self.flux = _solve(matrix, light, np.zeros(number))
+        self.rest = self.signal - (matrix @ self.flux) / self.weight
+        return {
+            "y": self.place[0], "x": self.place[1], "flux": self.flux,
+            "error": self._errors(matrix), "chi2": self._chi2(profiles),
+            "spread": self._spread(profiles),
+        }  # fmt: skip
+
+    def _errors(self, matrix: sparse.csr_matrix) -> np.ndarray:
+        """Return the errors of the fluxes, neighbours and their errors included."""
+        normal = sparse.csr_matrix(matrix.T @ matrix)
+        diagonal = normal.diagonal()
+        errors = np.full(len(diagonal), np.nan)
+        for k in range(len(diagonal)):
+            near = normal.indices[normal.indptr[k] : normal.indptr[k + 1]]
+            shared = np.abs(normal.data[normal.indptr[k] : normal.indptr[k + 1]])
+            near = near[shared > 0.02 * np.sqrt(diagonal[k] * np.maximum(diagonal[near], 1e-300))]
+            if diagonal[k] <= 0:
+                continue
+            part = normal[near][:, near].toarray()
+            own = int(np.flatnonzero(near == k)[0])
+            unit = np.zeros(len(near))
+            unit[own] = 1
+            solved = np.linalg.lstsq(part, unit, rcond=1e-10)[0][own]
+            errors[k] = np.sqrt(max(solved, 1 / diagonal[k]))
+        return errors
+
+    def _chi2(self, profiles: np.ndarray) -> np.ndarray:
+        """Return the mean square of what the model leaves in the core, in its noise."""
+        left = (self.rest * self.weight)[self.number]
+        core = self.ok & (profiles > 0.1 * profiles.max(1, keepdims=True))
+        return np.asarray((core * left**2).sum(1) / np.maximum(core.sum(1), 1))
+
+    def _spread(self, profiles: np.ndarray) -> np.ndarray:
+        """Return SPREAD_MODEL (Desai et al. 2012) of each source without its neighbours."""
+        wide = _with_disk(self.profile)
+        dy, dx = self.row - self.place[0][:, None], self.column - self.place[1][:, None]
+        disks = np.where(self.ok, wide.at(dy, dx), 0)
+        alone = self.rest[self.number] + self.flux[:, None] * profiles
+        weight = np.where(self.ok, self.weight[self.number] ** 2, 0)
+        star = (weight * profiles * alone).sum(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(
+                (weight * disks * alone).sum(1) / star
+                - (weight * disks * profiles).sum(1) / (weight * profiles**2).sum(1)
+            )
+
+    def model(self, window: tuple[slice, slice]) -> np.ndarray:
+        """Return the light of all sources in a window."""
+        rows, columns = window
+        plane = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
+        row, column = self.row - rows.start, self.column - columns.start
+        inside = self.ok & (row >= 0) & (row < len(plane))
+        inside &= (column >= 0) & (column < plane.shape[1])
+        light = self.flux[:, None] * self._profiles()
+        np.add.at(plane, (row[inside], column[inside]), light[inside])
+        return plane
+
+
+def _solve(
+    matrix: sparse.csr_matrix, light: np.ndarray, prior: np.ndarray,
+    pull: np.ndarray | float = 0.0,
+) -> np.ndarray:  # fmt: skip
+    """Return the least-squares solution by conjugate gradients, each unknown in its own unit."""
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    normal = sparse.csr_matrix(matrix.T @ matrix)
+    diagonal = normal.diagonal() + prior
+    unit = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+    operator = LinearOperator(
+        normal.shape, matvec=lambda v: unit * (normal @ (unit * v) + prior * unit * v)
+    )
+    found, _ = cg(operator, unit * (matrix.T @ light + pull), rtol=TOLERANCE, maxiter=MAX_STEPS)
+    return np.asarray(unit * found)
+
+
+def _with_disk(profile: Profile) -> Profile:
+    """Return the profile convolved with a small exponential disk."""
+    from scipy.signal import fftconvolve
+
+    scale = DISK_SCALE_FWHM * profile.fwhm / profile.step
+    half = int(np.ceil(8 * scale))
+    steps = np.arange(-half, half + 1)
+    disk = np.exp(-np.hypot(*np.meshgrid(steps, steps)) / scale)
+    spread = fftconvolve(profile.table, disk / disk.sum(), mode="same")
+    return Profile(spread, profile.fwhm, profile.step)
+
+
+def _mend(
+    frame: Frame, use: np.ndarray, found: Fitted, profile: Profile, stars: Stars
+) -> Profile | None:
+    """Return the profile with what clear stars have beside it; None if there are too few."""
+    clear = _clear(found, stars)
+    if len(clear) < MIN_TABLE_STARS:
+        return None
+    reach = profile.radius
+    side = 2 * round(reach / TABLE_STEP_PX) + 1
+    total, weights = np.zeros(side * side), np.zeros(side * side)
+    left = np.where(use, frame.signal - found.model, 0)
+    height, width = use.shape
+    steps = np.arange(-reach, reach + 1)
+    for k in clear:
+        rows, columns = round(found.y[k]) + steps, round(found.x[k]) + steps
+        rows, columns = (one[(one >= 0) & (one < most)]
+                         for one, most in ((rows, height), (columns, width)))  # fmt: skip
+        area = np.ix_(rows, columns)
+        v, u = np.meshgrid(rows - found.y[k], columns - found.x[k], indexing="ij")
+        place = [np.round(one / TABLE_STEP_PX).astype(int) + side // 2 for one in (v, u)]
+        ok = use[area] & (np.minimum(*place) >= 0) & (np.maximum(*place) < side)
+        flat = (place[0] * side + place[1])[ok]
+        # each star's rest in units of its flux; its noise, and 3 % of the model that may vary
+        own = profile.at(v, u)[ok]
+        variance = frame.variance[area][ok] / found.flux[k] ** 2 + (0.03 * own) ** 2
+        np.add.at(total, flat, left[area][ok] / found.flux[k] / variance)
+        np.add.at(weights, flat, 1 / variance)
+    rest = np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
+    return profile.with_rest(rest.reshape(side, side), TABLE_STEP_PX)
