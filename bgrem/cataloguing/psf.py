@@ -31,6 +31,7 @@ BLOCK_PX = 384  # px; side of the blocks that are solved at once
 MARGIN_FWHM = 4.0  # FWHM around a block; sources there are fitted too, and not kept
 DISK_SCALE_FWHM = 1 / 16  # FWHM; scale length of the disk of SPREAD_MODEL, as in SExtractor
 INFLATION_MESH_PX = 256  # px; noise and crowding differ from place to place
+MIN_SHARED = 0.02  # of the light of two profiles; neighbours that share less do not count
 TOLERANCE = 1e-6  # relative; of the conjugate gradients
 MAX_STEPS = 400  # of the conjugate gradients
 
@@ -321,27 +322,35 @@ class _Block:
         self.rest = self.signal - (matrix @ self.flux) / self.weight
         return {
             "y": self.place[0], "x": self.place[1], "flux": self.flux,
-            "error": self._errors(matrix), "chi2": self._chi2(profiles),
+            "error": self._errors(profiles), "chi2": self._chi2(profiles),
             "spread": self._spread(profiles),
         }  # fmt: skip
 
-    def _errors(self, matrix: sparse.csr_matrix) -> np.ndarray:
-        """Return the errors of the fluxes, neighbours and their errors included."""
+    def _errors(self, profiles: np.ndarray) -> np.ndarray:
+        """Return the errors of the fluxes; NaN where there is no pixel.
+
+        From the curvature at the solution of a source and the neighbours that share its light, all
+        their fluxes and places free.
+        """
+        number = len(self.flux)
+        slopes = [np.maximum(self.flux, 0)[:, None] * one for one in self._slopes()]
+        matrix = self._matrix([profiles, *slopes])
         normal = sparse.csr_matrix(matrix.T @ matrix)
-        diagonal = normal.diagonal()
-        errors = np.full(len(diagonal), np.nan)
-        for k in range(len(diagonal)):
-            near = normal.indices[normal.indptr[k] : normal.indptr[k + 1]]
-            shared = np.abs(normal.data[normal.indptr[k] : normal.indptr[k + 1]])
-            near = near[shared > 0.02 * np.sqrt(diagonal[k] * np.maximum(diagonal[near], 1e-300))]
-            if diagonal[k] <= 0:
-                continue
-            part = normal[near][:, near].toarray()
+        diagonal = normal.diagonal()[:number]
+        prior = np.zeros(3 * number)
+        prior[number:] = 1 / (SHIFT_PRIOR_FWHM * self.profile.fwhm) ** 2
+        errors = np.full(number, np.nan)
+        for k in np.flatnonzero(diagonal > 0):
+            row = slice(normal.indptr[k], normal.indptr[k + 1])
+            near, shared = normal.indices[row], np.abs(normal.data[row])
+            near, shared = near[near < number], shared[near < number]
+            near = near[shared > MIN_SHARED * np.sqrt(diagonal[k] * diagonal[near])]
             own = int(np.flatnonzero(near == k)[0])
+            near = np.concatenate([near, near + number, near + 2 * number])
+            part = normal[near][:, near].toarray() + np.diag(prior[near])
             unit = np.zeros(len(near))
             unit[own] = 1
-            solved = np.linalg.lstsq(part, unit, rcond=1e-10)[0][own]
-            errors[k] = np.sqrt(max(solved, 1 / diagonal[k]))
+            errors[k] = np.sqrt(max(np.linalg.solve(part, unit)[own], 1 / diagonal[k]))
         return errors
 
     def _chi2(self, profiles: np.ndarray) -> np.ndarray:
