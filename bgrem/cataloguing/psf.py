@@ -18,11 +18,13 @@ from common.robust import mad_sigma
 
 OVERSAMPLING = 6  # points of the profile's table per pixel
 RADIUS_FWHM = 4.0  # FWHM; the profile is cut off there
-APERTURE_FWHM = 2.5  # FWHM; radius of the aperture that has nearly all light of a star
+APERTURE_FWHM = 1.5  # FWHM; radius of an aperture that has most of a star's light, and few others
+MIN_APERTURE_PX = 5.0  # px; the same of narrow stars, with their first rings
 MIN_RADIUS_PX = 10.0  # px; rings and spikes of narrow stars reach as far
 TABLE_STEP_PX = 0.5  # px; grid of what the frame's stars have beside the analytic profile
 TABLE_SNR = 30.0  # signal-to-noise ratio from which a star adds to that table
 MIN_TABLE_STARS = 20  # stars; with fewer the analytic profile stays
+ANNULUS = 1.5  # outer radius of the annulus around that aperture / its radius
 APERTURE_STARS = 60  # brightest clear stars behind the aperture correction
 ROUNDS = 3  # of solving and moving
 MAX_SHIFT_FWHM = 0.25  # FWHM; a place that moves further has left its source
@@ -91,8 +93,8 @@ class Profile:
         return Profile(self.table + added, self.fwhm, self.step)
 
 
-def _reach(fwhm: float, times: float = RADIUS_FWHM) -> int:
-    return int(np.ceil(max(times * fwhm, MIN_RADIUS_PX)))
+def _reach(fwhm: float, times: float = RADIUS_FWHM, least: float = MIN_RADIUS_PX) -> int:
+    return int(np.ceil(max(times * fwhm, least)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,21 +158,26 @@ def _aperture_correction(
     Light in an aperture, and beyond it what the analytic profile has; the brightest stars count
     most, since undetected neighbours change them least.
     """
-    clear, reach = _clear(found, stars)[:APERTURE_STARS], _reach(profile.fwhm, APERTURE_FWHM)
+    clear, reach = (
+        _clear(found, stars)[:APERTURE_STARS],
+        _reach(profile.fwhm, APERTURE_FWHM, MIN_APERTURE_PX),
+    )
     left = np.where(use, frame.signal - found.model, 0)
-    steps = np.arange(-reach, reach + 1)
+    outer = int(np.ceil(ANNULUS * reach))
+    steps = np.arange(-outer, outer + 1)
     dy, dx = np.meshgrid(steps.astype(float), steps.astype(float), indexing="ij")
     beyond = max(0.0, 1 - float(analytic.at(dy, dx)[dy**2 + dx**2 <= reach**2].sum()))
     ratios, weights = [], []
     for k in clear:
         row, column = round(found.y[k]), round(found.x[k])
-        area = np.s_[row - reach : row + reach + 1, column - reach : column + reach + 1]
-        if min(row, column) < reach or left[area].shape != 2 * steps.shape or not use[area].all():
+        area = np.s_[row - outer : row + outer + 1, column - outer : column + outer + 1]
+        if min(row, column) < outer or left[area].shape != 2 * steps.shape or not use[area].all():
             continue
         dy, dx = np.meshgrid(row + steps - found.y[k], column + steps - found.x[k], indexing="ij")
-        inside = dy**2 + dx**2 <= reach**2
-        own = profile.at(dy, dx)
-        ratios.append((own + left[area] / found.flux[k])[inside].sum())
+        square = dy**2 + dx**2
+        inside, around = square <= reach**2, (square > reach**2) & (square <= outer**2)
+        rest = left[area] - left[area][around].mean()  # undetected neighbours are everywhere
+        ratios.append((profile.at(dy, dx) + rest / found.flux[k])[inside].sum())
         weights.append(found.flux[k])
     if len(ratios) < MIN_TABLE_STARS / 2:
         return 1.0
