@@ -21,8 +21,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
-from sensitivity_constants import GROUPS, Constant, changed, constants_of, variants  # noqa: E402
+from sensitivity_constants import Constant, changed, constants_of, variants  # noqa: E402
 from sensitivity_figures import MEASURES  # noqa: E402
+from sensitivity_groups import GROUPS  # noqa: E402
 from sensitivity_memory import remembered  # noqa: E402
 from sensitivity_report import summarise, table, write_report  # noqa: E402
 

@@ -22,6 +22,7 @@ SMALL = (500, 750)  # px, of scenes
 FIELD = (512, 512)  # px, of fields
 SHARP_KINDS = ("cosmic rays", "trailed", "kolmogorov", "diffraction")
 SPOILT = ("rows", "smoothed", "knots")  # noise added to a survey, which the verdict should see
+BLEND_KINDS = ("2000 stars", "9000 stars", "trailed", "diffraction", "kolmogorov", "drizzled")
 VERDICT_KINDS = ("trailed", "steep sky", "overscan", "glow", "diffraction", "drizzled")
 GUIDED_KINDS = ("cirrus", "Milky Way", "narrowband", "dome")
 UNCERTAIN_KINDS = ("cirrus", "large galaxy", "undersampled", "filled")
@@ -62,6 +63,74 @@ def measure_sharp(prepared: tuple[Any, Any, np.ndarray]) -> Measured:
         "stars": float(marked[~touched].mean()),
         "digest": digest(marked),
     }
+
+
+def blend_frames(number: int) -> list[str]:
+    """Return names "kind seed"."""
+    return [f"{kind} {DECISION_SEED + 20 + k}" for kind in BLEND_KINDS
+            for k in range(min(1, number))]  # fmt: skip
+
+
+def prepare_blends(name: str) -> tuple[Any, Any, Any]:
+    """Return a field, its planes and its point-spread function."""
+    from bgrem.config import DenoiseConfig
+    from bgrem.denoising.flow import denoise
+    from bgrem.frame.sources import Frame
+    from bgrem.frame.stars import measure_point_spread
+
+    kind, seed = name.rsplit(maxsplit=1)
+    field = outside_fields.draw_field(kind, FIELD, int(seed))
+    pixels = field.observed.astype(float)
+    done = denoise(AstroImage(field.observed), DenoiseConfig())
+    planes = (pixels - done.background.pixels[..., 0], done.result.pixels[..., 0],
+              done.sigma[..., 0])  # fmt: skip
+    frame = Frame.of(*planes, field.gain)
+    return field, frame, measure_point_spread(frame.signal / frame.sigma, frame.missing)
+
+
+def _sources(prepared: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+    """Return what is found, and its partners in the truth."""
+    from bgrem.frame import blends
+    from bgrem.validation import metrics
+
+    field, frame, spread = prepared
+    light = frame.denoised / frame.sigma
+    sharpened = blends.Sharpened(light, spread, blends.SHARPENINGS)
+    found = blends.find_sources(light, 1.0, sharpened)
+    return found, metrics.score(found.places, field.catalogue, field.fwhm)
+
+
+def measure_blends(prepared: tuple[Any, Any, Any]) -> Measured:
+    """Return the share of the listed sources that is found, and false ones."""
+    from bgrem.validation import metrics
+
+    found, score = _sources(prepared)
+    field = prepared[0]
+    return {
+        "true": score.true / metrics.listed_number(field.catalogue),
+        "false": score.false / field.observed.size * 1e6,
+        "digest": digest(found.segmentation),
+    }
+
+
+def measure_profiles(prepared: tuple[Any, Any, Any]) -> Measured:
+    """Return the bias of the fluxes of stars at S/N 10 to 20, above 20, and the width of pulls."""
+    from bgrem.cataloguing.psf import fit_profiles
+    from common.robust import mad_sigma
+
+    field, frame, spread = prepared
+    found, score = _sources(prepared)
+    fitted, _ = fit_profiles(frame, found.places.x, found.places.y, spread)
+    mine = score.partner >= 0
+    truth = {name: column[score.partner[mine]] for name, column in field.catalogue.items()}
+    ratio, pull = fitted.flux[mine] / truth["flux"], fitted.flux[mine] - truth["flux"]
+    pull = pull / fitted.error[mine]
+    star = (truth["half_light_radius"] == 0) & np.isfinite(pull)
+    faint, bright = star & (truth["snr"] > 10) & (truth["snr"] < 20), star & (truth["snr"] > 20)
+    return {
+        "faint": float(np.median(ratio[faint])) - 1, "bright": float(np.median(ratio[bright])) - 1,
+        "pull": float(mad_sigma(pull[faint | bright])), "digest": digest(fitted.flux, fitted.error),
+    }  # fmt: skip
 
 
 def verdict_frames(number: int) -> list[str]:

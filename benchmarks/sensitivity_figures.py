@@ -259,6 +259,16 @@ MEASURES: dict[str, Group] = {
         decisions.uncertain_frames, decisions.prepare_uncertain, decisions.measure_uncertain,
         plain_per_frame,
     ),
+    "blends": Group(
+        (Figure("true", "%", 1, 100), Figure("false", "per Mpx", 2)),
+        decisions.blend_frames, decisions.prepare_blends, decisions.measure_blends,
+        plain_per_frame,
+    ),
+    "profile fluxes": Group(
+        (Figure("faint", "%", 1, 100), Figure("bright", "%", 0.5, 100), Figure("pull", "", 0.1)),
+        decisions.blend_frames, decisions.prepare_blends, decisions.measure_profiles,
+        plain_per_frame,
+    ),
     "sharp sources": Group(
         (Figure("tracks", "%", 5, 100), Figure("stars", "%", 0.5, 100)),
         decisions.sharp_frames, decisions.prepare_sharp, decisions.measure_sharp, plain_per_frame,

@@ -10,7 +10,8 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from sensitivity_constants import REMEMBERED, Constant, constants_of
+from sensitivity_constants import Constant, constants_of
+from sensitivity_groups import REMEMBERED
 
 MEMORY = 1_500_000_000  # bytes of results that are kept for one frame
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sensitivity_constants import FACTORS, SWITCHED_OFF, constants_of, variants
+from sensitivity_constants import FACTORS, constants_of, variants
 from sensitivity_figures import MEASURES
+from sensitivity_groups import SWITCHED_OFF
 
 SIGNIFICANT = 2.5  # standard errors over frames, of a change that decides
 SMALL = 0.2  # of a figure's limit; a mean change below it is nothing

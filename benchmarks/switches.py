@@ -22,14 +22,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import detection  # noqa: E402
 import numpy as np  # noqa: E402
-from sensitivity_constants import (  # noqa: E402
-    OFF,
-    SWITCHED_OFF,
-    changed,
-    constants_of,
-    variants,
-)
+from sensitivity_constants import changed, constants_of, variants  # noqa: E402
 from sensitivity_figures import prepare_scene  # noqa: E402
+from sensitivity_groups import OFF, SWITCHED_OFF  # noqa: E402
 from sensitivity_noisemap import (  # noqa: E402
     CLIP,
     measure_staring,

@@ -8,21 +8,22 @@ from types import ModuleType
 
 import pytest
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "sensitivity_constants.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def load():
-    spec = spec_from_file_location("sensitivity_constants", FILE)
+def load(name):
+    spec = spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses and imports look their module up
     spec.loader.exec_module(module)
     return module
 
 
-table = load()
+groups = load("sensitivity_groups")
+table = load("sensitivity_constants")
 
 
-@pytest.mark.parametrize("group", table.GROUPS)
+@pytest.mark.parametrize("group", groups.GROUPS)
 def test_every_constant_of_the_table_is_a_number_that_can_be_changed(group):
     constants = table.constants_of(group)
     assert constants
@@ -32,7 +33,7 @@ def test_every_constant_of_the_table_is_a_number_that_can_be_changed(group):
 
 
 def test_every_function_whose_results_are_kept_exists():
-    for rows in table.REMEMBERED.values():
+    for rows in groups.REMEMBERED.values():
         for label, (module, *_) in rows.items():
             owner = importlib.import_module(module)
             for name in label.split("."):
@@ -42,7 +43,7 @@ def test_every_function_whose_results_are_kept_exists():
 
 @pytest.mark.parametrize(
     ("value", "low", "high"),
-    [(2, 1, 3), (1, 1, 2), (10, 8, 12), (2.0, 1.6, 2.5), (-8.0, -6.4, -10)],
+    [(2, 1, 3), (1, 1, 2), (10, 8, 12), (2.0, 1.6, 2.5), (-8.0, -6.4, -10), (0.9, 0.875, 0.92)],
 )
 def test_integers_change_by_one_at_least_and_stay_above_zero(value, low, high):
     assert [table.changed_value(value, factor) for factor in table.FACTORS] == [low, high]
@@ -101,7 +102,7 @@ def test_a_change_takes_effect():
 
 def test_a_module_that_would_keep_a_changed_constant_is_an_error(monkeypatch):
     late = ModuleType("bgrem.late")
-    late.__file__ = str(FILE)
+    late.__file__ = table.__file__
     with (
         pytest.raises(RuntimeError, match="Import it before"),
         table.changed(constant("noise map", "BRIGHT_STREAK_NOISE"), 2.5),

@@ -103,6 +103,7 @@ def catalog(
     )
     notes = []
     if columns:
+        columns |= _grown_errors(columns, threshold.inflation, original.shape)
         columns |= _flags(columns, frame, full, segmentation, config)
         if spread is None:
             notes.append("too few stars for a point-spread function: no FLUX_PSF")
@@ -145,6 +146,19 @@ def _measure_with_sep(
         columns["FLAGS"] = columns["FLAGS"] | FLAG_BLENDED * found.blended
         columns |= {"X_FIRST": found.places.x, "Y_FIRST": found.places.y}
     return columns, found.segmentation
+
+
+def _grown_errors(
+    columns: Columns, inflation: np.ndarray | float, shape: tuple[int, ...]
+) -> Columns:
+    """Return the errors of fluxes with what the correlation of neighbouring pixels adds."""
+    row, column = (
+        np.clip(np.round(columns[f"{axis}_DENOISED"]).astype(int), 0, most - 1)
+        for axis, most in zip("YX", shape, strict=True)
+    )
+    factor = np.broadcast_to(inflation, shape)[row, column]
+    return {"FLUXERR_AUTO": columns["FLUXERR_AUTO"] * factor,
+            "FLUXERR_APER": columns["FLUXERR_APER"] * factor[:, None]}  # fmt: skip
 
 
 def _profile_columns(

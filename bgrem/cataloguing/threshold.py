@@ -1,7 +1,7 @@
 """The catalogue's threshold: one sigma of independent noise, more where noise is correlated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -30,10 +30,14 @@ class Threshold:
     ----------
     sigma : array, shape (H, W), or float
     origin : str
+    inflation : array, shape (H, W), or float
+        Noise of a star's filter over that of independent pixels: errors of fluxes grow by it. 1
+        where the noise is independent.
     """
 
     sigma: np.ndarray | float
     origin: str
+    inflation: np.ndarray | float = 1.0
 
     @property
     def median(self) -> float:
@@ -49,25 +53,25 @@ def find_threshold(frame: Frame, given: float | None = None) -> Threshold:
     frame : Frame
     given : float, optional
     """
-    if given is not None:
-        return Threshold(given, "--threshold")
     residual = np.where(frame.missing, np.nan, frame.signal - frame.denoised)
     inflation = star_filter_inflation(residual / frame.sigma, frame.denoised / frame.sigma)
     known = np.isfinite(inflation)
     if not known.any():
-        return Threshold(
-            WHITE_NOISE_THRESHOLD, "independent noise, as too little sky is empty to measure it"
-        )
+        sky = "independent noise, as too little sky is empty to measure it"
+        return Threshold(WHITE_NOISE_THRESHOLD if given is None else given,
+                         sky if given is None else "--threshold")  # fmt: skip
     grid = np.where(known, inflation, np.median(inflation[known]))
     if (grid - INFLATION_OFFSET <= WHITE_NOISE_THRESHOLD).all():
-        return Threshold(WHITE_NOISE_THRESHOLD, "independent noise, as measured")
-    from skimage.transform import resize
+        found = Threshold(WHITE_NOISE_THRESHOLD, "independent noise, as measured")
+    else:
+        from skimage.transform import resize
 
-    between = resize(grid, frame.signal.shape, order=1, mode="edge")
-    return Threshold(
-        np.maximum(WHITE_NOISE_THRESHOLD, between - INFLATION_OFFSET),
-        "the correlation of the noise",
-    )
+        between = resize(grid, frame.signal.shape, order=1, mode="edge")
+        found = Threshold(
+            np.maximum(WHITE_NOISE_THRESHOLD, between - INFLATION_OFFSET),
+            "the correlation of the noise", np.maximum(between, 1),
+        )  # fmt: skip
+    return found if given is None else replace(found, sigma=given, origin="--threshold")
 
 
 def star_filter_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:

@@ -107,3 +107,15 @@ def test_correlated_noise_gives_few_false_sources_with_the_network():
     found, low = (len(catalog(noise, done=done, threshold=t).table) for t in (None, 0.8))
     assert low > 6
     assert found <= 3
+
+
+def test_errors_of_fluxes_grow_where_the_noise_is_correlated():
+    """The scatter of apertures is larger there than the root of the pixels' number."""
+    white = find_threshold(frame_of(white_noise(63_040)))
+    assert np.max(white.inflation) == 1
+    noise = convolved(white_noise(63_041), HALF_PIXEL)
+    found = find_threshold(frame_of(noise), given=2.0)
+    assert found.sigma == 2.0
+    sums = ndimage.uniform_filter(noise, 5)[::7, ::7] * 25
+    scatter = sums.std() / (5 * noise.std())
+    assert np.median(found.inflation) == pytest.approx(scatter, rel=0.15)
