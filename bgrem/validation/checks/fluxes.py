@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.cataloguing.flow import ENGINES
+from bgrem.cataloguing.psf import fit_profiles
 from bgrem.config import CatalogConfig
 from bgrem.frame.detect import Detections
 from bgrem.frame.sources import Frame
@@ -32,7 +33,12 @@ CROWDING_EDGES = np.array([0, 0.02, 0.1, 0.5, 2.0, np.inf])
 MIN_SOURCES_PER_FLUX_BIN = 8  # sources; fewer give no bias of a bin
 TWO_STEP = "two-step"  # label: detected on the denoised, measured on the original image
 ONE_STEP = "one-step"  # label: measured on the denoised image
-FLUX_COLOURS = {TWO_STEP: "#c0392b", ONE_STEP: "#8e6bbf"}  # label -> colour of its curve
+PROFILE = "profiles"  # label: all point-spread functions fitted together on the original image
+FLUX_COLOURS = {
+    TWO_STEP: "#c0392b",
+    ONE_STEP: "#8e6bbf",
+    PROFILE: "#2c6fbb",
+}  # label -> colour of its curve
 
 
 def check_fluxes(exam: Examination) -> list[CheckResult]:
@@ -43,8 +49,9 @@ def check_fluxes(exam: Examination) -> list[CheckResult]:
     bright = rows["snr"] >= MIN_SNR_FOR_FLUX_BIAS
     by_snr = {
         kind: [_bin(rows[kind][star], rows["snr"][star], edges) for edges in _pairs(FLUX_SNR_EDGES)]
-        for kind in (TWO_STEP, ONE_STEP)
+        for kind in FLUX_COLOURS
     }
+    pulls = [_bin(rows["pull"][star], rows["snr"][star], edges) for edges in _pairs(FLUX_SNR_EDGES)]
     chosen = star & bright
     by_crowding = [_bin(rows[TWO_STEP][chosen], rows["crowding"][chosen], edges)
                    for edges in _pairs(CROWDING_EDGES)]  # fmt: skip
@@ -56,14 +63,15 @@ def check_fluxes(exam: Examination) -> list[CheckResult]:
         "pixels, neighbours' light taken off, in a circle of radius "
         f"{radius:.1f} px at the denoised position, corrected with the measured point-spread "
         f"function ({exam.spread.light_inside(radius):.3f} of a star's light lies inside). "
-        "One-step: the denoised pixels in the same circle; for information. Galaxies are compared "
-        "with their own light inside the circle. Widths and shapes are compared with those of the "
-        "injected light without noise in the same segments.",
+        "One-step: the denoised pixels in the same circle; for information. Profiles: FLUX_PSF, "
+        "and its pull, (flux - truth) / error, whose scatter is 1 where the errors hold. Galaxies "
+        "are compared with their own light inside the circle. Widths and shapes are compared with "
+        "those of the injected light without noise in the same segments.",
         _measures(rows, star, bright), _draw(by_snr, by_crowding, rows, star),
         "Points are medians, bars their standard errors (from the median absolute deviation). "
         "Crowding: light of the frame's own sources in the circle over that of the star.",
-        [("stars against S/N", _table(by_snr)), *_crowding_table(by_crowding)],
-        {"by snr": by_snr, "by crowding": by_crowding},
+        [("stars against S/N", _table(by_snr, pulls)), *_crowding_table(by_crowding)],
+        {"by snr": by_snr, "by crowding": by_crowding, "pulls": pulls},
     )]  # fmt: skip
 
 
@@ -98,7 +106,10 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     # a source that was there before would be measured in place of the injected one
     plain = denoised_finder(exam.planes, exam.spread)(exam.threshold.median)
     usable = ~np.isin(source, metrics.score(plain, truth, exam.spread.fwhm).partner)
+    fitted, _ = fit_profiles(frame, found["X_FIRST"], found["Y_FIRST"], exam.spread)
+    profile, flux = fitted.flux[index], np.where(star, truth["flux"][source], np.nan)
     rows = {
+        PROFILE: profile / flux - 1, "pull": (profile - flux) / fitted.error[index],
         "kind": truth["kind"][source], "snr": truth["snr"][source], "crowding": others / true,
         TWO_STEP: found["FLUX_APER"][index, 0] / true - 1, ONE_STEP: one_step / true - 1,
         "dx": found["XWIN_IMAGE"][index] - truth["x"][source],
@@ -114,7 +125,8 @@ def _no_rows() -> dict[str, np.ndarray]:
 
 
 # keys of the values that are kept for each source
-_FLUX_ROWS = ("kind", "snr", "crowding", TWO_STEP, ONE_STEP, "dx", "dy", "width", "ellipticity")
+_FLUX_ROWS = ("kind", "snr", "crowding", TWO_STEP, ONE_STEP, PROFILE, "pull", "dx", "dy", "width",
+              "ellipticity")  # fmt: skip
 
 
 def _noise_free(
@@ -170,10 +182,14 @@ def _measures(rows: dict[str, np.ndarray], star: np.ndarray, bright: np.ndarray)
     for name, kind, chosen in (
         (f"flux bias of galaxies, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, two-step", TWO_STEP, ~star),
         (f"flux bias of stars, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, one-step", ONE_STEP, star),
+        (f"flux bias of stars, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, profiles", PROFILE, star),
     ):
         median, error, _ = _middle(100 * rows[kind][chosen & bright])
         measures.append(Measure(name, median, "%", error))
     chosen = star & bright
+    width = _middle(rows["pull"][chosen])[2]
+    name = f"scatter of the pulls of stars, S/N ≥ {MIN_SNR_FOR_FLUX_BIAS:g}, profiles"
+    measures.append(Measure(name, width, ""))
     for axis in ("x", "y"):
         median, error, _ = _middle(rows[f"d{axis}"][chosen])
         measures.append(
@@ -202,11 +218,17 @@ def _cells(one: dict[str, float]) -> str:
     return f"{100 * one['median']:+.2f} ± {100 * one['error']:.2f}"
 
 
-def _table(by_snr: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+def _table(
+    by_snr: dict[str, list[dict[str, float]]], pulls: list[dict[str, float]]
+) -> list[dict[str, Any]]:
     return [
         {"S/N": f"{two['low']:.1f} – {two['high']:.1f}", "stars": f"{two['number']:.0f}",
-         "two-step bias (%)": _cells(two), "one-step bias (%)": _cells(one)}
-        for two, one in zip(by_snr[TWO_STEP], by_snr[ONE_STEP], strict=True)
+         "two-step bias (%)": _cells(two), "one-step bias (%)": _cells(one),
+         "profiles, bias (%)": _cells(all_),
+         "scatter of pulls": f"{pull['scatter']:.2f}" if np.isfinite(pull["scatter"]) else "–"}
+        for two, one, all_, pull in zip(
+            by_snr[TWO_STEP], by_snr[ONE_STEP], by_snr[PROFILE], pulls, strict=True
+        )
     ]  # fmt: skip
 
 
