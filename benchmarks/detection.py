@@ -61,7 +61,8 @@ def curves(field: Any, denoiser: Any, *, sextractor: bool) -> dict[str, np.ndarr
     pixels = field.observed.astype(np.float64)
 
     def sweep(find: Any, thresholds: tuple[float, float] = SWEEP) -> np.ndarray:
-        return metrics.roc_curve(find, truth, fwhm, thresholds)
+        judged = getattr(field, "judged", lambda places: places)
+        return metrics.roc_curve(lambda t: judged(find(t)), truth, fwhm, thresholds)
 
     found: dict[str, np.ndarray] = {}
     meshes = {m: sep.Background(pixels, bw=m, bh=m, fw=3, fh=3) for m in TUNED_MESHES}

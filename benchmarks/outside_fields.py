@@ -17,6 +17,7 @@ STAMP_PX = 65  # px; side of the drawn point-spread function, odd: its centre is
 STAR_SLOPE = 0.9  # d ln N / d ln flux of stars, cumulative: between a disc's and a halo's counts
 FAINTEST_SNR = 1.5  # sources are drawn from here, the truth list begins at 3
 BRIGHTEST_SNR = 3000.0  # S/N of the brightest stars
+CUT_PX = 8.0  # px beside a strip without light; stars there are cut off, and not judged
 GALAXY_SLOPE = 1.5  # the same of galaxies, near that of an Euclidean universe
 
 
@@ -44,6 +45,8 @@ class OutsideField:
         Electrons per ADU.
     artefacts : bool array
         Where there is light of the detector or of cosmic rays.
+    unjudged : tuple of float
+        First and last column, in px, between which detections are neither true nor false.
     """
 
     observed: np.ndarray
@@ -55,6 +58,13 @@ class OutsideField:
     fwhm: float
     gain: float
     artefacts: np.ndarray
+    unjudged: tuple[float, float] = (0.0, 0.0)
+
+    def judged(self, found: Any) -> Any:
+        """Return the detections (x, y, flux) that count."""
+        first, last = self.unjudged
+        kept = (found.x < first) | (found.x >= last)
+        return type(found)(found.x[kept], found.y[kept], found.flux[kept])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +180,15 @@ def draw_field(kind: str, shape: tuple[int, int], seed: int) -> OutsideField:
         0, conditions.read_noise, native
     )
     electrons += extra - glow_like
-    start, end = conditions.blank
+    (start, end), cut = conditions.blank, (0.0, 0.0)
     if end:  # no light reaches these columns: the level is lower, the noise is that of reading
         electrons[:, start:end] = rng.normal(
             conditions.sky - 30 * noise, conditions.read_noise, (native[0], end - start)
         )
         background[:, start:end] = conditions.sky - 30 * noise
         variance[:, start:end] = conditions.read_noise**2
-        outside = (catalogue["x"] >= end + 3) | (catalogue["x"] < start - 3)
+        cut = max(0, start - CUT_PX), end + CUT_PX
+        outside = (catalogue["x"] >= cut[1]) | (catalogue["x"] < cut[0])
         catalogue = {name: column[outside] for name, column in catalogue.items()}
     artefacts = extra > 3 * noise
     observed = electrons / conditions.gain + 100.0
@@ -194,7 +205,7 @@ def draw_field(kind: str, shape: tuple[int, int], seed: int) -> OutsideField:
         observed=observed.astype(np.float32), sources=light / conditions.gain,
         background=background, variance=variance,
         point_spread=kernel, catalogue=catalogue, fwhm=_fwhm(kernel), gain=conditions.gain,
-        artefacts=artefacts,
+        artefacts=artefacts, unjudged=cut,
     )  # fmt: skip
 
 
