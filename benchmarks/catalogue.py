@@ -62,7 +62,8 @@ def ours(engine: str, denoising: Any, model: Any) -> Method:
             pixels, engine=engine, denoising=denoising, model=model, apertures=(APERTURE,),
             gain=gain or None,
         ).table  # fmt: skip
-        return (table["XWIN_IMAGE"] - 1, table["YWIN_IMAGE"] - 1, table["FLUX_APER"][:, 0],
+        kind = "PSF" if "XPSF_IMAGE" in table.colnames else "WIN"
+        return (table[f"X{kind}_IMAGE"] - 1, table[f"Y{kind}_IMAGE"] - 1, table["FLUX_APER"][:, 0],
                 table["FLUX_AUTO"])  # fmt: skip
 
     return method

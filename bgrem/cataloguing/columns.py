@@ -28,6 +28,8 @@ CATALOG_COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "MAGERR_APER": ("f4", "mag", "rms errors of MAG_APER"),
     "XPSF_IMAGE": ("f8", "pixel", "of the fit of all profiles (first pixel: 1)"),
     "YPSF_IMAGE": ("f8", "pixel", "of the fit of all profiles (first pixel: 1)"),
+    "ALPHAPSF_J2000": ("f8", "deg", "right ascension of XPSF_IMAGE, YPSF_IMAGE"),
+    "DELTAPSF_J2000": ("f8", "deg", "declination of XPSF_IMAGE, YPSF_IMAGE"),
     "FLUX_PSF": ("f4", FLUX_UNIT, "original, all profiles fitted together"),
     "FLUXERR_PSF": ("f4", FLUX_UNIT, "rms error of FLUX_PSF"),
     "MAG_PSF": ("f4", "mag", "of FLUX_PSF; 99: flux is not positive"),
@@ -55,7 +57,8 @@ CATALOG_COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "DENOISED_FLAG": ("i2", None, "1 differs 2 no flux 4 shape denoised 8 sharp"),
     "VIGNET": ("f4", FLUX_UNIT, "original pixels around it; -1e30: not its own"),
 }
-SKY_COLUMNS = ("ALPHA_J2000", "DELTA_J2000")  # columns that need a WCS
+PROFILE_SKY_COLUMNS = ("ALPHAPSF_J2000", "DELTAPSF_J2000")
+SKY_COLUMNS = ("ALPHA_J2000", "DELTA_J2000", *PROFILE_SKY_COLUMNS)  # columns that need a WCS
 # what else the catalogue's header says
 CATALOG_META = {
     "ENGINE": "what detected and measured",

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from bgrem.cataloguing.columns import make_table
+from bgrem.cataloguing.columns import PROFILE_SKY_COLUMNS, make_table
 from bgrem.cataloguing.measure import FLAG_SATURATED, Columns, cut_vignets, measure_sources
 from bgrem.cataloguing.psf import fit_profiles
 from bgrem.cataloguing.sextractor import measure_with_sextractor
@@ -109,6 +110,7 @@ def catalog(
             notes.append("too few stars for a point-spread function: no FLUX_PSF")
         else:
             columns |= _profile_columns(columns, frame, spread, full)
+            columns |= _centroids_at_home(columns)
         columns |= _magnitudes(columns, exposure.zero_point or 0.0)
         if config.vignet:
             columns["VIGNET"] = cut_vignets(frame, segmentation, columns, config.vignet)
@@ -173,6 +175,19 @@ def _profile_columns(
     }  # fmt: skip
 
 
+def _centroids_at_home(columns: Columns) -> Columns:
+    """Return windowed centroids; one that has moved to another source is the fitted place."""
+    fitted = np.column_stack([columns["XPSF_IMAGE"], columns["YPSF_IMAGE"]])
+    known = np.flatnonzero(np.isfinite(fitted).all(1))
+    if not known.size:
+        return {}
+    windowed = np.column_stack([columns["XWIN_IMAGE"], columns["YWIN_IMAGE"]])
+    _, nearest = cKDTree(fitted[known]).query(windowed[known])
+    moved = known[known[nearest] != known]
+    windowed[moved] = fitted[moved]
+    return {"XWIN_IMAGE": windowed[:, 0], "YWIN_IMAGE": windowed[:, 1]}
+
+
 def _flags(
     columns: Columns, frame: Frame, full: np.ndarray | None, segmentation: np.ndarray,
     config: CatalogConfig,
@@ -221,6 +236,9 @@ def _places(columns: Columns, header: Any, background: np.ndarray) -> Columns:
         for axis, most in zip((y, x), background.shape, strict=True)
     )
     found = {"BACKGROUND": background[row, column]} | sky_positions(header, x, y)
+    if "XPSF_IMAGE" in columns:
+        sky = sky_positions(header, columns["XPSF_IMAGE"], columns["YPSF_IMAGE"])
+        found |= dict(zip(PROFILE_SKY_COLUMNS, sky.values(), strict=False))
     for name in ("IMAGE", "DENOISED"):
         found[f"THETA_{name}"] = np.degrees(columns[f"THETA_{name}"])
     found["ERRTHETAWIN_IMAGE"] = np.degrees(columns["ERRTHETAWIN_IMAGE"])
