@@ -246,11 +246,7 @@ class CatalogConfig:
             "(engine sep)",
         least=0,
     )  # fmt: skip
-    deblend_contrast: float | None = option(
-        None, "SExtractor's DEBLEND_MINCONT; default: 0.005 where stars are sharpened, else "
-              "0.00005",
-        least=0, most=1,
-    )  # fmt: skip
+    deblend_contrast: float = option(5e-5, "SExtractor's DEBLEND_MINCONT", least=0, most=1)
     apertures: tuple[float, ...] = option(
         (5.0, 10.0, 20.0), "diameters for FLUX_APER; SExtractor's default is the first", unit="px",
         above=0, refusal="must be positive diameters",

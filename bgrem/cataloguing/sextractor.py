@@ -6,7 +6,6 @@ import numpy as np
 
 from bgrem.cataloguing.measure import Columns, Ellipses, measure_sources
 from bgrem.config import CatalogConfig
-from bgrem.frame.detect import DENOISED_OPTIONS
 from bgrem.frame.sextractor_run import run_sextractor
 from bgrem.frame.sources import Frame, number_anew
 from bgrem.frame.stars import PointSpread
@@ -43,15 +42,12 @@ def measure_with_sextractor(
         f"{name}({len(config.apertures)})" if name.endswith("_APER") else name
         for name in (*DETECTED_COLUMNS, *MEASURED_COLUMNS)
     ]
-    contrast = config.deblend_contrast
-    if contrast is None:
-        contrast = DENOISED_OPTIONS["contrast"]
     with scratch_folder() as folder:
         noise = _write_noise(folder, frame)
         options = {
             "DETECT_TYPE": "CCD", "THRESH_TYPE": "ABSOLUTE",
             "DETECT_THRESH": "1", "DETECT_MINAREA": str(config.minimum_area),
-            "DEBLEND_MINCONT": str(contrast), "BACK_TYPE": "MANUAL",
+            "DEBLEND_MINCONT": str(config.deblend_contrast), "BACK_TYPE": "MANUAL",
             "BACK_VALUE": "0", "WEIGHT_TYPE": "NONE,MAP_RMS", "WEIGHT_IMAGE": f"{noise},{noise}",
             "WEIGHT_GAIN": "N", "GAIN": f"{gain or 0:.9g}", "GAIN_KEY": "NONE",
             "SATUR_LEVEL": f"{WEIGHT_OF_MISSING:g}", "SATUR_KEY": "NONE", "MASK_TYPE": "CORRECT",

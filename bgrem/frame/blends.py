@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from bgrem.frame.detect import (
     DENOISED_OPTIONS,
-    SEXTRACTOR_CONTRAST,
     SEXTRACTOR_MIN_AREA,
     Detections,
     detect_peaks,
@@ -110,7 +109,7 @@ def find_sources(
     threshold: np.ndarray | float,
     sharpened: Sharpened | None,
     *,
-    contrast: float | None = None,
+    contrast: float = DENOISED_OPTIONS["contrast"],
     minimum_area: int = SEXTRACTOR_MIN_AREA,
 ) -> Sources:
     """Return the sources of a denoised image.
@@ -123,15 +122,13 @@ def find_sources(
         In the same units.
     sharpened : Sharpened or None
         Of `light`; None leaves blends to the contrast alone.
-    contrast : float, optional
-        SExtractor's DEBLEND_MINCONT. Default: SExtractor's; without `sharpened` a hundredth of it.
+    contrast : float
+        DEBLEND_MINCONT.
     minimum_area : int
         Pixels above the threshold.
     """
     import sep
 
-    if contrast is None:
-        contrast = DENOISED_OPTIONS["contrast"] if sharpened is None else SEXTRACTOR_CONTRAST
     found, segmentation = extract_with_sep(
         light / threshold, 1.0, kernel=None, contrast=contrast, minimum_area=minimum_area
     )

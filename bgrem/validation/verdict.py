@@ -230,7 +230,8 @@ def _try_window(
         # faint sources, which would become pits
         left = replace(planes, pixels=planes.pixels - planes.clean)
         noise = planes.background - planes.sigma * own_noise(left, rng)
-    done = denoiser(np.where(planes.missing, np.nan, noise))
+    noise = np.where(planes.missing, np.nan, noise)
+    done = denoiser(noise)
     empty = _planes(noise, done)
     in_noise = _misses(done, calibration, 0.0, ~planes.missing)
     area = float((~planes.missing).mean() * planes.missing.size / 1e6)
