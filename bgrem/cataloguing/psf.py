@@ -58,7 +58,7 @@ class Profile:
     @classmethod
     def of(cls, spread: PointSpread) -> "Profile":
         """Return the analytic profile."""
-        half = (_reach(spread.fwhm) + 2) * OVERSAMPLING
+        half = (_reach(spread.fwhm, RADIUS_FWHM, MIN_RADIUS_PX) + 2) * OVERSAMPLING
         import galsim
 
         seen = galsim.Convolve(spread.profile, galsim.Pixel(1.0))
@@ -70,7 +70,7 @@ class Profile:
     @property
     def radius(self) -> int:
         """How many pixels the profile reaches."""
-        return _reach(self.fwhm)
+        return _reach(self.fwhm, RADIUS_FWHM, MIN_RADIUS_PX)
 
     @cached_property
     def _coefficients(self) -> np.ndarray:
@@ -93,7 +93,7 @@ class Profile:
         return Profile(self.table + added, self.fwhm, self.step)
 
 
-def _reach(fwhm: float, times: float = RADIUS_FWHM, least: float = MIN_RADIUS_PX) -> int:
+def _reach(fwhm: float, times: float, least: float) -> int:
     return int(np.ceil(max(times * fwhm, least)))
 
 
