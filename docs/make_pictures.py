@@ -80,7 +80,7 @@ def draw_catalog(demo: Path, path: Path) -> None:
     panels = []
     for title, x, y in (
         ("SExtractor's defaults (sep)", found["x"], found["y"]),
-        ("bgrem catalog", np.array(table["X_IMAGE"]) - 1, np.array(table["Y_IMAGE"]) - 1),
+        ("bgrem catalog", np.array(table["XPSF_IMAGE"]) - 1, np.array(table["YPSF_IMAGE"]) - 1),
     ):
         true = _lies_on_a_source(x, y, truth, fwhm)
         title = f"{title}: {len(x)} sources, {int((~true).sum())} false"
