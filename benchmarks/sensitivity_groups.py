@@ -216,9 +216,8 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "profile fluxes": {
+        "bgrem.cataloguing.profile": ("RADIUS_FWHM", "MIN_RADIUS_PX"),
         "bgrem.cataloguing.psf": (
-            "RADIUS_FWHM",
-            "MIN_RADIUS_PX",
             "APERTURE_FWHM",
             "MIN_APERTURE_PX",
             "ANNULUS",

@@ -126,6 +126,8 @@ class BackgroundConfig:
                         f"{name} = {getattr(self, name)} belongs to the published method. Add "
                         "--objective original, or leave it out (for thresholds: give a --mask)."
                     )
+        if self.protect != "normal" and self.objective == "original":
+            raise ValueError("protect needs the objective robust. Leave out one of the two.")
         if self.solver == "descent" and self.objective == "original":
             raise ValueError("the objective original is always descended. Leave out --solver.")
         if self.uncertainty and self.objective == "original":

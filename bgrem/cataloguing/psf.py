@@ -6,21 +6,18 @@ noise: a blend is what it is, whoever was found first (Stetson 1987; Schlafly et
 """
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
+from bgrem.cataloguing.profile import Profile, reach_px, with_disk
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread, Stars, find_stars
 from common.robust import mad_sigma
 
-OVERSAMPLING = 6  # points of the profile's table per pixel
-RADIUS_FWHM = 4.0  # FWHM; the profile is cut off there
 APERTURE_FWHM = 1.5  # FWHM; radius of an aperture that has most of a star's light, and few others
 MIN_APERTURE_PX = 5.0  # px; the same of narrow stars, with their first rings
-MIN_RADIUS_PX = 10.0  # px; rings and spikes of narrow stars reach as far
 TABLE_STEP_PX = 0.5  # px; grid of what the frame's stars have beside the analytic profile
 TABLE_SNR = 30.0  # signal-to-noise ratio from which a star adds to that table
 MIN_TABLE_STARS = 20  # stars; with fewer the analytic profile stays
@@ -31,70 +28,10 @@ MAX_SHIFT_FWHM = 0.25  # FWHM; a place that moves further has left its source
 SHIFT_PRIOR_FWHM = 0.15  # FWHM; standard deviation of the starting places of faint sources
 BLOCK_PX = 384  # px; side of the blocks that are solved at once
 MARGIN_FWHM = 4.0  # FWHM around a block; sources there are fitted too, and not kept
-DISK_SCALE_FWHM = 1 / 16  # FWHM; scale length of the disk of SPREAD_MODEL, as in SExtractor
 INFLATION_MESH_PX = 256  # px; noise and crowding differ from place to place
 MIN_SHARED = 0.02  # of the light of two profiles; neighbours that share less do not count
 TOLERANCE = 1e-6  # relative; of the conjugate gradients
 MAX_STEPS = 400  # of the conjugate gradients
-
-
-@dataclass(frozen=True, eq=False)
-class Profile:
-    """A point-spread function that can be laid on any place between the pixels.
-
-    Attributes
-    ----------
-    table : array, shape (M, M)
-        Light of a pixel whose centre lies (row, column) away from the star; the middle is 0, 0.
-    fwhm : float
-    step : float
-        Pixels from point to point of the table.
-    """
-
-    table: np.ndarray
-    fwhm: float
-    step: float = 1 / OVERSAMPLING
-
-    @classmethod
-    def of(cls, spread: PointSpread) -> "Profile":
-        """Return the analytic profile."""
-        half = (_reach(spread.fwhm, RADIUS_FWHM, MIN_RADIUS_PX) + 2) * OVERSAMPLING
-        import galsim
-
-        seen = galsim.Convolve(spread.profile, galsim.Pixel(1.0))
-        drawn = seen.drawImage(
-            nx=2 * half + 1, ny=2 * half + 1, scale=1 / OVERSAMPLING, method="no_pixel"
-        )
-        return cls(drawn.array.astype(np.float64) * OVERSAMPLING**2, max(spread.fwhm, 1.0))
-
-    @property
-    def radius(self) -> int:
-        """How many pixels the profile reaches."""
-        return _reach(self.fwhm, RADIUS_FWHM, MIN_RADIUS_PX)
-
-    @cached_property
-    def _coefficients(self) -> np.ndarray:
-        return np.asarray(ndimage.spline_filter(self.table, 3))
-
-    def at(self, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-        """Return the light of pixels whose centres lie so far from the star."""
-        middle = (len(self.table) - 1) / 2
-        places = np.stack([dy / self.step + middle, dx / self.step + middle])
-        return np.asarray(
-            ndimage.map_coordinates(self._coefficients, places, order=3, prefilter=False)
-        )
-
-    def with_rest(self, rest: np.ndarray, step: float) -> "Profile":
-        """Return the profile and what stars have beside it, on a grid of another step."""
-        middle, side = (len(self.table) - 1) / 2, np.arange(len(self.table))
-        own = (side - middle) * self.step / step + (len(rest) - 1) / 2
-        grid = np.meshgrid(own, own, indexing="ij")
-        added = ndimage.map_coordinates(rest, grid, order=3, mode="constant")
-        return Profile(self.table + added, self.fwhm, self.step)
-
-
-def _reach(fwhm: float, times: float, least: float) -> int:
-    return int(np.ceil(max(times * fwhm, least)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +97,7 @@ def _aperture_correction(
     """
     clear, reach = (
         _clear(found, stars)[:APERTURE_STARS],
-        _reach(profile.fwhm, APERTURE_FWHM, MIN_APERTURE_PX),
+        reach_px(profile.fwhm, APERTURE_FWHM, MIN_APERTURE_PX),
     )
     left = np.where(use, frame.signal - found.model, 0)
     outer = int(np.ceil(ANNULUS * reach))
@@ -304,18 +241,20 @@ class _Block:
             shape=(len(self.pixels), number * len(planes)),
         )
 
+    def _with_places(self) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """Return the design for fluxes and shifts, and the weights of the starting places."""
+        slopes = [np.maximum(self.flux, 0)[:, None] * one for one in self._slopes()]
+        prior = np.zeros(3 * len(self.flux))
+        prior[len(self.flux) :] = 1 / (SHIFT_PRIOR_FWHM * self.profile.fwhm) ** 2
+        return self._matrix([self._profiles(), *slopes]), prior
+
     def solve(self, rounds: int) -> dict[str, np.ndarray]:
         """Return places, fluxes, errors, chi-square and SPREAD_MODEL."""
         number, light = len(self.flux), self.signal * self.weight
         self.flux = _solve(self._matrix([self._profiles()]), light, np.zeros(number))
         for _ in range(rounds - 1):
-            profiles = self._profiles()
-            slopes = [np.maximum(self.flux, 0)[:, None] * one for one in self._slopes()]
-            matrix = self._matrix([profiles, *slopes])
-            # pixels of shift from the start, weighed like a measurement of the start's error
+            matrix, prior = self._with_places()
             away = (self.place - self.start).ravel()
-            prior = np.zeros(3 * number)
-            prior[number:] = 1 / (SHIFT_PRIOR_FWHM * self.profile.fwhm) ** 2
             rest = light - matrix[:, :number] @ self.flux
             pull = np.concatenate([np.zeros(number), -away * prior[number:]])
             found = _solve(matrix, rest, prior, pull)
@@ -329,23 +268,20 @@ class _Block:
         self.rest = self.signal - (matrix @ self.flux) / self.weight
         return {
             "y": self.place[0], "x": self.place[1], "flux": self.flux,
-            "error": self._errors(profiles), "chi2": self._chi2(profiles),
+            "error": self._errors(), "chi2": self._chi2(profiles),
             "spread": self._spread(profiles),
         }  # fmt: skip
 
-    def _errors(self, profiles: np.ndarray) -> np.ndarray:
+    def _errors(self) -> np.ndarray:
         """Return the errors of the fluxes; NaN where there is no pixel.
 
         From the curvature at the solution of a source and the neighbours that share its light, all
         their fluxes and places free.
         """
         number = len(self.flux)
-        slopes = [np.maximum(self.flux, 0)[:, None] * one for one in self._slopes()]
-        matrix = self._matrix([profiles, *slopes])
+        matrix, prior = self._with_places()
         normal = sparse.csr_matrix(matrix.T @ matrix)
         diagonal = normal.diagonal()[:number]
-        prior = np.zeros(3 * number)
-        prior[number:] = 1 / (SHIFT_PRIOR_FWHM * self.profile.fwhm) ** 2
         errors = np.full(number, np.nan)
         for k in np.flatnonzero(diagonal > 0):
             row = slice(normal.indptr[k], normal.indptr[k + 1])
@@ -368,7 +304,7 @@ class _Block:
 
     def _spread(self, profiles: np.ndarray) -> np.ndarray:
         """Return SPREAD_MODEL (Desai et al. 2012) of each source without its neighbours."""
-        wide = _with_disk(self.profile)
+        wide = with_disk(self.profile)
         dy, dx = self.row - self.place[0][:, None], self.column - self.place[1][:, None]
         disks = np.where(self.ok, wide.at(dy, dx), 0)
         alone = self.rest[self.number] + self.flux[:, None] * profiles
@@ -407,18 +343,6 @@ def _solve(
     )
     found, _ = cg(operator, unit * (matrix.T @ light + pull), rtol=TOLERANCE, maxiter=MAX_STEPS)
     return np.asarray(unit * found)
-
-
-def _with_disk(profile: Profile) -> Profile:
-    """Return the profile convolved with a small exponential disk."""
-    from scipy.signal import fftconvolve
-
-    scale = DISK_SCALE_FWHM * profile.fwhm / profile.step
-    half = int(np.ceil(8 * scale))
-    steps = np.arange(-half, half + 1)
-    disk = np.exp(-np.hypot(*np.meshgrid(steps, steps)) / scale)
-    spread = fftconvolve(profile.table, disk / disk.sum(), mode="same")
-    return Profile(spread, profile.fwhm, profile.step)
 
 
 def _mend(

@@ -328,3 +328,8 @@ def test_the_command_fits_a_sequence(noise, tmp_path, capsys):
     assert "objects from the median of 3 frames" in str(header["HISTORY"])
     assert main([names[0], "-o", str(tmp_path / "out"), "--sequence", "--overwrite"]) == 2
     assert "give two or more images" in capsys.readouterr().err
+
+
+def test_protection_is_of_the_robust_objective():
+    with pytest.raises(ValueError, match="protect needs the objective robust"):
+        BackgroundConfig(protect="strong", objective="original")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bgrem import catalog
-from bgrem.cataloguing.psf import Profile, fit_profiles
+from bgrem.cataloguing.profile import Profile
+from bgrem.cataloguing.psf import fit_profiles
 from bgrem.denoising.flow import Denoised
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread
