@@ -242,10 +242,8 @@ class CatalogConfig:
         5, "smallest area of a source above the threshold", unit="px", least=1
     )
     sharpen: int = option(
-        30, "Richardson-Lucy iterations on the denoised image that separate blended stars; 0: none "
-            "(engine sep)",
-        least=0,
-    )  # fmt: skip
+        30, "Richardson-Lucy iterations that separate blended stars; 0: none (engine sep)", least=0
+    )
     deblend_contrast: float = option(5e-5, "SExtractor's DEBLEND_MINCONT", least=0, most=1)
     apertures: tuple[float, ...] = option(
         (5.0, 10.0, 20.0), "diameters for FLUX_APER; SExtractor's default is the first", unit="px",
@@ -262,10 +260,8 @@ class CatalogConfig:
         unit="FLUXERR_AUTO", above=0,
     )  # fmt: skip
     max_sharpness: float = option(
-        1.15, "peaks sharper than so many times a star's are marked in DENOISED_FLAG, as cosmic "
-              "rays are; widths vary over a field",
-        above=1,
-    )  # fmt: skip
+        1.15, "peaks so many times sharper than a star's get a DENOISED_FLAG (cosmic rays)", above=1
+    )
     gain: float | None = option(
         None, "gain; without one, errors have no photon noise of the source; default: the "
               "header's",

@@ -36,7 +36,21 @@ MAX_STEPS = 400  # of the conjugate gradients
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What was fitted, each (N,): places (0-based), fluxes, errors, reduced chi-square."""
+    """What was fitted.
+
+    Attributes
+    ----------
+    x, y : array, shape (N,)
+        Places, 0-based.
+    flux, error : array, shape (N,)
+        In the units of the pixels; NaN where a source has no pixel.
+    chi2 : array, shape (N,)
+        Reduced chi-square in the core.
+    spread : array, shape (N,)
+        SPREAD_MODEL (Desai et al. 2012): 0 for a star, above 0 for what is wider.
+    model : array, shape (H, W)
+        The light of all sources.
+    """
 
     x: np.ndarray
     y: np.ndarray
