@@ -170,12 +170,12 @@ def _emission(rng: np.random.Generator, latitudes: np.ndarray, activity: float) 
     clouds = [
         np.exp(rms * field - rms**2 / 2)
         for rms in rng.uniform((0.15, 0.2), (0.5, 0.7))
-        for field in [_random_field(rng, latitudes.shape, index)]
+        for field in [random_field(rng, latitudes.shape, index)]
     ]
     return ISOTROPIC_COUNTS + halo + local * clouds[0] + disc * clouds[1]
 
 
-def _random_field(rng: np.random.Generator, shape: tuple[int, int], index: float) -> np.ndarray:
+def random_field(rng: np.random.Generator, shape: tuple[int, int], index: float) -> np.ndarray:
     """Return a Gaussian field of mean 0 and rms 1 whose power falls as k^-index."""
     side = 2 * max(shape)  # twice as large: the patch is not periodic
     k = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))

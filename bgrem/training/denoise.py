@@ -34,6 +34,7 @@ BANDS_SHARE = 0.1
 ARTEFACTS_SHARE = 0.15  # cosmic rays and hot pixels
 SATURATED_SHARE = 0.15
 INTEGERS_SHARE = 0.15  # whose step is not small
+ANY_COUNTS_SHARE = 0.5  # of the fields of `gamma`: maps of any telescope
 MAX_POISSON_SKY = 900.0  # electrons of sky under which a Gaussian is too symmetric
 
 
@@ -247,14 +248,19 @@ def normaliser_name(config: TrainConfig) -> str:
 
 
 def simulated_counts_field(seed: int, shape: tuple[int, ...]) -> TrainingField:
-    """Return a simulated γ-ray field of the training's domain.
+    """Return a simulated counts map of the training's domain.
 
-    Two in five lie within 15 degrees of the Galactic plane, the others all over the sky; two in
-    five have the photons of 1 to 100 % of ten years, as sparse maps of higher energies do.
+    Half are maps of any telescope. The others are patches of the γ-ray sky: two in five lie
+    within 15 degrees of the Galactic plane, the rest all over the sky; two in five have the
+    photons of 1 to 100 % of ten years, as sparse maps of higher energies do.
     """
+    from bgrem.simulate.counts import simulate_counts_map
     from bgrem.simulate.gamma import simulate_patch
 
     rng = np.random.default_rng([seed, 17])
+    if rng.uniform() < ANY_COUNTS_SHARE:
+        observed, sources = simulate_counts_map(seed, (shape[0], shape[1]))
+        return measured_training_field(observed, sources, how="poisson")
     latitude = float(rng.uniform(-15, 15)) if rng.uniform() < 0.4 else None
     exposure = float(10 ** rng.uniform(-2, 0)) if rng.uniform() < 0.4 else None
     patch = simulate_patch(seed, (shape[0], shape[1]), latitude=latitude, exposure=exposure)
