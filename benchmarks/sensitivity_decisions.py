@@ -81,7 +81,7 @@ def prepare_blends(name: str) -> tuple[Any, Any, Any]:
     kind, seed = name.rsplit(maxsplit=1)
     field = outside_fields.draw_field(kind, FIELD, int(seed))
     pixels = field.observed.astype(float)
-    done = denoise(AstroImage(field.observed), DenoiseConfig())
+    done = denoise(AstroImage(field.observed), DenoiseConfig(keep="sources"))
     planes = (pixels - done.background.pixels[..., 0], done.result.pixels[..., 0],
               done.sigma[..., 0])  # fmt: skip
     frame = Frame.of(*planes, field.gain)

@@ -15,6 +15,8 @@ LOSS_NAMES = ("l1", "l2", "huber")  # rows of `bgrem.training.LOSSES`
 LEARNING_RATE_SCHEDULES = ("cosine", "epoch", "constant")  # how the learning rate falls
 PROFILES = ("moffat", "kolmogorov", "airy")  # of `bgrem.simulate.optical.PointSpread`
 PRECISIONS = ("float32", "mixed_bfloat16")  # of the network's arithmetic
+KEEP_CHOICES = ("auto", "sources", "background")  # what is left of an image without its noise
+SURVEY_MODEL, PICTURE_MODEL = "optical", "picture"  # where sources, and where all light is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +98,8 @@ class TrainConfig:
     network : str
         A row of `bgrem.networks.attention_unet.NETWORKS`.
     simulation : str
-        "any" (the whole optical domain), "wide" (more of it), "gamma" (counts maps), or an
-        instrument's preset; the tasks enhance and noisemap have one simulation each.
+        "any" (the whole optical domain), "wide" (more of it), "picture" (with nebulae, whose light
+        stays), "gamma" (counts maps), or an instrument's preset; the tasks enhance and noisemap have one simulation each.
     files : tuple of str
         Files or patterns of the user's own fields; then nothing is simulated.
     tile_median : bool
@@ -113,7 +115,7 @@ class TrainConfig:
     huber_delta: float = option(0.5, "where Huber's loss turns linear", unit="noise")
     start_from: str = option("", "model to fine-tune: a name or a folder")
 
-    simulation: str = option("any", "any, wide, gamma, or the preset of one instrument")
+    simulation: str = option("any", "any, wide, picture, gamma, or the preset of one instrument")
     fields: int = option(96, "simulated fields for training")
     validation_fields: int = option(12, "simulated fields for validation")
     field_shape: tuple[int, ...] = option((768, 768), "rows,columns of a simulated field")
@@ -194,8 +196,26 @@ class DenoiseConfig:
     ValueError: tile must be a multiple of 16. Received: 100
     """
 
-    model: str = option("optical", "name (bgrem models) or folder of a model", "--model")
-    steps: int = option(6, "diffusion steps; 1 is the quickest", "-s", "--steps", least=1)
+    model: str = option(SURVEY_MODEL, "name (bgrem models) or folder of a model", "--model")
+    keep: str = option(
+        "auto", "sources: without sky and nebulae; background: only the noise goes; auto: "
+                "background for colour images, mosaics and nebulae, else sources",
+        choices=KEEP_CHOICES,
+    )  # fmt: skip
+    luminance: float = option(
+        1.0, "part of the noise of the luminance that is removed (background kept)", least=0, most=1
+    )
+    colour: float = option(
+        1.0, "part of the noise of the colours that is removed (background kept)", least=0, most=1
+    )
+    detail: float = option(
+        0.0, "part of faint compact light in the removed noise that is put back (background kept)",
+        least=0, most=1,
+    )  # fmt: skip
+    steps: int = option(
+        6, "diffusion steps; 1 is the quickest (background kept: always 1)", "-s", "--steps",
+        least=1,
+    )  # fmt: skip
     normalisation: float | None = option(
         None, "factor that brings the noise to 1; default: measured over the image",
         "-n", "--normalisation", finite=True, above=0,

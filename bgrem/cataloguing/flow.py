@@ -89,7 +89,8 @@ def catalog(
     require_one_channel(image)
     if denoising is not None and denoising.strength != 1:
         raise ValueError(f"strength must be 1 for a catalogue. Received: {denoising.strength}")
-    done = done or denoise(image, denoising, model=model)
+    wanted = replace(denoising or DenoiseConfig(), keep="sources")
+    done = done or denoise(image, wanted, model=model)
     header = header_of(image)
     exposure = find_exposure(header, config)
 

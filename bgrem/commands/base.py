@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,17 @@ class Source:
     files: Files
 
 
-def read_input(path: Path, settings: InputConfig) -> AstroImage:
-    """Return the image of a file, its bad pixels marked as missing."""
+def read_input(path: Path, settings: InputConfig, *, mosaics: bool = False) -> AstroImage:
+    """Return the image of a file, its bad pixels marked as missing.
+
+    A mosaic of colour filters is refused, unless `mosaics` allows those of 2x2 filters.
+    """
     image = read_image(
         path, hdu=settings.hdu, channels=settings.channels, zeros=settings.zeros,
         verify=settings.verify,
     )  # fmt: skip
-    if is_mosaic(image, settings.bayer):
-        pattern = mosaic_pattern(image)
+    pattern = mosaic_pattern(image)
+    if is_mosaic(image, settings.bayer) and not (mosaics and len(pattern) <= 4):
         kind = f"mosaic of the colour filters {pattern}" if len(pattern) > 4 else "Bayer mosaic"
         raise ValueError(
             f"{path}: a {kind}. Debayer it, or split it into its planes, first. --no-bayer takes "
@@ -118,6 +121,7 @@ def run_network(
     write: Callable[[Source, Any], Mapping[str, Any] | None],
     *,
     name: Callable[[Call, Path], Files] = name_products,
+    model_for: Callable[[AstroImage], str] | None = None,
 ) -> int:
     """Run a command with a network: it is loaded once, then one file after the other.
 
@@ -133,22 +137,27 @@ def run_network(
         anything.
     name : callable
         As `run_over_files` takes it.
+    model_for : callable, optional
+        Image -> name of the model; then mosaics of 2x2 colour filters are read, too. Default:
+        the config's for all.
     """
-    loaded: list[Model] = []
+    loaded: dict[str, Model] = {}
 
-    def read(path: Path) -> tuple[AstroImage, list[str]]:
-        image = read_input(path, call.settings[InputConfig])
-        return guard_image(call, image, config.model)
+    def read(path: Path) -> tuple[AstroImage, list[str], str]:
+        image = read_input(path, call.settings[InputConfig], mosaics=model_for is not None)
+        chosen = config.model if model_for is None else model_for(image)
+        return *guard_image(call, image, chosen), chosen
 
-    def work(path: Path, found: tuple[AstroImage, list[str]], files: Files) -> dict[str, Any]:
-        image, outside = found
+    def work(path: Path, found: tuple[AstroImage, list[str], str], files: Files) -> dict[str, Any]:
+        image, outside, chosen = found
         with silenced_engine(call):
-            if not loaded:
-                loaded.append(load_for(config, call.command.word))
-            made = make(image, loaded[0])
-        source = Source(path=path, image=image, outside=outside, model=loaded[0], files=files)
+            if chosen not in loaded:
+                loaded[chosen] = load_for(replace(config, model=chosen), call.command.word)
+            model = loaded[chosen]
+            made = make(image, model)
+        source = Source(path=path, image=image, outside=outside, model=model, files=files)
         more = write(source, made) or {}
-        facts = {"model": loaded[0].name, "outside_domain": outside, "sha256": loaded[0].sha256}
+        facts = {"model": model.name, "outside_domain": outside, "sha256": model.sha256}
         return facts | dict(more)
 
     return run_over_files(call, read, work, name=name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.commands.base import Source, run_network, source_record
-from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
+from bgrem.config import SURVEY_MODEL, CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.flow import Denoised, denoise
 from bgrem.denoising.outputs import DenoisedRun, measured_cards, write_denoised
 from bgrem.denoising.uncertainty import Calibration, load_calibration
@@ -14,11 +14,12 @@ from bgrem.frame.domain import COMPARE_ADVICE
 from bgrem.frame.exposure import find_exposure
 from bgrem.frame.normalisers import normaliser_of
 from bgrem.models import Model, find_model, read_description
+from bgrem.pictures.choice import choose_settings, reason_to_keep
 from bgrem.validation.verdict import Verdict, judge_frame
 from common import cli
 from common.batch import Files, name_products
 from common.command import Call
-from common.header import header_of
+from common.header import header_of, is_mosaic
 from common.image import AstroImage
 
 
@@ -28,13 +29,20 @@ def run(call: Call) -> int:
     find_model(config.model)
     calibration = _find_calibration(call, config)
 
+    def model_for(image: AstroImage) -> str:
+        return _choose(call, image, config)
+
     def make(image: AstroImage, model: Model) -> tuple[Denoised, Verdict | None]:
-        done = denoise(image, config, model=model, twin=calibration is not None)
+        done = denoise(
+            image, config, model=model, twin=calibration is not None,
+            mosaic=is_mosaic(image, call.settings[InputConfig].bayer),
+        )  # fmt: skip
         return done, _judge(call, image, done, config, model, calibration)
 
     def write(source: Source, made: tuple[Denoised, Verdict | None]) -> dict[str, Any]:
         done, verdict = made
-        cards = measured_cards(done, config.strength)
+        kept = normaliser_of(source.model.description).keeps_background
+        cards = measured_cards(done, config.strength, kept=kept)
         if verdict is not None:
             cards += verdict.cards()
             _warn(call, source.image.name, verdict)
@@ -46,9 +54,39 @@ def run(call: Call) -> int:
             calibration_name=named.name if named else "",
             widening=(verdict and verdict.widening) or 1.0,
         ))  # fmt: skip
-        return {"verdict": None if verdict is None else verdict.facts()}
+        return {"verdict": None if verdict is None else verdict.facts(),
+                "keep": "background" if kept else "sources"}  # fmt: skip
 
-    return run_network(call, config, make, write, name=_name_files)
+    return run_network(call, config, make, write, name=_name_files, model_for=model_for)
+
+
+def _choose(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
+    """Return the model for an image; say where its background is kept without being asked.
+
+    Raises
+    ------
+    ValueError
+        If the image has no sources alone, or half-widths are wanted of a picture.
+    """
+    mosaic = is_mosaic(image, call.settings[InputConfig].bayer)
+    if mosaic and config.keep == "sources":
+        raise ValueError(
+            f"{image.name}: a Bayer mosaic. Debayer it, or split it into its planes, first. "
+            "--no-bayer takes it for a mono image, --keep background takes the noise alone."
+        )
+    chosen = choose_settings(image, config, mosaic=mosaic)
+    kept = normaliser_of(read_description(chosen.model)).keeps_background
+    if mosaic and not kept:
+        raise ValueError(f"{image.name}: a Bayer mosaic, for which {chosen.model} is not made.")
+    if kept and call.args.uncertainty is not None:
+        raise ValueError(
+            f"{image.name}: half-widths are of sources without their background. Add --keep sources."
+        )
+    if kept and config.keep == "auto" and config.model == SURVEY_MODEL and not call.args.quiet:
+        reason = reason_to_keep(image, mosaic=mosaic)
+        line = f"{image.name}: {reason}: the background is kept; --keep sources takes it off"
+        cli.put(f"{call.command.program}: {line}", error=True)
+    return chosen.model
 
 
 def _judge(
@@ -57,10 +95,12 @@ def _judge(
 ) -> Verdict | None:  # fmt: skip
     """Return the verdict on the frame; None if none is wanted, or the result is no measure of it.
 
-    That is so at a strength below 1, and for published preprocessing, which has no background.
+    That is so at a strength below 1, where the background is kept, and for published
+    preprocessing, which has none.
     """
     normaliser = normaliser_of(model.description)
-    if not call.args.verdict or config.strength != 1 or normaliser.subtracts_tile_median:
+    measures = not (normaliser.subtracts_tile_median or normaliser.keeps_background)
+    if not (call.args.verdict and measures) or config.strength != 1:
         return None
     exposure = find_exposure(header_of(image), CatalogConfig())
     gain = 1.0 if normaliser.is_counts else exposure.gain

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from bgrem.config import DenoiseConfig
+from bgrem.denoising.plane import denoise_plane
 from bgrem.denoising.residual import residual_of
-from bgrem.denoising.twin import other_noise
-from bgrem.frame.normalisers import Normaliser, normaliser_of
-from bgrem.inference.run import Progress, fill_missing, load_for, run_tiles
-from bgrem.inference.tiling import TilePlan
+from bgrem.frame.normalisers import normaliser_of
+from bgrem.inference.run import Progress, load_for
 from bgrem.models import Model
-from bgrem.networks.diffusion import denoise_steps
+from bgrem.pictures.choice import choose_settings
+from bgrem.pictures.flow import denoise_picture
+from common.header import is_mosaic
 from common.image import AstroImage
 
 
@@ -23,9 +24,11 @@ class Denoised:
     Attributes
     ----------
     result : AstroImage
-        The sources, in the image's units, without background and noise.
+        The sources, in the image's units, without background and noise; with its background
+        where that is kept.
     background : AstroImage
-        The smooth background of the whole image (0 where the published preprocessing is used).
+        The smooth background of the whole image; 0 where it is kept, and where the published
+        preprocessing is used.
     residual : AstroImage
         What was removed beside it: noise.
     sigma : array, shape (H, W, C)
@@ -52,28 +55,34 @@ def denoise(
     model: Model | None = None,
     progress: Progress | None = None,
     twin: bool = False,
+    mosaic: bool | None = None,
     **settings: Any,
 ) -> Denoised:
-    """Remove background and noise from an image.
+    """Remove background and noise from an image, or the noise alone (`config.keep`).
 
     Parameters
     ----------
     image : AstroImage or array, shape (H, W) or (H, W, C)
-        Linear pixels in any unit; missing ones are NaN and stay so.
+        Linear pixels in any unit; missing ones are NaN and stay so. A mosaic of colour filters
+        keeps its background.
     config : DenoiseConfig, optional
         `settings` change its fields: ``denoise(image, steps=3)``.
     model : Model, optional
-        A loaded model (`bgrem.models.load_model`); default: the one that `config.model` names.
+        A loaded model (`bgrem.models.load_model`), which then decides on what is kept; default:
+        the one that `config.model` names, or "picture" where the background is kept.
     progress : callable, optional
         Called with the number of tiles that are done.
     twin : bool
         Denoise the result with other noise, too, as `bgrem.denoising.uncertainty` needs it:
         twice the time.
+    mosaic : bool, optional
+        Whether a mono image is a mosaic of 2x2 colour filters; default: as its header says.
 
     Returns
     -------
     Denoised
-        Its result is never below 0 unless `clip` is off, but where `max_sigma` has left the input.
+        Its result is never below 0 unless `clip` is off, the background is kept, or `max_sigma`
+        has left the input.
 
     Raises
     ------
@@ -94,9 +103,13 @@ def denoise(
     config = replace(config or DenoiseConfig(), **settings)
     if not isinstance(image, AstroImage):
         image = AstroImage(np.asarray(image))
-    model = model or load_for(config)
+    if model is None:
+        config = choose_settings(image, config, mosaic=mosaic)
+        model = load_for(config)
+    if normaliser_of(model.description).keeps_background:
+        return _kept(image, config, model, progress, is_mosaic(image, mosaic))
     planes = [
-        _denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
+        denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
         for channel in range(image.shape[-1])
     ]
     pixels = image.pixels
@@ -118,79 +131,21 @@ def denoise(
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class _DenoisedPlane:
-    """One channel, arrays of shape (H, W) in the image's units; attributes as of `Denoised`."""
-
-    sources: np.ndarray
-    background: np.ndarray
-    sigma: np.ndarray
-    capped: np.ndarray | None
-    twin: np.ndarray | None
-
-
 def _stack_optional(planes: list[np.ndarray | None]) -> np.ndarray | None:
     """Return the planes of all channels as (H, W, C), or None where there are none."""
     known = [plane for plane in planes if plane is not None]
     return np.stack(known, -1) if known else None
 
 
-def _denoise_plane(
-    pixels: np.ndarray,
-    name: str,
-    config: DenoiseConfig,
-    model: Model,
-    progress: Progress | None,
-    twin: bool,
-) -> _DenoisedPlane:
-    """Denoise one channel, shape (H, W)."""
-    missing = ~np.isfinite(pixels)
-    lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
-    normaliser = normaliser_of(model.description)
-    try:
-        statistics = normaliser.fit(
-            lifted, missing, mesh=config.mesh, mask_sigma=config.mask_sigma,
-            factor=config.normalisation,
-        )  # fmt: skip
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    scaled = fill_missing(statistics.forward(lifted), missing, config.seed)
-    tiling = _tiling(config, model, normaliser, scaled.shape)
-
-    def predict_tiles(tiles: np.ndarray) -> np.ndarray:
-        if normaliser.subtracts_tile_median:
-            tiles = tiles - np.median(tiles, axis=(1, 2, 3), keepdims=True)
-        *_, predicted = denoise_steps(tiles, model.predict, config.steps, model.schedule)
-        return predicted
-
-    def sources_of(noisy: np.ndarray) -> np.ndarray:
-        sources = run_tiles(noisy, tiling, predict_tiles, progress)
-        return np.maximum(sources, 0) if config.clip else sources
-
-    sources = sources_of(scaled)
-    twin_sources = sources_of(sources + other_noise(scaled - sources)) if twin else None
-    capped, kept = None, sources
-    if config.max_sigma is not None:
-        capped = (np.abs(scaled - sources) > config.max_sigma) & ~missing
-        kept = np.where(capped, scaled, sources)
-    return _DenoisedPlane(
-        statistics.inverse(kept),
-        statistics.background,
-        statistics.sigma,
-        capped,
-        None if twin_sources is None else statistics.inverse(twin_sources),
+def _kept(
+    image: AstroImage, config: DenoiseConfig, model: Model, progress: Progress | None, mosaic: bool
+) -> Denoised:
+    """Return a picture without its noise: all of its light is in the result."""
+    found, sigma = denoise_picture(image, config, model, progress, mosaic=mosaic)
+    pixels = image.pixels
+    result = np.where(image.missing, np.nan, found).astype(pixels.dtype)
+    background = np.zeros_like(pixels)
+    residual = residual_of(pixels, result, background)
+    return Denoised(
+        image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual), sigma
     )
-
-
-def _tiling(
-    config: DenoiseConfig, model: Model, normaliser: Normaliser, shape: tuple[int, ...]
-) -> DenoiseConfig:
-    """Return the config with the model's tile, if its network must not see larger ones."""
-    tile = int(model.description.get("tile", config.tile))
-    if not normaliser.keeps_training_tile or tile >= config.tile:
-        return config
-    overlap = min(config.overlap, tile // 4)
-    # as many pixels at once as with the config's tile, and none for nothing
-    number = config.batch_size * (config.tile // tile) ** 2
-    number = min(number, len(TilePlan((shape[0], shape[1]), tile, overlap).starts()))
-    return replace(config, tile=tile, overlap=overlap, batch_size=number)

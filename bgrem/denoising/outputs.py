@@ -62,18 +62,21 @@ def write_denoised(run: DenoisedRun) -> None:
     run.record.write_parameters(run.files["parameters"])
 
 
-def measured_cards(done: Denoised, strength: float = 1.0) -> list[Card]:
+def measured_cards(done: Denoised, strength: float = 1.0, *, kept: bool = False) -> list[Card]:
     """Return BGNOISE and BGLEVEL in the image's units; of a colour image numbered by channel.
 
-    The level is unknown with `strength` 0, where no background is taken off.
+    The level is unknown with `strength` 0, where no background is taken off. Where the background
+    is `kept`, BGKEEP says so.
     """
     planes: dict[str, tuple[np.ndarray, str]] = {
         "BGNOISE": (done.sigma, "measured noise of a pixel (median)")
     }
-    if strength > 0:
+    if strength > 0 and not kept:
         background = done.background.pixels / strength
         planes["BGLEVEL"] = (background, "measured level of the background (median)")
     cards: list[Card] = []
+    if kept:
+        cards.append(("BGKEEP", "background", "what stays beside the sources"))
     for keyword, (plane, words) in planes.items():
         for channel in range(plane.shape[-1]):
             number = str(channel + 1) if plane.shape[-1] > 1 else ""

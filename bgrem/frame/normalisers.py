@@ -18,6 +18,7 @@ from bgrem.frame.background import (
     whole_image_statistics,
 )
 from bgrem.frame.counts import counts_statistics
+from bgrem.pictures.level import picture_statistics
 
 
 class Normaliser(ABC):
@@ -31,11 +32,14 @@ class Normaliser(ABC):
         The network sees each tile without its median.
     keeps_training_tile : bool
         The network is not given larger tiles than it was trained with.
+    keeps_background : bool
+        The background stays in the result.
     """
 
     is_counts = False
     subtracts_tile_median = False
     keeps_training_tile = False
+    keeps_background = False
 
     @abstractmethod
     def fit(
@@ -138,6 +142,24 @@ class TileMedian(Normaliser):
         return observed * factor, clean * factor
 
 
+class PictureLevel(Normaliser):
+    """Pictures: their local level, which is kept, and the noise of each pixel."""
+
+    keeps_background = True
+
+    def fit(
+        self,
+        pixels: np.ndarray,
+        missing: np.ndarray | None = None,
+        *,
+        mesh: int = BACKGROUND_MESH_PX,
+        mask_sigma: float = BACKGROUND_MASK_SIGMA,
+        factor: float | None = None,
+    ) -> Statistics:
+        """Return level and noise; arguments as in `Normaliser`."""
+        return _with_factor(picture_statistics(pixels, missing), factor)
+
+
 def _with_factor(found: Statistics, factor: float | None) -> Statistics:
     """Return statistics with a noise of 1 / factor, or with the measured one."""
     if not factor:
@@ -149,6 +171,7 @@ NORMALISERS: dict[str, Normaliser] = {
     "smooth": SmoothBackground(),
     "tile-median": TileMedian(),
     "poisson": PoissonCounts(),
+    "picture": PictureLevel(),
 }
 DEFAULT_NORMALISER = "smooth"  # row of the table for a model whose card names none
 

@@ -11,6 +11,7 @@ from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.normalisers import NORMALISERS
 from bgrem.networks.diffusion import mix
 from bgrem.networks.schedule import CosineSchedule
+from bgrem.pictures.level import picture_statistics
 from bgrem.simulate.conditions import random_conditions, wide_conditions
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
 from bgrem.simulate.noise import (
@@ -22,7 +23,14 @@ from bgrem.simulate.noise import (
     round_to_integers,
     smooth_leftover,
 )
-from bgrem.simulate.optical import simulate_field
+from bgrem.simulate.optical import SimulatedField, simulate_field
+from bgrem.simulate.picture import (
+    COLOUR_SHARE,
+    DEBAYERED_SHARE,
+    debayered_noise,
+    difference_of_channels,
+    draw_nebula,
+)
 from bgrem.training.batches import Batches, Task
 from bgrem.training.pairs import read_pair
 from common.checked.archives import number_of, planes_of, read_arrays
@@ -81,12 +89,17 @@ def simulated_training_field(config: SimulateConfig) -> TrainingField:
     """Return a simulated field (`SimulateConfig`), noise to be drawn anew."""
     simulated = simulate_field(config)
     found = whole_image_statistics(simulated.observed)
+    scale, electrons, photons = _units(simulated)
+    left = (simulated.background - found.background) * scale
+    return TrainingField(simulated.sources * scale, left.astype(np.float32), electrons, photons)
+
+
+def _units(simulated: SimulatedField) -> tuple[float, float, float]:
+    """Return noise units per ADU, electrons per noise unit, photons of the sky in electrons."""
     instrument = simulated.instrument
     photons = float(np.median(simulated.background) - instrument.bias) * instrument.gain
     electrons = float(np.sqrt(photons + instrument.read_noise**2))
-    scale = instrument.gain / electrons
-    left = (simulated.background - found.background) * scale
-    return TrainingField(simulated.sources * scale, left.astype(np.float32), electrons, photons)
+    return instrument.gain / electrons, electrons, photons
 
 
 def measured_training_field(observed: np.ndarray, clean: np.ndarray, *, how: str) -> TrainingField:
@@ -104,6 +117,48 @@ def measured_training_field(observed: np.ndarray, clean: np.ndarray, *, how: str
     return TrainingField(truth.astype(np.float32), (noisy - truth).astype(np.float32))
 
 
+def simulated_picture_field(seed: int, shape: tuple[int, int]) -> TrainingField:
+    """Return stars, galaxies and nebulae without their local level, noise to be drawn anew."""
+    simulated = simulate_field(wide_conditions(seed, shape))
+    scale, electrons, _ = _units(simulated)
+    rng = np.random.default_rng([seed, 29])
+    light = simulated.sources * scale + draw_nebula(rng, shape)
+    found = picture_statistics(light + rng.standard_normal(shape))
+    # the noise is measured, and so is 1, where the level has photons of its own
+    noise = np.sqrt(1 + np.maximum(found.background, 0) / electrons)
+    clean = ((light - found.background) / noise).astype(np.float32)
+    return TrainingField(clean, np.zeros_like(clean), electrons)
+
+
+def draw_picture_noise(
+    rng: np.random.Generator, clean: np.ndarray, field: TrainingField
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (clean, noise) of a tile of a picture, float32: white, resampled, or debayered."""
+    colour = rng.uniform() < COLOUR_SHARE
+    # stars are brighter than their level, and so is their noise
+    scale = np.sqrt(1 + np.maximum(clean, 0) / (field.electrons or 1.0))
+    if colour:
+        clean = difference_of_channels(rng, clean)
+    white = rng.standard_normal(clean.shape, np.float32)
+    kind = rng.uniform()
+    if kind < DEBAYERED_SHARE:
+        white = debayered_noise(rng, clean.shape)
+    elif kind < DEBAYERED_SHARE + CORRELATED_SHARE:
+        white = correlate_noise_widely(rng, white)
+    noise = white * scale * rng.uniform(0.85, 1.15)
+    if rng.uniform() < BANDS_SHARE:
+        noise = noise + bands(rng, clean.shape)
+    if rng.uniform() < ARTEFACTS_SHARE:
+        noise = noise + hot_pixels(rng, clean.shape, rng.uniform(0, 3e-4)) / (field.electrons or 1)
+    if not colour and rng.uniform() < SATURATED_SHARE:
+        limit = 10 ** rng.uniform(2, 4)
+        noise, clean = (np.minimum(clean + noise, limit) - np.minimum(clean, limit),
+                        np.minimum(clean, limit))  # fmt: skip
+    if rng.uniform() < INTEGERS_SHARE:
+        noise = round_to_integers(rng, clean + noise) - clean
+    return clean.astype(np.float32), noise.astype(np.float32)
+
+
 class TileBatches(Batches):
     """Batches ((noisy, noise_variance), background) for the denoiser.
 
@@ -119,6 +174,8 @@ class TileBatches(Batches):
         Tiles whose brightest source pixel is below (in units of the noise) are left out.
     wide : bool
         With `vary`, also finer grids, bands, glows at an edge, bleeding columns and integers.
+    picture : bool
+        The background is noise alone, as pictures have it.
     **common
         Of `Batches`.
     """
@@ -131,6 +188,7 @@ class TileBatches(Batches):
         tile_median: bool = False,
         smallest_peak: float = 0.0,
         wide: bool = False,
+        picture: bool = False,
         **common: Any,
     ) -> None:
         super().__init__(fields, **common)
@@ -138,7 +196,7 @@ class TileBatches(Batches):
         if smallest < self.tile:
             raise ValueError(f"a training field has a side of {smallest} px, tile is {self.tile}.")
         self.schedule, self.tile_median = schedule, tile_median
-        self.smallest_peak, self.wide = smallest_peak, wide
+        self.smallest_peak, self.wide, self.picture = smallest_peak, wide, picture
 
     def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """Return one batch: arrays (B, T, T, 1), (B, 1, 1, 1), (B, T, T, 1), float32."""
@@ -159,6 +217,10 @@ class TileBatches(Batches):
                 break
         if field.electrons is None:
             return clean, left
+        if self.picture:
+            if self.vary:
+                clean = clean * np.float32(10 ** rng.uniform(-0.5, 0.5))
+            return draw_picture_noise(rng, clean, field)
         if self.vary:
             clean = clean * np.float32(10 ** rng.uniform(-0.5, 0.5))
             if rng.uniform() < 0.25:  # denser than any field, with the same profile
@@ -224,6 +286,8 @@ def _simulate(config: TrainConfig, seed: int, shape: tuple[int, int]) -> Trainin
         return simulated_counts_field(seed, shape)
     if config.simulation == "any":
         return simulated_training_field(random_conditions(seed, shape))
+    if config.simulation == "picture":
+        return simulated_picture_field(seed, shape)
     if config.simulation == "wide":
         return simulated_training_field(wide_conditions(seed, shape))
     conditions = SimulateConfig(preset=config.simulation, shape=shape, seed=seed, waves=0.02)
@@ -242,8 +306,8 @@ def _describe(config: TrainConfig) -> dict[str, Any]:
 
 def normaliser_name(config: TrainConfig) -> str:
     """Return the row of `NORMALISERS` that a config trains for."""
-    if config.simulation == "gamma":
-        return "poisson"
+    if config.simulation in ("gamma", "picture"):
+        return {"gamma": "poisson", "picture": "picture"}[config.simulation]
     return "tile-median" if config.tile_median else "smooth"
 
 
@@ -273,6 +337,7 @@ def _options(config: TrainConfig) -> dict[str, Any]:
         "tile_median": config.tile_median,
         "smallest_peak": config.smallest_peak,
         "wide": config.simulation == "wide",
+        "picture": config.simulation == "picture",
     }
 
 

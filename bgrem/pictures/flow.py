@@ -1,0 +1,105 @@
+"""A picture without its noise, on one screen: luminance and colours through the network."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+
+from bgrem.config import DenoiseConfig
+from bgrem.denoising.plane import denoise_plane
+from bgrem.inference.run import Progress
+from bgrem.models import Model
+from bgrem.pictures.colour import channel_noise, from_planes, to_planes
+from bgrem.pictures.level import picture_statistics
+from bgrem.pictures.mosaic import cut_mosaic, join_mosaic
+from common.image import AstroImage
+
+WIDE_PX = 12.0  # px; sigma of a Gaussian: what the removed noise has on this scale is light
+DETAIL_PX = 1.0  # px; the same, of the faintest stars
+DETAIL_SIGMA = (2.0, 4.0)  # noise after that Gaussian; from where to where detail is put back
+
+
+def denoise_picture(
+    image: AstroImage, config: DenoiseConfig, model: Model, progress: Progress | None = None,
+    *, mosaic: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the picture without noise, and the noise's standard deviation, both (H, W, C).
+
+    Parameters
+    ----------
+    image : AstroImage
+        Linear.
+    config : DenoiseConfig
+        `luminance`, `colour`, `detail` and `strength`.
+    model : Model
+        Whose background is kept.
+    progress : callable, optional
+        Called with the number of tiles that are done.
+    mosaic : bool
+        Whether it is a mosaic of 2x2 colour filters: each phase is a plane then.
+
+    Raises
+    ------
+    ValueError
+        If a channel has no measured pixel, or no noise.
+    """
+    if mosaic:
+        return _denoise_mosaic(image, config, model, progress)
+    return _denoise_channels(image.pixels, image.name, config, model, progress)
+
+
+def _denoise_mosaic(
+    image: AstroImage, config: DenoiseConfig, model: Model, progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Denoise the phases of a mosaic together: twice three of them, what both have is averaged."""
+    phases = cut_mosaic(image.pixels[..., 0])
+    found, sigmas = np.zeros_like(phases), np.zeros_like(phases)
+    number = np.zeros(4)
+    for chosen in ([0, 1, 3], [0, 2, 3]):
+        result, sigma = _denoise_channels(
+            phases[..., chosen], image.name, config, model, progress
+        )
+        found[..., chosen] += result
+        sigmas[..., chosen] += sigma
+        number[chosen] += 1
+    return tuple(join_mosaic(one / number, image.shape)[..., None] for one in (found, sigmas))
+
+
+def _denoise_channels(
+    pixels: np.ndarray, name: str, config: DenoiseConfig, model: Model, progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Denoise channels, shape (H, W, C): the light of a pixel without all of them stays."""
+    missing = ~np.isfinite(pixels)
+    try:
+        units = np.array([np.median(picture_statistics(pixels[..., c]).sigma)
+                          for c in range(pixels.shape[-1])])  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    some = missing.any(-1, keepdims=True)
+    planes = to_planes(np.where(some, np.nan, pixels), units)
+    once = replace(config, steps=1, clip=False)
+    clean, sigmas = np.empty_like(planes), np.empty_like(planes)
+    for k in range(planes.shape[-1]):
+        part = config.strength * (config.luminance if k == 0 else config.colour)
+        done = denoise_plane(planes[..., k], name, once, model, progress, twin=False)
+        removed = planes[..., k] - done.sources - done.background
+        removed = np.where(some[..., 0], 0, removed)
+        removed -= _light(removed, done.sigma, config.detail)
+        clean[..., k], sigmas[..., k] = planes[..., k] - part * removed, done.sigma
+    result = np.where(some, pixels, from_planes(clean, units))
+    return result, channel_noise(sigmas, units)
+
+
+def _light(removed: np.ndarray, sigma: np.ndarray, detail: float) -> np.ndarray:
+    """Return what removed noise (H, W) has of light: smooth, and on request faint and compact."""
+    wide = ndimage.gaussian_filter(removed, WIDE_PX, mode="nearest")
+    if not detail:
+        return wide
+    rest = removed - wide
+    # the standard deviation of white noise after the Gaussian
+    unit = sigma / (2 * np.sqrt(np.pi) * DETAIL_PX)
+    significance = ndimage.gaussian_filter(rest, DETAIL_PX, mode="nearest") / unit
+    low, high = DETAIL_SIGMA
+    weight = np.clip((significance - low) / (high - low), 0, 1)
+    weight = ndimage.maximum_filter(weight, 3)
+    return wide + detail * ndimage.gaussian_filter(weight, DETAIL_PX) * rest
