@@ -54,7 +54,7 @@ CATALOG_COLUMNS: dict[str, tuple[str, str | None, str]] = {
     "THETA_DENOISED": ("f4", "deg", "direction of A_DENOISED from x towards y"),
     "FLUX_DENOISED": ("f4", FLUX_UNIT, "denoised, in the ellipse of FLUX_AUTO"),
     "DENOISED_RATIO": ("f4", None, "FLUX_DENOISED / FLUX_AUTO; NaN: no flux"),
-    "DENOISED_FLAG": ("i2", None, "1 differs 2 no flux 4 shape denoised 8 sharp"),
+    "DENOISED_FLAG": ("i2", None, "1 differs 2 no flux 4 shape 8 sharp 16 crowd"),
     "VIGNET": ("f4", FLUX_UNIT, "original pixels around it; -1e30: not its own"),
 }
 PROFILE_SKY_COLUMNS = ("ALPHAPSF_J2000", "DELTAPSF_J2000")

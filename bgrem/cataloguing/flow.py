@@ -1,6 +1,7 @@
 """The two-step catalogue, on one screen: detect on the denoised image, measure on the original."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from bgrem.cataloguing.psf import fit_profiles
 from bgrem.cataloguing.sextractor import measure_with_sextractor
 from bgrem.cataloguing.sharp import sharper_than_stars
 from bgrem.cataloguing.threshold import Threshold, find_threshold
+from bgrem.cataloguing.varying import Profiles, psfex_profiles
 from bgrem.config import CatalogConfig, DenoiseConfig
 from bgrem.denoising.flow import Denoised, denoise
 from bgrem.frame.blends import Sharpened, find_sources
@@ -27,6 +29,11 @@ DENOISED_FLAG_DISAGREES = 1  # bit of DENOISED_FLAG: fluxes of denoised and orig
 DENOISED_FLAG_NO_FLUX = 2  # bit of DENOISED_FLAG: the original has no positive flux there
 DENOISED_FLAG_SHAPE_LOST = 4  # bit of DENOISED_FLAG: position and shape are the denoised ones
 DENOISED_FLAG_SHARP = 8  # bit of DENOISED_FLAG: sharper than any star
+DENOISED_FLAG_CROWDED = 16  # bit of DENOISED_FLAG: more than one source in `CROWDED_BEAMS` around
+CROWDED_BEAMS = 10.0  # beams a source; in denser fields errors of fluxes are too small by half
+COUNTED_BEAMS = 100.0  # beams; area in which the sources are counted
+BEAM_FWHM = 1.133  # area of a Gaussian beam / FWHM²: pi / (4 ln 2)
+CROWDED_NOTE_SHARE = 0.05  # of the sources; with more of them crowded a line says so
 NO_MAGNITUDE = 99.0  # mag; SExtractor's value where there is none
 # mag; 2.5 / ln 10, error propagation of a magnitude
 MAGNITUDE_PER_RELATIVE_ERROR = 2.5 / np.log(10)
@@ -60,6 +67,7 @@ def catalog(
     denoising: DenoiseConfig | None = None,
     done: Denoised | None = None,
     model: Model | None = None,
+    psf: Path | None = None,
     **settings: Any,
 ) -> Catalog:
     """Return the sources of an image: found on the denoised, measured on the original pixels.
@@ -76,11 +84,13 @@ def catalog(
         The denoised image, if there is one; then no network runs.
     model : Model, optional
         As in `denoise`.
+    psf : Path, optional
+        Model of the point-spread function that PSFEx wrote; default: that of the frame's stars.
 
     Raises
     ------
     ValueError
-        If the image has several channels, or as `denoise`.
+        If the image has several channels, `psf` is no model of this frame, or as `denoise`.
     FileNotFoundError
         If the engine is "sextractor" and SExtractor is not installed.
     """
@@ -100,6 +110,7 @@ def catalog(
     threshold = find_threshold(frame, config.threshold)
     full = None if exposure.saturate is None else original >= exposure.saturate
     spread = measure_point_spread(frame.signal / frame.sigma, frame.missing, full)
+    given = None if psf is None else psfex_profiles(psf, original.shape, spread)
     columns, segmentation = ENGINES[config.engine](
         frame, config, exposure.gain, threshold.sigma, spread
     )
@@ -107,11 +118,19 @@ def catalog(
     if columns:
         columns |= _grown_errors(columns, threshold.inflation, original.shape)
         columns |= _flags(columns, frame, full, segmentation, config)
-        if spread is None:
+        if spread is None and given is None:
             notes.append("too few stars for a point-spread function: no FLUX_PSF")
         else:
-            columns |= _profile_columns(columns, frame, spread, full)
+            found, profiles = _profile_columns(columns, frame, spread, full, given)
+            columns |= found
             columns |= _centroids_at_home(columns)
+            crowded = _crowded(columns, profiles.middle.width())
+            columns["DENOISED_FLAG"] = columns["DENOISED_FLAG"] | DENOISED_FLAG_CROWDED * crowded
+            if crowded.mean() > CROWDED_NOTE_SHARE:
+                notes.append(
+                    f"too crowded around {100 * crowded.mean():.0f} % of the sources (16 in "
+                    "DENOISED_FLAG): neighbours that are not listed are in their light"
+                )
         columns |= _magnitudes(columns, exposure.zero_point or 0.0)
         if config.vignet:
             columns["VIGNET"] = cut_vignets(frame, segmentation, columns, config.vignet)
@@ -165,15 +184,24 @@ def _grown_errors(
 
 
 def _profile_columns(
-    columns: Columns, frame: Frame, spread: PointSpread, full: np.ndarray | None
-) -> Columns:
-    """Return the columns of the fit of all sources together; NaN where there are no pixels."""
+    columns: Columns, frame: Frame, spread: PointSpread | None, full: np.ndarray | None,
+    given: Profiles | None,
+) -> tuple[Columns, Profiles]:  # fmt: skip
+    """Return the columns of the fit of all sources together, NaN without pixels; the profiles."""
     x, y = (columns.get(f"{axis}_FIRST", columns[f"{axis}_DENOISED"]) for axis in "XY")
-    found, _ = fit_profiles(frame, x, y, spread, full)
+    found, profiles = fit_profiles(frame, x, y, spread, full, given)
     return {
         "XPSF_IMAGE": found.x, "YPSF_IMAGE": found.y, "FLUX_PSF": found.flux,
         "FLUXERR_PSF": found.error, "CHI2_PSF": found.chi2, "SPREAD_MODEL": found.spread,
-    }  # fmt: skip
+    }, profiles  # fmt: skip
+
+
+def _crowded(columns: Columns, fwhm: float) -> np.ndarray:
+    """Return around which sources lie more than one in `CROWDED_BEAMS`, bool (N,)."""
+    places = np.column_stack([columns["X_DENOISED"], columns["Y_DENOISED"]])
+    reach = fwhm * np.sqrt(COUNTED_BEAMS * BEAM_FWHM / np.pi)
+    number = cKDTree(places).query_ball_point(places, reach, return_length=True)
+    return np.asarray(number > COUNTED_BEAMS / CROWDED_BEAMS)
 
 
 def _centroids_at_home(columns: Columns) -> Columns:

@@ -34,19 +34,22 @@ class Profile:
     @classmethod
     def of(cls, spread: PointSpread) -> "Profile":
         """Return the analytic profile."""
-        half = (reach_px(spread.fwhm, RADIUS_FWHM, MIN_RADIUS_PX) + 2) * OVERSAMPLING
         import galsim
 
+        side = table_side(spread.fwhm)
         seen = galsim.Convolve(spread.profile, galsim.Pixel(1.0))
-        drawn = seen.drawImage(
-            nx=2 * half + 1, ny=2 * half + 1, scale=1 / OVERSAMPLING, method="no_pixel"
-        )
+        drawn = seen.drawImage(nx=side, ny=side, scale=1 / OVERSAMPLING, method="no_pixel")
         return cls(drawn.array.astype(np.float64) * OVERSAMPLING**2, max(spread.fwhm, 1.0))
 
     @property
     def radius(self) -> int:
         """How many pixels the profile reaches."""
         return reach_px(self.fwhm, RADIUS_FWHM, MIN_RADIUS_PX)
+
+    def width(self) -> float:
+        """Return the full width at half maximum as the pixels see it, in px, axes averaged."""
+        area = (self.table > 0.5 * self.table.max()).sum() * self.step**2
+        return float(2 * np.sqrt(area / np.pi))
 
     @cached_property
     def _coefficients(self) -> np.ndarray:
@@ -72,6 +75,11 @@ class Profile:
 def reach_px(fwhm: float, times: float, least: float) -> int:
     """Return a radius of so many FWHM, at least `least`, in whole pixels."""
     return int(np.ceil(max(times * fwhm, least)))
+
+
+def table_side(fwhm: float) -> int:
+    """Return the points along a side of a profile's table: the profile, and room for shifts."""
+    return 2 * (reach_px(fwhm, RADIUS_FWHM, MIN_RADIUS_PX) + 2) * OVERSAMPLING + 1
 
 
 def with_disk(profile: Profile) -> Profile:

@@ -12,6 +12,7 @@ from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
 from bgrem.cataloguing.profile import Profile, reach_px, with_disk
+from bgrem.cataloguing.varying import Profiles, own_profiles
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread, Stars, find_stars
 from common.robust import mad_sigma
@@ -26,7 +27,7 @@ APERTURE_STARS = 60  # brightest clear stars behind the aperture correction
 ROUNDS = 3  # of solving and moving
 MAX_SHIFT_FWHM = 0.25  # FWHM; a place that moves further has left its source
 SHIFT_PRIOR_FWHM = 0.15  # FWHM; standard deviation of the starting places of faint sources
-BLOCK_PX = 384  # px; side of the blocks that are solved at once
+BLOCK_PX = 384  # px; side of the blocks that are solved at once, with one profile
 MARGIN_FWHM = 4.0  # FWHM around a block; sources there are fitted too, and not kept
 INFLATION_MESH_PX = 256  # px; noise and crowding differ from place to place
 MIN_SHARED = 0.02  # of the light of two profiles; neighbours that share less do not count
@@ -62,31 +63,37 @@ class Fitted:
 
 
 def fit_profiles(
-    frame: Frame, x: np.ndarray, y: np.ndarray, spread: PointSpread,
-    saturated: np.ndarray | None = None,
-) -> tuple[Fitted, Profile]:  # fmt: skip
-    """Return all sources, and the profile that was fitted: the spread's, mended by the stars.
+    frame: Frame, x: np.ndarray, y: np.ndarray, spread: PointSpread | None,
+    saturated: np.ndarray | None = None, given: Profiles | None = None,
+) -> tuple[Fitted, Profiles]:  # fmt: skip
+    """Return all sources, and the profiles that were fitted: the stars', mended by them.
 
     Parameters
     ----------
     frame : Frame
     x, y : array, shape (N,)
         Starting places, 0-based.
-    spread : PointSpread
+    spread : PointSpread or None
+        Of the frame's stars; not needed where profiles are given.
     saturated : bool array, shape (H, W), optional
         Full pixels, which are left out.
+    given : Profiles, optional
+        In place of the frame's own.
     """
     use = ~frame.missing if saturated is None else ~(frame.missing | saturated)
-    profile = Profile.of(spread)
-    first = _fit(frame, use, x, y, profile, rounds=2)
-    stars = find_stars(frame.signal / frame.sigma, frame.missing, saturated)
-    mended = _mend(frame, use, first, profile, stars)
-    if mended is not None:
-        profile = mended
-    found = _fit(frame, use, x, y, profile, rounds=ROUNDS)
-    scale = _aperture_correction(frame, use, found, profile, Profile.of(spread), stars)
-    error = scale * found.error * _inflation(frame, use, found, profile)
-    return replace(found, flux=scale * found.flux, error=error), profile
+    scaled = frame.signal / frame.sigma
+    if given is None and spread is None:
+        raise ValueError("expected a point-spread function, or profiles.")
+    profiles = given or own_profiles(scaled, frame.missing, saturated, spread)
+    first = _fit(frame, use, x, y, profiles, rounds=2)
+    stars = find_stars(scaled, frame.missing, saturated)
+    rest = _rest(frame, use, first, profiles, stars)
+    if rest is not None:
+        profiles = profiles.with_rest(rest, TABLE_STEP_PX)
+    found = _fit(frame, use, x, y, profiles, rounds=ROUNDS)
+    scale = _aperture_correction(frame, use, found, profiles, stars)
+    error = scale * found.error * _inflation(frame, use, found, profiles.middle)
+    return replace(found, flux=scale * found.flux, error=error), profiles
 
 
 def _clear(found: Fitted, stars: Stars) -> np.ndarray:
@@ -101,18 +108,16 @@ def _clear(found: Fitted, stars: Stars) -> np.ndarray:
 
 
 def _aperture_correction(
-    frame: Frame, use: np.ndarray, found: Fitted, profile: Profile, analytic: Profile,
-    stars: Stars,
-) -> float:  # fmt: skip
+    frame: Frame, use: np.ndarray, found: Fitted, profiles: Profiles, stars: Stars
+) -> float:
     """Return all light of clear stars over their fitted flux.
 
     Light in an aperture, and beyond it what the analytic profile has; the brightest stars count
     most, since undetected neighbours change them least.
     """
-    clear, reach = (
-        _clear(found, stars)[:APERTURE_STARS],
-        reach_px(profile.fwhm, APERTURE_FWHM, MIN_APERTURE_PX),
-    )
+    clear = _clear(found, stars)[:APERTURE_STARS]
+    analytic = (profiles.analytic or profiles).middle
+    reach = reach_px(analytic.fwhm, APERTURE_FWHM, MIN_APERTURE_PX)
     left = np.where(use, frame.signal - found.model, 0)
     outer = int(np.ceil(ANNULUS * reach))
     steps = np.arange(-outer, outer + 1)
@@ -128,6 +133,7 @@ def _aperture_correction(
         square = dy**2 + dx**2
         inside, around = square <= reach**2, (square > reach**2) & (square <= outer**2)
         rest = left[area] - left[area][around].mean()  # undetected neighbours are everywhere
+        profile = profiles.near(row, column)
         ratios.append((profile.at(dy, dx) + rest / found.flux[k])[inside].sum())
         weights.append(found.flux[k])
     if len(ratios) < MIN_TABLE_STARS / 2:
@@ -168,11 +174,12 @@ def _inflation(frame: Frame, use: np.ndarray, found: Fitted, profile: Profile) -
 
 
 def _fit(
-    frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profile: Profile, rounds: int
+    frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profiles: Profiles, rounds: int
 ) -> Fitted:
     """Fit block by block; what lies in a block's margin is fitted with it and not kept."""
     height, width = use.shape
-    margin = int(np.ceil(MARGIN_FWHM * profile.fwhm)) + profile.radius
+    middle = profiles.middle
+    margin = int(np.ceil(MARGIN_FWHM * middle.fwhm)) + middle.radius
     columns = {name: np.full(len(x), np.nan) for name in ("x", "y", "flux", "error")}
     columns |= {"chi2": np.full(len(x), np.nan), "spread": np.full(len(x), np.nan)}
     model = np.zeros(use.shape)
@@ -189,6 +196,7 @@ def _fit(
             if not own.any():
                 continue
             index = np.flatnonzero(near)
+            profile = profiles.near(top + BLOCK_PX / 2, left + BLOCK_PX / 2)
             block = _Block(frame, use, x[index], y[index], profile)
             found = block.solve(rounds)
             keep = own[index]
@@ -359,14 +367,14 @@ def _solve(
     return np.asarray(unit * found)
 
 
-def _mend(
-    frame: Frame, use: np.ndarray, found: Fitted, profile: Profile, stars: Stars
-) -> Profile | None:
-    """Return the profile with what clear stars have beside it; None if there are too few."""
+def _rest(
+    frame: Frame, use: np.ndarray, found: Fitted, profiles: Profiles, stars: Stars
+) -> np.ndarray | None:
+    """Return what clear stars have beside their profiles, in `TABLE_STEP_PX`; None of too few."""
     clear = _clear(found, stars)
     if len(clear) < MIN_TABLE_STARS:
         return None
-    reach = profile.radius
+    reach = profiles.middle.radius
     side = 2 * round(reach / TABLE_STEP_PX) + 1
     total, weights = np.zeros(side * side), np.zeros(side * side)
     left = np.where(use, frame.signal - found.model, 0)
@@ -382,9 +390,9 @@ def _mend(
         ok = use[area] & (np.minimum(*place) >= 0) & (np.maximum(*place) < side)
         flat = (place[0] * side + place[1])[ok]
         # each star's rest in units of its flux; its noise, and 3 % of the model that may vary
-        own = profile.at(v, u)[ok]
+        own = profiles.near(found.y[k], found.x[k]).at(v, u)[ok]
         variance = frame.variance[area][ok] / found.flux[k] ** 2 + (0.03 * own) ** 2
         np.add.at(total, flat, left[area][ok] / found.flux[k] / variance)
         np.add.at(weights, flat, 1 / variance)
     rest = np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
-    return profile.with_rest(rest.reshape(side, side), TABLE_STEP_PX)
+    return rest.reshape(side, side)

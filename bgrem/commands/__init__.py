@@ -114,12 +114,15 @@ CATALOG = Command(
                 help="write the segmentation map"),
         Flag("--denoised", type=Path, metavar="FILE",
              help="detect on this denoised image or bundle; no network runs"),
+        Flag("--psf", type=Path, metavar="FILE",
+             help="fit this point-spread function, a .psf file of PSFEx (default: that of the "
+                  "frame's stars)"),
         STRICT,
         InputConfig,
     ),
     configs={InputConfig: "", CatalogConfig: "catalogue", DenoiseConfig: "denoising"},
     skips=("bgrem denoise",),
-    single_files=("denoised",),
+    single_files=("denoised", "psf"),
 )  # fmt: skip
 
 VALIDATE = Command(

@@ -50,7 +50,9 @@ def run(call: Call) -> int:
             if done is None and image.shape[-1] == 1 and not loaded:
                 loaded.append(load_for(denoising))
             model = loaded[0] if loaded else None
-            found = catalog(image, config, denoising=denoising, done=done, model=model)
+            found = catalog(
+                image, config, denoising=denoising, done=done, model=model, psf=args.psf
+            )
         meta = found.table.meta
         more = [str(one.message).rstrip(".") for one in raised if one.category is UserWarning]
         notes = [*meta["notes"], *more]

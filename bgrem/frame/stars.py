@@ -190,16 +190,33 @@ def measure_point_spread(
     most : int
         Number of stars to fit, the brightest ones.
     """
-    stars = find_stars(scaled, missing, saturated)
-    fits = []
-    for k in range(min(len(stars), most)):
-        fitted = _fit_moffat(scaled, missing, stars.x[k], stars.y[k], stars.fwhm[k])
-        if fitted is not None:
-            fits.append(fitted)
+    _, fits = fit_stars(scaled, missing, saturated, most=most)
     if len(fits) < MIN_STARS_FOR_PSF:
         return None
     fwhm, beta, first, second = np.median(fits, axis=0)
     return PointSpread(float(fwhm), float(beta), (float(first), float(second)), len(fits))
+
+
+def fit_stars(
+    scaled: np.ndarray, missing: np.ndarray, saturated: np.ndarray | None = None, *, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return places (row, column), (N, 2), and shapes (FWHM, beta, shears), (N, 4), of stars.
+
+    Parameters
+    ----------
+    scaled, missing, saturated
+        As for `find_stars`.
+    most : int
+        Number of stars to fit, the brightest ones.
+    """
+    stars = find_stars(scaled, missing, saturated)
+    places, shapes = [], []
+    for k in range(min(len(stars), most)):
+        fitted = _fit_moffat(scaled, missing, stars.x[k], stars.y[k], stars.fwhm[k])
+        if fitted is not None:
+            places.append((stars.y[k], stars.x[k]))
+            shapes.append(fitted)
+    return np.reshape(places, (-1, 2)), np.reshape(shapes, (-1, 4))
 
 
 def _fit_moffat(
