@@ -212,6 +212,9 @@ class DenoiseConfig:
         0.0, "part of faint compact light in the removed noise that is put back (background kept)",
         least=0, most=1,
     )  # fmt: skip
+    linear: bool = option(
+        False, "take a picture for linear, whatever its noise and history say (background kept)"
+    )
     steps: int = option(
         6, "diffusion steps; 1 is the quickest (background kept: always 1)", "-s", "--steps",
         least=1,

@@ -1,5 +1,6 @@
 """The point-spread function at each place of a frame: of its own stars, or of PSFEx's model."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -133,12 +134,16 @@ def psfex_profiles(path: Path, shape: tuple[int, ...], spread: PointSpread | Non
         If it is no such file, or not of this frame.
     """
     import galsim
+    from astropy.io import fits
     from galsim.des import DES_PSFEx
 
     if not path.is_file():
         raise ValueError(f"{path}: no such file.")
     try:
-        model = DES_PSFEx(str(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is no FITS file is said below
+            with fits.open(path) as hdus:
+                model = DES_PSFEx(hdus[1])
     except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise ValueError(
             f"{path}: is no model that PSFEx wrote, of X_IMAGE and Y_IMAGE. Give its .psf file."

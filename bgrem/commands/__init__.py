@@ -137,6 +137,9 @@ VALIDATE = Command(
              help="folder for report.html, report.json and pictures"),
         Flag("--truth", type=Path, metavar="FITS",
              help="truth of a simulated input: the file of `bgrem simulate`"),
+        Flag("--completeness", type=Path, metavar="FILE",
+             help="write completeness, biases and pulls of injected stars as a table (.ecsv, "
+                  ".fits, .csv, .vot)"),
         Flag("--strict", action="store_true",
              help="refuse a frame outside the model's training domain"),
         InputConfig,

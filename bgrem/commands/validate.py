@@ -7,9 +7,11 @@ from bgrem.commands.base import guard_image, read_input, silenced_engine
 from bgrem.config import DenoiseConfig, InputConfig, ValidateConfig
 from bgrem.frame.truth import FieldTruth, read_truth
 from bgrem.inference.run import load_for
+from bgrem.validation.completeness import completeness_suffix, write_completeness
 from bgrem.validation.flow import validate
 from bgrem.validation.report import check_report_folder, report_names, write_report
 from common import cli
+from common.atomic import check_writable
 from common.command import Call
 from common.image import AstroImage
 from common.provenance import params_text
@@ -23,6 +25,9 @@ def run(call: Call) -> int:
     config, denoising = call.settings[ValidateConfig], call.settings[DenoiseConfig]
     names = [*report_names(config, with_truth=args.truth is not None), PARAMETERS_FILE]
     check_report_folder(args.output, names, overwrite=args.overwrite)
+    if args.completeness is not None:
+        completeness_suffix(args.completeness)
+        check_writable(args.completeness, args.overwrite)
     image = read_input(args.input, call.settings[InputConfig])
     image, _ = guard_image(call, image, denoising.model)
     truth = _truth(args.truth, image)
@@ -39,10 +44,14 @@ def run(call: Call) -> int:
         args.output, done, extra={PARAMETERS_FILE: parameters.encode("utf-8")},
         overwrite=args.overwrite,
     )  # fmt: skip
+    outputs = {"report": files["report.html"], "figures": files["report.json"]}
+    if args.completeness is not None:
+        write_completeness(args.completeness, done, overwrite=args.overwrite)
+        outputs["completeness"] = args.completeness
     goals = [one for result in done.results for one in result.measures if one.wanted]
     call.report({
         "input": args.input,
-        "outputs": {"report": files["report.html"], "figures": files["report.json"]},
+        "outputs": outputs,
         "goals": len(goals),
         "missed": [one.name for one in goals if one.passed is False],
         "undecided": [one.name for one in goals if one.passed is None],

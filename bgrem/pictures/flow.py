@@ -12,6 +12,7 @@ from bgrem.models import Model
 from bgrem.pictures.colour import channel_noise, from_planes, to_planes
 from bgrem.pictures.level import picture_statistics
 from bgrem.pictures.mosaic import cut_mosaic, join_mosaic
+from bgrem.pictures.stretch import require_linear
 from common.image import AstroImage
 
 WIDE_PX = 12.0  # px; sigma of a Gaussian: what the removed noise has on this scale is light
@@ -41,8 +42,10 @@ def denoise_picture(
     Raises
     ------
     ValueError
-        If a channel has no measured pixel, or no noise.
+        If a channel has no measured pixel, or no noise, or the picture is stretched.
     """
+    if not config.linear:
+        require_linear(image)
     if mosaic:
         return _denoise_mosaic(image, config, model, progress)
     return _denoise_channels(image.pixels, image.name, config, model, progress)

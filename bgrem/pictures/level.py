@@ -51,6 +51,15 @@ def picture_statistics(pixels: np.ndarray, missing: np.ndarray | None = None) ->
     return Statistics(level.astype(np.float32), np.maximum(sigma, least).astype(np.float32))
 
 
+def noise_at_levels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return levels of a plane (H, W) from dark to bright, and the noise there, both (N,)."""
+    plane = np.where(np.isfinite(pixels), pixels, np.nan).astype(np.float32)
+    if min(plane.shape) <= 4 * LEVEL_BLOCK_PX or not np.isfinite(plane).any():
+        return np.zeros(0), np.zeros(0)
+    flat, at, _ = _differences(plane, _level(plane))
+    return _binned(flat, at)
+
+
 def _level(plane: np.ndarray) -> np.ndarray:
     """Return medians of blocks, without stars, as a smooth plane (H, W)."""
     blocks = block_reduce(plane, LEVEL_BLOCK_PX)
@@ -86,6 +95,18 @@ def _stretch(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarra
 
 def _noise(plane: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Return the noise of each pixel: a + b x level, times what meshes have beside it."""
+    flat, at, differences = _differences(plane, level)
+    if not differences:
+        return np.full(plane.shape, np.nanstd(plane))
+    offset, slope, base = _noise_law(flat, at)
+    sigma = np.sqrt(np.maximum(offset + slope * np.maximum(level - base, 0), 1e-30))
+    return np.asarray(sigma * _by_mesh(differences, sigma))
+
+
+def _differences(
+    plane: np.ndarray, level: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return |second differences| and their levels, both (N,), and the planes of differences."""
     differences, levels = [], []
     for axis in (0, 1):
         if plane.shape[axis] > 2 * NOISE_LAG_PX:
@@ -94,13 +115,11 @@ def _noise(plane: np.ndarray, level: np.ndarray) -> np.ndarray:
             cut[axis] = slice(NOISE_LAG_PX, -NOISE_LAG_PX)
             levels.append(level[tuple(cut)])
     if not differences:
-        return np.full(plane.shape, np.nanstd(plane))
+        return np.zeros(0), np.zeros(0), []
     flat = np.concatenate([one.ravel() for one in differences])
-    at = np.concatenate([one.ravel() for one in levels])
     kept = np.isfinite(flat)
-    offset, slope, base = _noise_law(np.abs(flat[kept]), at[kept])
-    sigma = np.sqrt(np.maximum(offset + slope * np.maximum(level - base, 0), 1e-30))
-    return np.asarray(sigma * _by_mesh(differences, sigma))
+    at = np.concatenate([one.ravel() for one in levels])
+    return np.abs(flat[kept]), at[kept], differences
 
 
 def _second_differences(plane: np.ndarray, axis: int) -> np.ndarray:
@@ -120,16 +139,10 @@ def _noise_law(differences: np.ndarray, level: np.ndarray) -> tuple[float, float
     """Return variance at the darkest level, its slope, and that level."""
     base = float(np.quantile(level, 0.01))
     total = _sigma_of(differences) ** 2
-    edges = np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
-    rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        inside = (level >= low) & (level < high)
-        if inside.sum() >= MIN_BIN:
-            rows.append((float(np.median(level[inside])) - base,
-                         _sigma_of(differences[inside]) ** 2))  # fmt: skip
-    if len(rows) < 3 or not total > 0:
+    levels, noise = _binned(differences, level)
+    if len(levels) < 3 or not total > 0:
         return total, 0.0, base
-    lights, variances = np.maximum(np.array(rows).T, 0)
+    lights, variances = np.maximum(levels - base, 0), noise**2
     # relative errors: each bin has as many pixels
     weight = 1 / np.maximum(variances, 1e-3 * total)
     unit = max(float(lights.max()), 1e-30)
@@ -138,6 +151,18 @@ def _noise_law(differences: np.ndarray, level: np.ndarray) -> tuple[float, float
     if not offset > 0:
         return total, 0.0, base
     return float(offset), float(slope / unit), base
+
+
+def _binned(differences: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return median levels and noise of bins with equally many pixels, from dark to bright."""
+    edges = np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
+    rows = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = (level >= low) & (level < high)
+        if inside.sum() >= MIN_BIN:
+            rows.append((float(np.median(level[inside])), _sigma_of(differences[inside])))
+    found = np.reshape(rows, (-1, 2))
+    return found[:, 0], found[:, 1]
 
 
 def _by_mesh(differences: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:

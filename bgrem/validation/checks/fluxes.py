@@ -44,7 +44,8 @@ FLUX_COLOURS = {
 def check_fluxes(exam: Examination) -> list[CheckResult]:
     """Return biases of flux, position, width and ellipticity."""
     tables = [_measure(exam, *one) for one in exam.injected]
-    rows = {name: np.concatenate([one[name] for one in tables]) for name in tables[0]}
+    injected = {name: np.concatenate([one[name] for one in tables]) for name in tables[0]}
+    rows = {name: column[injected["found"]] for name, column in injected.items()}
     star = rows["kind"] == "star"
     bright = rows["snr"] >= MIN_SNR_FOR_FLUX_BIAS
     by_snr = {
@@ -71,12 +72,13 @@ def check_fluxes(exam: Examination) -> list[CheckResult]:
         "Points are medians, bars their standard errors (from the median absolute deviation). "
         "Crowding: light of the frame's own sources in the circle over that of the star.",
         [("stars against S/N", _table(by_snr, pulls)), *_crowding_table(by_crowding)],
-        {"by snr": by_snr, "by crowding": by_crowding, "pulls": pulls},
+        {"by snr": by_snr, "by crowding": by_crowding, "pulls": pulls,
+         "corrections": _corrections(injected)},
     )]  # fmt: skip
 
 
 def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[str, np.ndarray]:
-    """Return one row for each injected source that was detected."""
+    """Return one row for each injected source; what was not detected has no measures."""
     import sep
 
     radius = exam.spread.fwhm * APERTURE_RADIUS_FWHM
@@ -87,13 +89,13 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     )
     truth = injection.truth
     if not found:
-        return _no_rows()
+        return _not_found(exam, injection, np.arange(len(truth["x"])))
     places = found["X_DENOISED"], found["Y_DENOISED"]
     detections = Detections(*places, found["FLUX_AUTO"])
     partner = metrics.score(detections, truth, exam.spread.fwhm).partner
     index = np.flatnonzero(partner >= 0)
     if not index.size:
-        return _no_rows()
+        return _not_found(exam, injection, np.arange(len(truth["x"])))
     source = partner[index]
     x, y = places[0][index], places[1][index]
     inside = exam.spread.light_inside(radius)
@@ -105,7 +107,8 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     exact = _noise_free(exam, injection, segmentation, config, index)
     # a source that was there before would be measured in place of the injected one
     plain = denoised_finder(exam.planes, exam.spread)(exam.threshold.median)
-    usable = ~np.isin(source, metrics.score(plain, truth, exam.spread.fwhm).partner)
+    before = metrics.score(plain, truth, exam.spread.fwhm).partner
+    usable = ~np.isin(source, before)
     fitted, _ = fit_profiles(frame, found["X_FIRST"], found["Y_FIRST"], exam.spread)
     profile, flux = fitted.flux[index], np.where(star, truth["flux"][source], np.nan)
     rows = {
@@ -116,17 +119,57 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
         "dy": found["YWIN_IMAGE"][index] - truth["y"][source],
         "width": found["FWHM_IMAGE"][index] / exact["FWHM_IMAGE"] - 1,
         "ellipticity": found["ELLIPTICITY"][index] - exact["ELLIPTICITY"],
+        "flux": truth["flux"][source], "found": np.ones(len(index), bool),
     }  # fmt: skip
-    return {name: column[usable] for name, column in rows.items()}
+    lost = np.setdiff1d(np.arange(len(truth["x"])), np.concatenate([source, before]))
+    lost_rows = _not_found(exam, injection, lost)
+    return {name: np.concatenate([column[usable], lost_rows[name]]) for name, column in rows.items()}
 
 
-def _no_rows() -> dict[str, np.ndarray]:
-    return {name: np.zeros(0) for name in _FLUX_ROWS} | {"kind": np.zeros(0, str)}
+def _not_found(
+    exam: Examination, injection: Injection, source: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return rows of injected sources that were not detected."""
+    import sep
+
+    truth, radius = injection.truth, exam.spread.fwhm * APERTURE_RADIUS_FWHM
+    others = sep.sum_circle(exam.planes.clean, truth["x"][source], truth["y"][source], radius)[0]
+    own = truth["flux"][source] * exam.spread.light_inside(radius)
+    none = np.full(len(source), np.nan)
+    return {name: none for name in _MEASURES} | {
+        "kind": truth["kind"][source], "snr": truth["snr"][source], "crowding": others / own,
+        "flux": truth["flux"][source], "found": np.zeros(len(source), bool),
+    }  # fmt: skip
 
 
-# keys of the values that are kept for each source
-_FLUX_ROWS = ("kind", "snr", "crowding", TWO_STEP, ONE_STEP, PROFILE, "pull", "dx", "dy", "width",
-              "ellipticity")  # fmt: skip
+# keys of what is measured of each source
+_MEASURES = (PROFILE, "pull", TWO_STEP, ONE_STEP, "dx", "dy", "width", "ellipticity")
+CORRECTION_SNR_EDGES = np.array([3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0])
+CORRECTION_CROWDING_EDGES = np.array([0.0, 0.1, 0.5, np.inf])
+
+
+def _corrections(injected: dict[str, np.ndarray]) -> list[dict[str, float]]:
+    """Return completeness, biases and pulls of stars in bins of S/N and crowding."""
+    star = injected["kind"] == "star"
+    rows = []
+    for low, high in _pairs(CORRECTION_SNR_EDGES):
+        for least, most in _pairs(CORRECTION_CROWDING_EDGES):
+            inside = star & (injected["snr"] >= low) & (injected["snr"] < high)
+            # neighbours' light is measured: it may be a little below 0
+            inside &= (np.maximum(injected["crowding"], 0) >= least) & (injected["crowding"] < most)
+            number, found = int(inside.sum()), injected["found"] & inside
+            share = found.sum() / number if number else np.nan
+            row = {"SNR_MIN": low, "SNR_MAX": high, "CROWDING_MIN": least, "CROWDING_MAX": most,
+                   "FLUX": float(np.median(injected["flux"][inside])) if number else np.nan,
+                   "INJECTED": number, "COMPLETENESS": float(share),
+                   "COMPLETENESS_ERR": float(np.sqrt(share * (1 - share) / number)) if number
+                   else np.nan}  # fmt: skip
+            for name, kind in (("APER", TWO_STEP), ("PSF", PROFILE)):
+                median, error, _ = _middle(injected[kind][found])
+                row |= {f"BIAS_{name}": median, f"BIASERR_{name}": error}
+            row["PULL_PSF"] = _middle(injected["pull"][found])[2]
+            rows.append(row)
+    return rows
 
 
 def _noise_free(
