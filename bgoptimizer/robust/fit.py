@@ -9,6 +9,7 @@ from bgoptimizer.cells import automatic_factor, median_bias, pixel_step
 from bgoptimizer.config import PROTECTIONS, BackgroundConfig
 from bgoptimizer.guidance.guidance import Guidance
 from bgoptimizer.model import BackgroundModel, SurfacePlane
+from bgoptimizer.robust.mask import find_logits
 from bgoptimizer.robust.plans import (
     MIN_CELLS,
     Channel,
@@ -41,6 +42,9 @@ def fit_robust(
     channels, factor = cut_channels(pixels, guidance, config, name)
     grid = grid_of(channels[0].cells.shape, config)
     plans = []
+    if guidance.reference is None and guidance.objects is None:
+        logits = find_logits([channel.cells for channel in channels], factor)
+        channels = [replace(one, logits=logits[..., c]) for c, one in enumerate(channels)]
     reference = None if guidance.reference is None else guidance.reference.cells(factor)
     for c, channel in enumerate(channels):
         if reference is not None:

@@ -1,9 +1,9 @@
 """Which cells are sky: objects are recognised from the image alone, without knowing the truth.
 
-A background is smooth at every scale, an object is not: cells whose small-scale structure exceeds
-the noise seed the object map (textured nebulae, filaments, cores of galaxies, clusters). Then the
-map grows: a surface fitted without a guard ring around it predicts the ring, and cells that lie
-above the prediction by more than its own uncertainty belong to the object's faint outskirts.
+A small network, trained on simulated frames, tells where objects are (`bgoptimizer.recognition`).
+Then the map grows: a surface fitted without a guard ring around it predicts the ring, and cells
+that lie above the prediction by more than its own uncertainty belong to the object's faint
+outskirts.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from bgoptimizer.cells import cell_noise
 from bgoptimizer.guidance.guidance import OBJECT, SKY
+from bgoptimizer.recognition.features import USUAL_FACTOR, smooth_trend
+from bgoptimizer.recognition.network import object_logits
 from bgoptimizer.robust.smoothing import Grid, Prior, Surface, choose_priors
 from common.robust import mad_sigma
-from common.smooth.quadratic import local_quadratic
 
-TEXTURE_SCALES_CELLS = (0.5, 1.0)  # cells; smooth skies have no structure there, objects have
-MAX_TEXTURE_RATIO = 12.0  # small-scale variance / that of the noise; bright stars must not spread
+SEED_LOGIT = 1.5  # log odds of an object from which a cell seeds the map: 82 %
+LOGIT_PER_PROTECTION = 1.5  # log odds by which half or twice the strictness moves that
+LOGIT_STEP = 0.25  # by which it rises where nearly all would be an object
 GUARD_RING_HEIGHTS = 0.06  # heights of the frame; ring around objects
 GROW_NOISE_SIGMA = 2.0  # sigma of the smoothed cells
 GROW_MODEL_SIGMA = 2.0  # sigma of the prediction
@@ -25,7 +28,6 @@ MAX_GROW_ROUNDS = 25  # of growing the objects
 COMPACT_SIGMA = 4.0  # sigma above the surrounding 7x7 cells: a star
 FLOOR_DEPTH_SIGMA = -8.0  # sigma of a cell: what was cut off must lie clearly below
 MAX_OBJECT_SHARE = 0.85  # of the frame; a map that covers more has lost the sky
-TEXTURE_RATIO = 2.5  # scale of the parabola / that of the Gaussian; between them is the structure
 ROBUST_CLIP = 2.5  # σ; from there on a cell loses weight
 BOUND_START = 0.5  # σ by which a surface may exceed a bounding cell without a penalty
 BOUND_RANGE = 2.0  # σ beyond it in which the cell gains its whole weight
@@ -37,11 +39,6 @@ LEAST_SKY = 0.3  # of the frame; from less a plateau's background is not extrapo
 CHOOSE_EVERY = 5  # rounds of growth for which a choice of prior stands
 LEAST_OUTSIDE = 0.05  # of the frame beyond the guard ring; from less nothing is predicted
 GROW_SCALES = (2.0, 4.0)  # cells; Gaussians under which outskirts are looked for
-WIDE_SEED = 8.0  # standard deviations of noise in the wider mean: where an object starts
-WIDE_EDGE = 4.0  # the same; how far a connected object reaches
-TEXTURE_WIDE = 4.0  # cells; Gaussian over which weak texture is averaged
-EDGE_CELLS = 6  # cells; the widest parabola reaches so far beyond the frame
-CALM_SHARE = 0.1  # of the frame, the calmest: it has the noise alone
 MEAN_MISS = 0.8  # mean of |z| of a normal distribution: held-out cells of a true prior miss so
 MIN_SAMPLE_CELLS = 12  # cells; from fewer points of sky no surface is laid
 SURE_WEIGHT = 10.0  # of a cell that the user calls sky: more than a bootstrap gives any other
@@ -82,46 +79,6 @@ def _connected(strong: np.ndarray, weak: np.ndarray) -> np.ndarray:
     labels, _ = ndimage.label(weak)
     kept = np.unique(labels[strong & weak])
     return np.isin(labels, kept[kept > 0])
-
-
-def _texture(cells: np.ndarray, sky: np.ndarray) -> np.ndarray:
-    """Return how far the small-scale structure around each cell exceeds that of noise.
-
-    The mean variance of all scales in a wide neighbourhood, in standard deviations of that of
-    white noise that is as strong as the calmest `CALM_SHARE` of the frame.
-    """
-    use = sky > 0
-    white = np.random.default_rng(0).standard_normal(cells.shape)
-    details = [_details(one, use) for one in (cells, white)]
-    wide, wide_noise = np.zeros_like(cells), np.zeros_like(cells)
-    for found, noise in zip(*details, strict=True):
-        calm = [np.quantile(_smooth(one, use, TEXTURE_WIDE)[use], CALM_SHARE)
-                for one in (found, noise)]  # fmt: skip
-        usual = noise[use].mean()
-        clipped = np.minimum(found / max(calm[0] / calm[1] * usual, 1e-300), MAX_TEXTURE_RATIO)
-        wide += clipped
-        wide_noise += np.minimum(noise / usual, MAX_TEXTURE_RATIO)
-    wide, wide_noise = (_smooth(one, use, TEXTURE_WIDE) for one in (wide, wide_noise))
-    wide = (wide - wide_noise[use].mean()) / wide_noise[use].std()
-    return _from_inside(wide)
-
-
-def _from_inside(plane: np.ndarray) -> np.ndarray:
-    """Return a map whose rim is that of the cells inside.
-
-    At an edge half of the surroundings lack, and a steep sky has structure there.
-    """
-    rim = min(EDGE_CELLS, (min(plane.shape) - 1) // 2)
-    inside = plane[rim : plane.shape[0] - rim, rim : plane.shape[1] - rim]
-    return np.pad(inside, rim, mode="edge")
-
-
-def _details(cells: np.ndarray, use: np.ndarray) -> list[np.ndarray]:
-    """Return the squared structure of each scale."""
-    return [
-        _smooth(cells - local_quadratic(cells, use, TEXTURE_RATIO * scale, 1), use, scale) ** 2
-        for scale in TEXTURE_SCALES_CELLS
-    ]
 
 
 def robust_weights(
@@ -186,6 +143,7 @@ def recognise_objects(
     trend: np.ndarray | float = 0.0,
     known: np.ndarray | None = None,
     strictness: float = 1.0,
+    logits: np.ndarray | None = None,
 ) -> ObjectMap:
     """Return the object map of one channel.
 
@@ -205,8 +163,12 @@ def recognise_objects(
         `SKY`, `OBJECT`, or 0 where the user has not said.
     strictness : float
         Times all thresholds of what is called object.
+    logits : array, shape (h, w), optional
+        Log odds that cells have light of an object; default: from this channel alone.
     """
     present = np.isfinite(cells)
+    if logits is None:
+        logits = find_logits([cells], USUAL_FACTOR)[..., 0]
     filled = np.where(present, cells, np.median(cells[present]))
     flat = np.where(present, cells - trend, 0)
     sky = (present & ~find_stars(flat, present, noise)).astype(float)
@@ -217,10 +179,37 @@ def recognise_objects(
         sky = np.where((known == SKY) & present, SURE_WEIGHT, sky)
     if floor.any():
         below = np.where(floor, 0.0, sky)
-        found = _recognise(flat, grid, noise, present, below, floor, known, strictness)
+        found = _recognise(flat, grid, noise, present, below, floor, known, strictness, logits)
         if _goes_on_below(filled, grid, found, noise):
             return found
-    return _recognise(flat, grid, noise, present, sky, np.zeros_like(floor), known, strictness)
+    none = np.zeros_like(floor)
+    return _recognise(flat, grid, noise, present, sky, none, known, strictness, logits)
+
+
+def find_logits(
+    channels: list[np.ndarray], factor: float, least_noise: float = 0.0
+) -> np.ndarray:
+    """Return the log odds that cells have light of an object, shape (h, w, C).
+
+    Parameters
+    ----------
+    channels : list of array, shape (h, w)
+        Cells of all channels of a frame; NaN = missing.
+    factor : float
+        Side of a cell in pixels.
+    least_noise : float
+        Noise of a cell below which nothing counts.
+    """
+    cells = np.stack(channels, -1)
+    present = np.isfinite(cells).all(-1)
+    if present.sum() < MIN_SAMPLE_CELLS:
+        return np.full(cells.shape, -np.inf)
+    stars = np.zeros(cells.shape, bool)
+    for c in range(cells.shape[-1]):
+        flat = np.where(present, cells[..., c] - smooth_trend(cells[..., c], present), 0)
+        noise = cell_noise(np.where(present, flat, np.nan))
+        stars[..., c] = find_stars(flat, present, noise)
+    return object_logits(np.where(present[..., None], cells, np.nan), stars, factor, least_noise)
 
 
 def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:
@@ -231,15 +220,13 @@ def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float
     return bool(np.median(surface.values[found.floor]) < FLOOR_DEPTH_SIGMA * noise)
 
 
-def _recognise(filled, grid, noise, present, sky, floor, known, strictness) -> ObjectMap:
+def _recognise(filled, grid, noise, present, sky, floor, known, strictness, logits) -> ObjectMap:
     """Seeds and their growth, over the sky that is not cut off."""
-    texture = _texture(filled, sky) / strictness
-    for times in 2.0 ** np.arange(0, 6, 0.5):  # where nearly all is textured, the most of it
-        objects = _connected(texture > times * WIDE_SEED, texture > times * WIDE_EDGE)
-        objects &= present & ~floor
-        objects = ndimage.binary_fill_holes(ndimage.binary_closing(objects) | objects)
-        if objects.mean() <= MAX_OBJECT_SHARE:
-            break
+    limit = SEED_LOGIT + LOGIT_PER_PROTECTION * np.log2(strictness)
+    while ((logits > limit) & present).mean() > MAX_OBJECT_SHARE:  # the surest are left
+        limit += LOGIT_STEP
+    objects = (logits > limit) & present & ~floor
+    objects = ndimage.binary_closing(objects) | objects
     above = _above_samples(filled, grid, sky, noise, known, strictness)
     objects = _with_known(objects | above, known)
     objects, rounds = _grow(filled, grid, sky, objects, noise, known, strictness)

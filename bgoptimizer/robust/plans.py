@@ -31,12 +31,15 @@ class Channel:
         `SKY`, `OBJECT`, or 0.
     strictness : float
         Times all thresholds of what is called object.
+    logits : array or None
+        Log odds of objects, from all channels of the frame; None: from this one alone.
     """
 
     cells: np.ndarray
     allowed: np.ndarray | None = None
     known: np.ndarray | None = None
     strictness: float = 1.0
+    logits: np.ndarray | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -98,8 +101,9 @@ def plan_channel(channel: Channel, grid: Grid) -> Plan:
     """Recognise the objects of a channel and choose its priors."""
     first, noise = _first_sky(channel, grid)
     found = recognise_objects(
-        channel.cells, grid, noise, channel.allowed, first.values, channel.known, channel.strictness
-    )
+        channel.cells, grid, noise, channel.allowed, first.values, channel.known,
+        channel.strictness, channel.logits,
+    )  # fmt: skip
     return _with_priors(channel, grid, found, noise, first)
 
 

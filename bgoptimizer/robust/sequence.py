@@ -5,7 +5,13 @@ import numpy as np
 from bgoptimizer.cells import cell_noise
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.robust.fit import grid_of
-from bgoptimizer.robust.mask import recognise_objects, robust_fit
+from bgoptimizer.recognition.features import USUAL_FACTOR
+from bgoptimizer.robust.mask import (
+    LOGIT_PER_PROTECTION,
+    find_logits,
+    recognise_objects,
+    robust_fit,
+)
 from bgoptimizer.robust.plans import Channel, plan_with_objects
 from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.robust.trend import find_trend
@@ -65,6 +71,9 @@ def _recognise(channels: list[Channel], skies: list[np.ndarray], grid: Grid) -> 
     of_one = float(np.median([cell_noise(one) for one in flat]))
     one = channels[0]
     strictness = one.strictness * (of_one / noise if noise > 0 else 1.0)
+    logits = find_logits([deep], USUAL_FACTOR, of_one)[..., 0]
+    # in units of one frame's noise already: the protection alone moves their limit
+    logits = logits + LOGIT_PER_PROTECTION * np.log2(strictness / one.strictness)
     return recognise_objects(
-        deep, grid, noise, one.allowed, first.values, one.known, strictness
+        deep, grid, noise, one.allowed, first.values, one.known, strictness, logits
     ).objects

@@ -1,6 +1,7 @@
 """Smooth surfaces on fixed control points, and how stiff they must be: the fit behind `robust`."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
@@ -80,7 +81,11 @@ class Grid:
         self.to_spline = np.linalg.solve(system, np.eye(count + 3)[:, :count])
         self.cardinal = spline_basis(centres, points, order) @ self.to_spline
         self.polynomials = {degree: Polynomial(self, degree) for degree in DEGREES}
-        self.priors: dict[str, Prior] = {
+
+    @cached_property
+    def priors(self) -> dict[str, "Prior"]:
+        """All priors by their names; made when they are first needed."""
+        return {
             **{f"polynomial {degree}": one for degree, one in self.polynomials.items()},
             **{name: Prior(self, scale) for name, scale in PRIORS.items()},
         }

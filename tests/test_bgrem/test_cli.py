@@ -119,7 +119,7 @@ def test_a_bayer_mosaic_is_refused(frame, quick, tmp_path, capsys):
     assert "a Bayer mosaic" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--channels", "a"], ["--steps", "x"], ["--colour", "1"]])
+@pytest.mark.parametrize("arguments", [["--channels", "a"], ["--steps", "x"], ["--tint", "1"]])
 def test_bad_usage_is_one_line(frame, arguments, capsys):
     assert main(["denoise", str(frame), *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -110,7 +110,7 @@ def test_the_noise_grows_with_the_light(slope):
     sigma = np.sqrt(4 + slope * (light - 100))
     found = picture_statistics(light + sigma * rng.standard_normal(light.shape))
     np.testing.assert_allclose(found.sigma, sigma, rtol=0.12)
-    assert rms(found.background - light) < 0.15 * sigma.mean()
+    assert rms(found.background - light) < 0.25 * sigma.mean()
 
 
 def test_noise_of_resampled_frames_is_measured_in_full():
