@@ -5,13 +5,7 @@ import numpy as np
 from bgoptimizer.cells import cell_noise
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.robust.fit import grid_of
-from bgoptimizer.recognition.features import USUAL_FACTOR
-from bgoptimizer.robust.mask import (
-    LOGIT_PER_PROTECTION,
-    find_logits,
-    recognise_objects,
-    robust_fit,
-)
+from bgoptimizer.robust.mask import recognise_objects, robust_fit
 from bgoptimizer.robust.plans import Channel, plan_with_objects
 from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.robust.trend import find_trend
@@ -58,8 +52,8 @@ def _objects_of(channels: list[Channel], grid: Grid) -> np.ndarray:
 def _recognise(channels: list[Channel], skies: list[np.ndarray], grid: Grid) -> np.ndarray:
     """Return the objects in the median of what the frames have above their skies.
 
-    Structure of the skies that all frames share stands out there, too. What counts is significant
-    in a single frame: the thresholds rise as the noise falls.
+    Structure of the skies that all frames share stands out there, too; the network knows it by its
+    shape.
     """
     flat = [one.cells - sky for one, sky in zip(channels, skies, strict=True)]
     stack = np.stack(flat)
@@ -68,12 +62,7 @@ def _recognise(channels: list[Channel], skies: list[np.ndarray], grid: Grid) -> 
     deep[seen] = np.nanmedian(stack[:, seen], axis=0)
     first = find_trend(np.where(seen, deep, np.median(deep[seen])), seen.astype(float), grid)
     noise = cell_noise(deep - first.values)
-    of_one = float(np.median([cell_noise(one) for one in flat]))
     one = channels[0]
-    strictness = one.strictness * (of_one / noise if noise > 0 else 1.0)
-    logits = find_logits([deep], USUAL_FACTOR, of_one)[..., 0]
-    # in units of one frame's noise already: the protection alone moves their limit
-    logits = logits + LOGIT_PER_PROTECTION * np.log2(strictness / one.strictness)
     return recognise_objects(
-        deep, grid, noise, one.allowed, first.values, one.known, strictness, logits
+        deep, grid, noise, one.allowed, first.values, one.known, one.strictness
     ).objects
