@@ -73,12 +73,12 @@ def _stars(
             nx=side, ny=side, scale=1.0, offset=(x[k] - column, y[k] - row)
         ).array  # fmt: skip
         half = side // 2
-        rows, columns = np.arange(row - half, row + half + 1), np.arange(column - half,
-                                                                         column + half + 1)
-        r, c = (rows >= 0) & (rows < SHAPE[0]), (columns >= 0) & (columns < SHAPE[1])
-        image[np.ix_(rows[r], columns[c])] += (
-            stamp[np.ix_(r, c)][..., None] * flux[k] * tint[k]
+        rows, columns = (
+            np.arange(row - half, row + half + 1),
+            np.arange(column - half, column + half + 1),
         )
+        r, c = (rows >= 0) & (rows < SHAPE[0]), (columns >= 0) & (columns < SHAPE[1])
+        image[np.ix_(rows[r], columns[c])] += stamp[np.ix_(r, c)][..., None] * flux[k] * tint[k]
     return image, {"x": x, "y": y, "flux": flux[:, None] * tint}
 
 

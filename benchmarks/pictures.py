@@ -82,9 +82,7 @@ def of_others(observed: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:
     for name, method in other_methods().items():
         for strength in STRENGTHS:
             done = np.reshape(method(flat, strength), observed.shape)
-            found[f"{name} {strength}"] = (
-                SOFTENING * np.sinh(done / SOFTENING) * noise + level
-            )
+            found[f"{name} {strength}"] = SOFTENING * np.sinh(done / SOFTENING) * noise + level
     return found
 
 

@@ -69,7 +69,8 @@ def smooth_trend(cells: np.ndarray, present: np.ndarray) -> np.ndarray:
     )
     means = np.where(number > 0, total / np.maximum(number, 1), np.median(cells[present]))
     aspect = min(max(means.shape) / min(means.shape), 4.0)
-    grid = Grid(*means.shape, round(TREND_POINTS * aspect / 1.5))
+    rows, columns = means.shape
+    grid = Grid(rows, columns, round(TREND_POINTS * aspect / 1.5))
     trend = find_trend(means, (number > side**2 / 2).astype(float), grid).values
     if side == 1:
         return trend
@@ -87,7 +88,7 @@ def halve(plane: np.ndarray) -> np.ndarray:
 
 
 def _planes(values: np.ndarray, use: np.ndarray) -> list[np.ndarray]:
-    """Return the structure of a plane in units of its noise, scale by scale, its texture, itself."""
+    """Return a plane's structure scale by scale in units of its noise, its texture, and itself."""
     values = np.where(use, values, 0).astype(np.float32)
     found, finer = [], values
     for scale in SCALES_CELLS:

@@ -1,5 +1,7 @@
-"""The network that recognises objects, in NumPy: it has 320,000 weights and needs a tenth of a
-second, less than the import of TensorFlow. `bgoptimizer.recognition.train` trains it with Keras.
+"""The network that recognises objects, computed with NumPy.
+
+It has 320,000 weights and needs a tenth of a second, less than the import of TensorFlow.
+`bgoptimizer.recognition.train` trains it with Keras.
 """
 
 from functools import cache

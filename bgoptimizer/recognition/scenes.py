@@ -152,14 +152,18 @@ class _Canvas:
         i, j = np.mgrid[: degree + 1, : degree + 1]
         terms = self.rng.standard_normal((degree + 1, degree + 1)) / (1 + i + j)
         terms = terms * (i + j <= degree)
-        plane = np.polynomial.chebyshev.chebval2d(2 * self.y - 1, 2 * self.x / self.aspect - 1, terms)
+        plane = np.polynomial.chebyshev.chebval2d(
+            2 * self.y - 1, 2 * self.x / self.aspect - 1, terms
+        )
         return (plane - plane.min()) / np.ptp(plane)
 
     def emission(self, share: float) -> np.ndarray:
         """Return filaments and dust over about a share of the frame, brightest about 1."""
         rng = self.rng
         cover = self.clouds(rng.uniform(2.8, 4), _log_uniform(rng, 0.2, 1.5))
-        cover = np.clip((cover - np.quantile(cover, 1 - share)) / _log_uniform(rng, 0.5, 2), 0, None)
+        cover = np.clip(
+            (cover - np.quantile(cover, 1 - share)) / _log_uniform(rng, 0.5, 2), 0, None
+        )
         cover = cover ** rng.uniform(0.7, 1.6)
         ridges = np.abs(self.clouds(rng.uniform(2.4, 3.4), _log_uniform(rng, 0.15, 0.7)))
         light = cover * (rng.uniform(0.1, 1) + np.exp(-rng.uniform(1.5, 6) * ridges))

@@ -1,6 +1,6 @@
-"""Train the recognition of objects, with Keras:
+"""Train the recognition of objects, with Keras.
 
-    python -m bgoptimizer.recognition.train WEIGHTS.npz [--frames N] [--epochs N] [--start-from FILE]
+    python -m bgoptimizer.recognition.train WEIGHTS.npz [--frames N] [--epochs N]
 
 Frames are drawn by `bgoptimizer.recognition.scenes`; 300 of them are kept for validation. With the
 defaults two cores take about half an hour.
@@ -108,11 +108,13 @@ def fit(network: Any, examples: Examples, epochs: float) -> None:
         losses.append(float(step(*batch(rng.integers(VALIDATION, len(seen), BATCH), *axes))))
         if k % 500 == 0 or k == steps:
             held = [float(check(*batch(slice(i, i + 20)))) for i in range(0, VALIDATION, 20)]
-            print(f"step {k} of {steps}: loss {np.mean(losses[-500:]):.4f}, held out "
-                  f"{np.mean(held):.4f}, {time.perf_counter() - start:.0f} s", flush=True)  # fmt: skip
+            seconds = time.perf_counter() - start
+            means = f"loss {np.mean(losses[-500:]):.4f}, held out {np.mean(held):.4f}"
+            print(f"step {k} of {steps}: {means}, {seconds:.0f} s", flush=True)
 
 
 def main() -> None:
+    """Draw frames, train, write the weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="file for the weights")
     parser.add_argument("--frames", type=int, default=11_000)

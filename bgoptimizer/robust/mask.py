@@ -186,9 +186,7 @@ def recognise_objects(
     return _recognise(flat, grid, noise, present, sky, none, known, strictness, logits)
 
 
-def find_logits(
-    channels: list[np.ndarray], factor: float, least_noise: float = 0.0
-) -> np.ndarray:
+def find_logits(channels: list[np.ndarray], factor: float, least_noise: float = 0.0) -> np.ndarray:
     """Return the log odds that cells have light of an object, shape (h, w, C).
 
     Parameters

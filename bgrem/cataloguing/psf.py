@@ -82,9 +82,12 @@ def fit_profiles(
     """
     use = ~frame.missing if saturated is None else ~(frame.missing | saturated)
     scaled = frame.signal / frame.sigma
-    if given is None and spread is None:
+    if given is not None:
+        profiles = given
+    elif spread is not None:
+        profiles = own_profiles(scaled, frame.missing, saturated, spread)
+    else:
         raise ValueError("expected a point-spread function, or profiles.")
-    profiles = given or own_profiles(scaled, frame.missing, saturated, spread)
     first = _fit(frame, use, x, y, profiles, rounds=2)
     stars = find_stars(scaled, frame.missing, saturated)
     rest = _rest(frame, use, first, profiles, stars)

@@ -83,9 +83,10 @@ def own_profiles(
     middle = _plane(np.array([height / 2]), np.array([width / 2]), scaled.shape)
 
     def at(row: float, column: float) -> Profile:
-        place = _plane(
-            np.clip([row], 0, height - 1), np.clip([column], 0, width - 1), scaled.shape
-        ) - middle
+        place = (
+            _plane(np.clip([row], 0, height - 1), np.clip([column], 0, width - 1), scaled.shape)
+            - middle
+        )
         found = usual + np.array([0.0 if one is None else float((place @ one)[0])
                                   for one in planes])  # fmt: skip
         shear = np.clip(found[1:], -0.5, 0.5)
@@ -151,8 +152,8 @@ def psfex_profiles(path: Path, shape: tuple[int, ...], spread: PointSpread | Non
     height, width = shape
     if not (0 <= model.x_zero <= width and 0 <= model.y_zero <= height):
         raise ValueError(
-            f"{path}: is of a frame around x {model.x_zero:.0f}, y {model.y_zero:.0f}; this one has "
-            f"{width} x {height} px. Give the model of this frame."
+            f"{path}: is of a frame around x {model.x_zero:.0f}, y {model.y_zero:.0f}; this one "
+            f"has {width} x {height} px. Give the model of this frame."
         )
 
     def at(row: float, column: float) -> Profile:

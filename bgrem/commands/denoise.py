@@ -13,8 +13,8 @@ from bgrem.denoising.uncertainty import Calibration, load_calibration
 from bgrem.frame.domain import COMPARE_ADVICE
 from bgrem.frame.exposure import find_exposure
 from bgrem.frame.normalisers import normaliser_of
+from bgrem.frame.picture.choice import choose_settings, reason_to_keep
 from bgrem.models import Model, find_model, read_description
-from bgrem.pictures.choice import choose_settings, reason_to_keep
 from bgrem.validation.verdict import Verdict, judge_frame
 from common import cli
 from common.batch import Files, name_products
@@ -80,7 +80,7 @@ def _choose(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
         raise ValueError(f"{image.name}: a Bayer mosaic, for which {chosen.model} is not made.")
     if kept and call.args.uncertainty is not None:
         raise ValueError(
-            f"{image.name}: half-widths are of sources without their background. Add --keep sources."
+            f"{image.name}: half-widths are of sources without background. Add --keep sources."
         )
     if kept and config.keep == "auto" and config.model == SURVEY_MODEL and not call.args.quiet:
         reason = reason_to_keep(image, mosaic=mosaic)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from bgrem.config import DenoiseConfig
+from bgrem.denoising.picture.flow import denoise_picture
 from bgrem.denoising.plane import denoise_plane
 from bgrem.denoising.residual import residual_of
 from bgrem.frame.normalisers import normaliser_of
+from bgrem.frame.picture.choice import choose_settings
 from bgrem.inference.run import Progress, load_for
 from bgrem.models import Model
-from bgrem.pictures.choice import choose_settings
-from bgrem.pictures.flow import denoise_picture
 from common.header import is_mosaic
 from common.image import AstroImage
 

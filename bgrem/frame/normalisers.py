@@ -18,7 +18,7 @@ from bgrem.frame.background import (
     whole_image_statistics,
 )
 from bgrem.frame.counts import counts_statistics
-from bgrem.pictures.level import picture_statistics
+from bgrem.frame.picture.level import picture_statistics
 
 
 class Normaliser(ABC):

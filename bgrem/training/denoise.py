@@ -9,9 +9,9 @@ import numpy as np
 from bgrem.config import SimulateConfig, TrainConfig
 from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.normalisers import NORMALISERS
+from bgrem.frame.picture.level import picture_statistics
 from bgrem.networks.diffusion import mix
 from bgrem.networks.schedule import CosineSchedule
-from bgrem.pictures.level import picture_statistics
 from bgrem.simulate.conditions import random_conditions, wide_conditions
 from bgrem.simulate.detector import cosmic_rays, hot_pixels
 from bgrem.simulate.noise import (

@@ -8,10 +8,10 @@ from astropy.io import fits
 
 from bgrem import DenoiseConfig, denoise
 from bgrem.cli import main
-from bgrem.pictures.choice import choose_settings, has_nebula
-from bgrem.pictures.colour import channel_noise, from_planes, to_planes
-from bgrem.pictures.level import picture_statistics
-from bgrem.pictures.mosaic import cut_mosaic, join_mosaic
+from bgrem.denoising.picture.colour import channel_noise, from_planes, to_planes
+from bgrem.denoising.picture.mosaic import cut_mosaic, join_mosaic
+from bgrem.frame.picture.choice import choose_settings, has_nebula
+from bgrem.frame.picture.level import picture_statistics
 from common import AstroImage, read_image
 
 SHAPE = (200, 216)
@@ -50,7 +50,7 @@ def test_the_noise_goes_and_the_light_stays(channels):
 
 
 def test_luminance_and_colour_are_removed_in_parts():
-    observed, truth = picture(3)
+    observed, _ = picture(3)
     image = AstroImage(observed.astype(np.float32))
     whole = denoise(image, keep="background").residual.pixels
     grey = denoise(image, keep="background", colour=0.0).residual.pixels

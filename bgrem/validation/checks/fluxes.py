@@ -123,7 +123,7 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     }  # fmt: skip
     lost = np.setdiff1d(np.arange(len(truth["x"])), np.concatenate([source, before]))
     lost_rows = _not_found(exam, injection, lost)
-    return {name: np.concatenate([column[usable], lost_rows[name]]) for name, column in rows.items()}
+    return {name: np.concatenate([rows[name][usable], lost_rows[name]]) for name in rows}
 
 
 def _not_found(

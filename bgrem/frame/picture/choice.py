@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.config import PICTURE_MODEL, SURVEY_MODEL, DenoiseConfig
-from bgrem.pictures.level import LEVEL_BLOCK_PX, picture_statistics
+from bgrem.frame.picture.level import LEVEL_BLOCK_PX, picture_statistics
 from common.blocks import block_reduce
 from common.header import is_mosaic
 from common.image import AstroImage
@@ -14,7 +14,9 @@ from common.image import AstroImage
 WIDE_BLOCKS = 4.0  # blocks; sigma of a Gaussian: structure on this scale is background for surveys
 HIGH_SHARE = 0.05  # of the frame; a nebula covers more
 MIN_STRUCTURE = 3.0  # noise of a pixel; fainter structure is no reason to keep the sky
-MIN_SKEWNESS = 2.0  # height above the median / depth below it: light only adds, a sky goes both ways
+MIN_SKEWNESS = (
+    2.0  # height above the median / depth below it: light only adds, a sky goes both ways
+)
 DEGREE = 2  # of the polynomial that is sky in any case
 
 
@@ -68,7 +70,7 @@ def has_nebula(plane: np.ndarray) -> bool:
 
 
 def _polynomial(plane: np.ndarray) -> np.ndarray:
-    """Return the polynomial that most of a plane lies on: half of the frame is fitted, the darker."""
+    """Return the polynomial that the darker half of a plane lies on."""
     v, u = np.meshgrid(*(np.linspace(-1, 1, side) for side in plane.shape), indexing="ij")
     terms = np.stack([v**i * u**j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)], -1)
     use = np.ones(plane.shape, bool)

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from bgrem.pictures.level import noise_at_levels
+from bgrem.frame.picture.level import noise_at_levels
 from common.header import header_of
 from common.image import AstroImage
 

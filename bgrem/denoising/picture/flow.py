@@ -6,13 +6,13 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.config import DenoiseConfig
+from bgrem.denoising.picture.colour import channel_noise, from_planes, to_planes
+from bgrem.denoising.picture.mosaic import cut_mosaic, join_mosaic
 from bgrem.denoising.plane import denoise_plane
+from bgrem.frame.picture.level import picture_statistics
+from bgrem.frame.picture.stretch import require_linear
 from bgrem.inference.run import Progress
 from bgrem.models import Model
-from bgrem.pictures.colour import channel_noise, from_planes, to_planes
-from bgrem.pictures.level import picture_statistics
-from bgrem.pictures.mosaic import cut_mosaic, join_mosaic
-from bgrem.pictures.stretch import require_linear
 from common.image import AstroImage
 
 WIDE_PX = 12.0  # px; sigma of a Gaussian: what the removed noise has on this scale is light
@@ -21,8 +21,12 @@ DETAIL_SIGMA = (2.0, 4.0)  # noise after that Gaussian; from where to where deta
 
 
 def denoise_picture(
-    image: AstroImage, config: DenoiseConfig, model: Model, progress: Progress | None = None,
-    *, mosaic: bool = False,
+    image: AstroImage,
+    config: DenoiseConfig,
+    model: Model,
+    progress: Progress | None = None,
+    *,
+    mosaic: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the picture without noise, and the noise's standard deviation, both (H, W, C).
 
@@ -59,13 +63,12 @@ def _denoise_mosaic(
     found, sigmas = np.zeros_like(phases), np.zeros_like(phases)
     number = np.zeros(4)
     for chosen in ([0, 1, 3], [0, 2, 3]):
-        result, sigma = _denoise_channels(
-            phases[..., chosen], image.name, config, model, progress
-        )
+        result, sigma = _denoise_channels(phases[..., chosen], image.name, config, model, progress)
         found[..., chosen] += result
         sigmas[..., chosen] += sigma
         number[chosen] += 1
-    return tuple(join_mosaic(one / number, image.shape)[..., None] for one in (found, sigmas))
+    result, sigma = (join_mosaic(one / number, image.shape)[..., None] for one in (found, sigmas))
+    return result, sigma
 
 
 def _denoise_channels(

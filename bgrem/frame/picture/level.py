@@ -5,6 +5,8 @@ sigma and their noise are both within its reach then. Both maps are put back aft
 they lose nothing.
 """
 
+import itertools
+
 import numpy as np
 from scipy import ndimage, optimize
 
@@ -157,7 +159,7 @@ def _binned(differences: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.
     """Return median levels and noise of bins with equally many pixels, from dark to bright."""
     edges = np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (level >= low) & (level < high)
         if inside.sum() >= MIN_BIN:
             rows.append((float(np.median(level[inside])), _sigma_of(differences[inside])))
