@@ -117,15 +117,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "object map": {
         "bgoptimizer.robust.mask": (
-            "TEXTURE_SCALES_CELLS[0]",
-            "TEXTURE_SCALES_CELLS[1]",
-            "MAX_TEXTURE_RATIO",
-            "TEXTURE_RATIO",
-            "CALM_SHARE",
-            "TEXTURE_WIDE",
-            "WIDE_SEED",
-            "WIDE_EDGE",
-            "EDGE_CELLS",
+            "SEED_LOGIT",
             "GUARD_RING_HEIGHTS",
             "GROW_NOISE_SIGMA",
             "GROW_MODEL_SIGMA",
@@ -289,7 +281,7 @@ OFF: dict[str, dict[str, Any]] = {
         "BLOCK_PERCENTILE": 50, "TREND_CLIP": np.inf, "DARK_RESIDUAL": 1.0,
     },
     "bgoptimizer.robust.mask": {
-        "MAX_TEXTURE_RATIO": np.inf, "GROW_NOISE_SIGMA": 0.0,
+        "GROW_NOISE_SIGMA": 0.0,
         "GROW_MODEL_SIGMA": 0.0, "MAX_GROW_ROUNDS": 1, "CHOOSE_EVERY": 1,
         "LEAST_OUTSIDE": 0.0, "MAX_OBJECT_SHARE": 1.0,
         "COMPACT_SIGMA": np.inf, "BOUND_START": 0.0,

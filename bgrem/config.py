@@ -99,7 +99,8 @@ class TrainConfig:
         A row of `bgrem.networks.attention_unet.NETWORKS`.
     simulation : str
         "any" (the whole optical domain), "wide" (more of it), "picture" (with nebulae,
-        whose light stays), "gamma" (counts maps), or an instrument's preset; the tasks enhance and noisemap have one simulation each.
+        whose light stays), "gamma" (counts maps), or an instrument's preset; the tasks enhance
+        and noisemap have one simulation each.
     files : tuple of str
         Files or patterns of the user's own fields; then nothing is simulated.
     tile_median : bool
