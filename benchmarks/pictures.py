@@ -108,18 +108,23 @@ def error(result: np.ndarray, truth: np.ndarray, noise: np.ndarray) -> float:
     return float(np.sqrt(np.mean(((result - truth) / noise)[dark] ** 2)))
 
 
-def light(result: np.ndarray, truth: np.ndarray) -> list[float]:
-    """Return the share of the true structure that is left at each scale."""
+def light(result: np.ndarray, truth: np.ndarray, observed: np.ndarray | None) -> list[float]:
+    """Return the share of the true structure that is left at each scale.
+
+    Where the truth is a deeper frame with noise of its own, the `observed` one is what the result
+    is compared with: the noise of both is independent.
+    """
     kept = []
     limit = np.quantile(truth, 0.99, axis=(0, 1))
-    result, truth = (np.minimum(one, limit) for one in (result, truth))
+    whole = truth if observed is None else observed
+    result, truth, whole = (np.minimum(one, limit) for one in (result, truth, whole))
     for low in SCALES_PX:
         bands = [
             ndimage.gaussian_filter(one, (low / 2.355, low / 2.355, 0))
             - ndimage.gaussian_filter(one, (2 * low / 2.355, 2 * low / 2.355, 0))
-            for one in (result, truth)
+            for one in (result, truth, whole)
         ]
-        kept.append(float((bands[0] * bands[1]).sum() / (bands[1] ** 2).sum()))
+        kept.append(float((bands[0] * bands[1]).sum() / (bands[2] * bands[1]).sum()))
     return kept
 
 
@@ -165,7 +170,9 @@ def measure(
         best = min(found, key=lambda n: found[n])
         row |= {"best other": found[best], "which": best, "ours / best": row["ours"] / found[best]}
         row["oracle"] = error(wiener(observed, truth, noise), truth, noise)
-    row["light"] = " ".join(f"{one:.3f}" for one in light(done, truth))
+    row["light"] = " ".join(
+        f"{one:.3f}" for one in light(done, truth, observed if scene is None else None)
+    )
     if scene is not None:
         row |= stars(done, scene, noise)
     return row
