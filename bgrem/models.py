@@ -180,7 +180,7 @@ def list_models() -> dict[str, dict[str, Any]]:
     --------
     >>> from bgrem import list_models
     >>> sorted(list_models())
-    ['gamma', 'hst', 'optical', 'streaks']
+    ['gamma', 'hst', 'optical', 'picture', 'streaks']
     >>> list_models()["optical"]["domain"]["fwhm_px"]
     [1.8, 6.0]
     """
