@@ -11,7 +11,7 @@ MIXING = np.array([
 
 
 def to_planes(pixels: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Return luminance and colour differences of channels, shape (H, W, C), float64.
+    """Return luminance and colour differences of channels, shape (H, W, C), in their dtype.
 
     Parameters
     ----------
@@ -20,17 +20,19 @@ def to_planes(pixels: np.ndarray, units: np.ndarray) -> np.ndarray:
     units : array, shape (C,)
         Noise of each channel: the luminance then has the best signal-to-noise ratio.
     """
-    scaled = pixels / units
-    return scaled if pixels.shape[-1] == 1 else scaled @ MIXING.T
+    scaled = pixels / units.astype(pixels.dtype)
+    return scaled if pixels.shape[-1] == 1 else scaled @ MIXING.T.astype(pixels.dtype)
 
 
 def from_planes(planes: np.ndarray, units: np.ndarray) -> np.ndarray:
     """Return the channels, shape (H, W, C), of what `to_planes` gives."""
-    return (planes if planes.shape[-1] == 1 else planes @ MIXING) * units
+    mixed = planes if planes.shape[-1] == 1 else planes @ MIXING.astype(planes.dtype)
+    return mixed * units.astype(planes.dtype)
 
 
 def channel_noise(sigmas: np.ndarray, units: np.ndarray) -> np.ndarray:
     """Return the noise of channels (H, W, C) from the noise of their planes."""
+    units = units.astype(sigmas.dtype)
     if sigmas.shape[-1] == 1:
         return np.asarray(sigmas * units)
-    return np.sqrt(sigmas**2 @ MIXING**2) * units
+    return np.sqrt(sigmas**2 @ (MIXING**2).astype(sigmas.dtype)) * units

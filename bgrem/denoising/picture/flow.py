@@ -84,15 +84,16 @@ def _denoise_channels(
     some = missing.any(-1, keepdims=True)
     planes = to_planes(np.where(some, np.nan, pixels), units)
     once = replace(config, steps=1, clip=False)
-    clean, sigmas = np.empty_like(planes), np.empty_like(planes)
+    sigmas = np.empty(planes.shape, np.float32)
     for k in range(planes.shape[-1]):
         part = config.strength * (config.luminance if k == 0 else config.colour)
         done = denoise_plane(planes[..., k], name, once, model, progress, twin=False)
         removed = planes[..., k] - done.sources - done.background
         removed = np.where(some[..., 0], 0, removed)
         removed -= _light(removed, done.sigma, config.detail)
-        clean[..., k], sigmas[..., k] = planes[..., k] - part * removed, done.sigma
-    result = np.where(some, pixels, from_planes(clean, units))
+        planes[..., k] -= part * removed
+        sigmas[..., k] = done.sigma
+    result = np.where(some, pixels, from_planes(planes, units))
     return result, channel_noise(sigmas, units)
 
 

@@ -17,6 +17,7 @@ LEVEL_BLOCK_PX = 8  # px; medians of such blocks are the level: wider than a sta
 LEVEL_BLOCKS = 3  # blocks; a median over 3x3 of them passes by a bright star
 NOISE_LAG_PX = 3  # px; second differences over it: neighbours of resampled frames are correlated
 NOISE_BINS = 12  # of the level, in which the noise is measured
+LAW_PIXELS = 3_000_000  # pixels that stand for all where the noise is measured against the light
 MIN_BIN = 400  # differences that tell the noise of a bin
 LOW_QUANTILE = 0.3  # of the differences; stars and edges make the large ones
 NORMAL_QUANTILE = 0.38532  # of |z| of a normal distribution, at the same probability
@@ -84,7 +85,7 @@ def _without_holes(blocks: np.ndarray) -> np.ndarray:
 
 def _stretch(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
     """Return a plane (H, W) of blocks, linear between their centres."""
-    found = blocks
+    found = blocks.astype(np.float32)
     for axis, length in enumerate(shape):
         place = np.clip((np.arange(length) + 0.5) / side - 0.5, 0, blocks.shape[axis] - 1)
         lower = np.minimum(place.astype(int), max(blocks.shape[axis] - 2, 0))
@@ -118,9 +119,10 @@ def _differences(
             levels.append(level[tuple(cut)])
     if not differences:
         return np.zeros(0), np.zeros(0), []
-    flat = np.concatenate([one.ravel() for one in differences])
+    step = 1 + plane.size // LAW_PIXELS
+    flat = np.concatenate([one.ravel()[::step] for one in differences])
     kept = np.isfinite(flat)
-    at = np.concatenate([one.ravel() for one in levels])
+    at = np.concatenate([one.ravel()[::step] for one in levels])
     return np.abs(flat[kept]), at[kept], differences
 
 
