@@ -4,6 +4,7 @@ It has 320,000 weights and needs a tenth of a second, less than the import of Te
 `bgoptimizer.recognition.train` trains it with Keras.
 """
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bgoptimizer.recognition.features import BINNING, FEATURES, cell_features
 from common.checked.archives import read_arrays
 
 WEIGHTS_FILE = Path(__file__).with_name("weights.npz")
+WEIGHTS_SHA256 = "b51821b0d2bb9f51c473200c242729f2711726be5306b2dff92c902b79da549c"
 WIDTHS = (20, 28, 40, 56, 56)  # channels of the levels of the U
 
 
@@ -38,7 +40,15 @@ def object_logits(
 
 @cache
 def _weights() -> tuple[np.ndarray, ...]:
-    """Return kernels and offsets, one after the other, float32."""
+    """Return kernels and offsets, one after the other, float32.
+
+    Raises
+    ------
+    ValueError
+        If the file is not the one that was released.
+    """
+    if hashlib.sha256(WEIGHTS_FILE.read_bytes()).hexdigest() != WEIGHTS_SHA256:
+        raise ValueError(f"{WEIGHTS_FILE}: is damaged. Install bgoptimizer again.")
     arrays = read_arrays(WEIGHTS_FILE, str(WEIGHTS_FILE), "the weights of the object map")
     return tuple(arrays[f"w{k:02}"].astype(np.float32) for k in range(len(arrays)))
 

@@ -61,7 +61,9 @@ def test_a_card_without_a_name_means_the_smooth_background():
 
 
 def test_an_unknown_normaliser_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"smooth, tile-median, poisson, picture\. Received: 'plain'"):
+    with pytest.raises(
+        ValueError, match=r"smooth, tile-median, poisson, picture\. Received: 'plain'"
+    ):
         normaliser_of({"background": "plain"})
 
 
