@@ -203,6 +203,18 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
               "|")  # fmt: skip
 
 
+def draw_picture(path: Path) -> None:
+    """Draw a development scene: before, denoised and the truth, in one stretch."""
+    from common.pictures import write_side_by_side
+    from common.screen import auto_stf
+
+    scene = draw_scene("galaxy, colour", 60_003)
+    done = denoise(AstroImage(scene.observed), DenoiseConfig(keep="background")).result.pixels
+    panels = [(name, pixels[128:448, 128:448]) for name, pixels in
+              (("before", scene.observed), ("denoised", done), ("truth", scene.truth))]  # fmt: skip
+    write_side_by_side(panels, auto_stf(panels[0][1], linked=False), path, overwrite=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default=f"{FIRST_SEED}:{FIRST_SEED + 2}", help="from:to")
@@ -211,7 +223,11 @@ def main() -> None:
     parser.add_argument("--model", default="picture")
     parser.add_argument("--no-others", action="store_true", help="no other methods")
     parser.add_argument("--json", type=Path, help="write all rows")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw an example, no more")
     args = parser.parse_args()
+    if args.picture is not None:
+        draw_picture(args.picture)
+        return
     rows = []
     if args.pair:
         for single, deep in args.pair:

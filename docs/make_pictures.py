@@ -1,7 +1,7 @@
 """Make the pictures of the README from the files of `make demo`.
 
 `python docs/make_pictures.py demo/denoise docs` writes enhanced.png, noisemap.png and catalog.png.
-The other two come from elsewhere: before_after.png is that of `make demo` (bgoptimizer), made
+The others come from elsewhere: picture.png is that of `benchmarks/pictures.py --picture`, before_after.png is that of `make demo` (bgoptimizer), made
 smaller, and denoised.png that of `benchmarks/quality.py --picture`.
 """
 
