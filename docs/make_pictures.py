@@ -1,8 +1,9 @@
 """Make the pictures of the README from the files of `make demo`.
 
 `python docs/make_pictures.py demo/denoise docs` writes enhanced.png, noisemap.png and catalog.png.
-The others come from elsewhere: picture.png is that of `benchmarks/pictures.py --picture`, before_after.png is that of `make demo` (bgoptimizer), made
-smaller, and denoised.png that of `benchmarks/quality.py --picture`.
+The others come from elsewhere: before_after.png is that of `make demo` (bgoptimizer), made
+smaller, denoised.png that of `benchmarks/quality.py --picture`, and picture.png that of
+`benchmarks/pictures.py --picture`.
 """
 
 import argparse
