@@ -47,7 +47,7 @@ def _emission(rng: np.random.Generator, peak: float) -> np.ndarray:
 
 def _spiral(rng: np.random.Generator, peak: float) -> np.ndarray:
     y, x = np.indices(SHAPE) - SHAPE[0] / 2
-    x, y = x, y / rng.uniform(0.4, 0.9)
+    y = y / rng.uniform(0.4, 0.9)
     r, turn = np.hypot(x, y), np.arctan2(y, x)
     scale = rng.uniform(35, 70)
     arms = np.cos(2 * (turn - 3.5 * np.log(r / scale + 0.1)))

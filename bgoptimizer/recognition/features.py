@@ -21,8 +21,7 @@ FEATURES = 2 * (len(SCALES_CELLS) + 3) + 4  # own planes, those of all channels,
 BINNING = 2  # cells; the network sees blocks of 2x2
 
 
-def cell_features(cells: np.ndarray, stars: np.ndarray, factor: float,
-                  least_noise: float = 0.0) -> np.ndarray:  # fmt: skip
+def cell_features(cells: np.ndarray, stars: np.ndarray, factor: float) -> np.ndarray:
     """Return what the network sees of each channel, (C, ceil(h / 2), ceil(w / 2), FEATURES).
 
     Parameters
@@ -33,15 +32,13 @@ def cell_features(cells: np.ndarray, stars: np.ndarray, factor: float,
         Cells with stars: they are no sky and no object.
     factor : float
         Side of a cell in pixels.
-    least_noise : float
-        Noise of a cell below which nothing counts.
     """
     present = np.isfinite(cells).all(-1)
     flat, use = np.zeros_like(cells), present[..., None] & ~stars
     own = []
     for c in range(cells.shape[-1]):
         left = np.where(present, cells[..., c] - smooth_trend(cells[..., c], present), 0)
-        noise = max(cell_noise(np.where(present, left, np.nan)), least_noise, 1e-30)
+        noise = max(cell_noise(np.where(present, left, np.nan)), 1e-30)
         flat[..., c] = left / noise
         own.append(_planes(flat[..., c], use[..., c]))
     together = own[0]

@@ -18,15 +18,13 @@ WEIGHTS_SHA256 = "b51821b0d2bb9f51c473200c242729f2711726be5306b2dff92c902b79da54
 WIDTHS = (20, 28, 40, 56, 56)  # channels of the levels of the U
 
 
-def object_logits(
-    cells: np.ndarray, stars: np.ndarray, factor: float, least_noise: float = 0.0
-) -> np.ndarray:
+def object_logits(cells: np.ndarray, stars: np.ndarray, factor: float) -> np.ndarray:
     """Return how likely each cell has light of an object, as log odds, shape (h, w, C).
 
     Parameters are those of `cell_features`.
     """
     rows, columns = cells.shape[:2]
-    seen = cell_features(cells, stars, factor, least_noise)
+    seen = cell_features(cells, stars, factor)
     height, width = seen.shape[1:3]
     multiple = 2 ** (len(WIDTHS) - 1)
     padded = np.pad(seen, [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)])

@@ -16,11 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from bgoptimizer.cells import cell_noise
-from bgoptimizer.recognition.features import FEATURES, cell_features, halve, smooth_trend
+from bgoptimizer.recognition.features import FEATURES, cell_features, halve
 from bgoptimizer.recognition.network import WIDTHS
 from bgoptimizer.recognition.scenes import OBJECT_LIGHT, SHAPE, draw_frame
-from bgoptimizer.robust.mask import find_stars
+from bgoptimizer.robust.mask import find_stars_of_channels
 from common.atomic import atomic_write
 
 VALIDATION = 300  # frames
@@ -33,11 +32,7 @@ def example(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return what the network sees of one channel, the share of an object, and what counts."""
     frame = draw_frame(seed)
     cells, present = frame.cells, np.isfinite(frame.cells).all(-1)
-    stars = np.zeros(cells.shape, bool)
-    for c in range(cells.shape[-1]):
-        flat = np.where(present, cells[..., c] - smooth_trend(cells[..., c], present), 0)
-        noise = cell_noise(np.where(present, flat, np.nan))
-        stars[..., c] = find_stars(flat, present, noise)
+    stars = find_stars_of_channels(cells, present)
     channel = int(np.random.default_rng(seed).integers(cells.shape[-1]))
     seen = cell_features(cells, stars, frame.factor)[channel]
     light = halve(frame.light[..., channel])

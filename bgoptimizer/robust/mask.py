@@ -186,7 +186,7 @@ def recognise_objects(
     return _recognise(flat, grid, noise, present, sky, none, known, strictness, logits)
 
 
-def find_logits(channels: list[np.ndarray], factor: float, least_noise: float = 0.0) -> np.ndarray:
+def find_logits(channels: list[np.ndarray], factor: float) -> np.ndarray:
     """Return the log odds that cells have light of an object, shape (h, w, C).
 
     Parameters
@@ -195,19 +195,29 @@ def find_logits(channels: list[np.ndarray], factor: float, least_noise: float = 
         Cells of all channels of a frame; NaN = missing.
     factor : float
         Side of a cell in pixels.
-    least_noise : float
-        Noise of a cell below which nothing counts.
     """
     cells = np.stack(channels, -1)
     present = np.isfinite(cells).all(-1)
     if present.sum() < MIN_SAMPLE_CELLS:
         return np.full(cells.shape, -np.inf)
+    stars = find_stars_of_channels(cells, present)
+    return object_logits(np.where(present[..., None], cells, np.nan), stars, factor)
+
+
+def find_stars_of_channels(cells: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return the cells with stars, over a polynomial under each channel: bool (h, w, C).
+
+    Parameters
+    ----------
+    cells : array, shape (h, w, C)
+    present : bool array, shape (h, w)
+    """
     stars = np.zeros(cells.shape, bool)
     for c in range(cells.shape[-1]):
         flat = np.where(present, cells[..., c] - smooth_trend(cells[..., c], present), 0)
         noise = cell_noise(np.where(present, flat, np.nan))
         stars[..., c] = find_stars(flat, present, noise)
-    return object_logits(np.where(present[..., None], cells, np.nan), stars, factor, least_noise)
+    return stars
 
 
 def _goes_on_below(cells: np.ndarray, grid: Grid, found: ObjectMap, noise: float) -> bool:

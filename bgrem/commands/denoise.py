@@ -1,5 +1,6 @@
 """`bgrem denoise`: images without background and noise, and on request what was taken off."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,10 @@ def _choose(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
             f"{image.name}: a Bayer mosaic. Debayer it, or split it into its planes, first. "
             "--no-bayer takes it for a mono image, --keep background takes the noise alone."
         )
+    reason = ""
+    if config.keep == "auto" and config.model == SURVEY_MODEL:
+        reason = reason_to_keep(image, mosaic=mosaic)
+        config = replace(config, keep="background" if reason else "sources")
     chosen = choose_settings(image, config, mosaic=mosaic)
     kept = normaliser_of(read_description(chosen.model)).keeps_background
     if mosaic and not kept:
@@ -82,8 +87,7 @@ def _choose(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
         raise ValueError(
             f"{image.name}: half-widths are of sources without background. Add --keep sources."
         )
-    if kept and config.keep == "auto" and config.model == SURVEY_MODEL and not call.args.quiet:
-        reason = reason_to_keep(image, mosaic=mosaic)
+    if reason and not call.args.quiet:
         line = f"{image.name}: {reason}: the background is kept; --keep sources takes it off"
         cli.put(f"{call.command.program}: {line}", error=True)
     return chosen.model
