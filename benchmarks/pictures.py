@@ -6,8 +6,7 @@
 Errors are rms in units of the noise that the picture had (1: nothing was gained). The settings of
 the other methods are chosen for each picture by its truth. "Light" is the share of the true
 light's structure that is left between scales of 3 to 6, 6 to 12, … px. Stars are those above S/N
-20. The Wiener
-filter knows the truth's local power on each scale; it is no bound.
+20. The Wiener filter knows the truth's local power on each scale; it is no bound.
 """
 
 import argparse
