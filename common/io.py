@@ -12,11 +12,18 @@ from common.image import AstroImage
 from common.reading.missing import ZEROS, find_missing
 from common.reading.notice import warn_of_file
 
-__all__ = ["IMAGE_FORMATS", "check_writable", "read_image", "split_suffix", "write_image"]
+__all__ = [
+    "IMAGE_FORMATS",
+    "check_writable",
+    "read_image",
+    "split_suffix",
+    "stores_integers",
+    "write_image",
+]
 
 Channels = Sequence[int] | None
 Reader = Callable[[Path, int | str | None, Channels, bool], AstroImage]
-Writer = Callable[[Path, AstroImage, bool], None]
+Writer = Callable[[Path, AstroImage, bool, bool], None]
 
 
 def read_image(
@@ -90,6 +97,7 @@ def write_image(
     *,
     overwrite: bool = False,
     compress: bool = False,
+    integers: bool = False,
 ) -> None:
     """Write an image with all that its source carried; the file appears complete or not at all.
 
@@ -103,13 +111,16 @@ def write_image(
         Whether an existing file may be replaced. The image's own source may be, too.
     compress : bool, optional
         XISF: compress the pixels without loss. FITS: name the file ``*.fits.fz`` instead.
+    integers : bool, optional
+        Round the pixels to the integers that the source stores, in place of float32 or float64.
 
     Raises
     ------
     FileExistsError, FileNotFoundError, IsADirectoryError, PermissionError
         If the file cannot be written; as `check_writable`, which finds it out before the work.
     ValueError
-        If the suffix is unknown, or the image cannot be written in this format.
+        If the suffix is unknown, the image cannot be written in this format, or integers are asked
+        for and its source has none of this format.
 
     Examples
     --------
@@ -125,7 +136,7 @@ def write_image(
     path = Path(path)
     _, writer = IMAGE_FORMATS[split_suffix(path)[1].lower()]
     with atomic_write(path, overwrite) as temporary:
-        writer(temporary, image, compress)
+        writer(temporary, image, compress, integers)
 
 
 def split_suffix(path: str | os.PathLike[str]) -> tuple[Path, str]:
@@ -144,6 +155,18 @@ def split_suffix(path: str | os.PathLike[str]) -> tuple[Path, str]:
     raise ValueError(
         f"{path}: the suffix is not that of an image file. Use one of {', '.join(IMAGE_FORMATS)}."
     )
+
+
+def stores_integers(image: AstroImage) -> bool:
+    """Return whether the file that an image was read from stores integers."""
+    from common.fits.read import FitsCarrier
+    from common.xisf.read import XisfCarrier
+
+    if isinstance(image.carrier, FitsCarrier):
+        return int(image.carrier.header.get("BITPIX", -32)) > 0
+    if isinstance(image.carrier, XisfCarrier):
+        return image.carrier.parse()[1].attributes.get("sampleFormat", "").startswith("UInt")
+    return False
 
 
 def mark_missing(image: AstroImage, zeros: str) -> AstroImage:
@@ -183,17 +206,17 @@ def _read_fits(path: Path, hdu: int | str | None, channels: Channels, verify: bo
     return read_fits(path, hdu=hdu, channels=channels, verify=verify)
 
 
-def _write_fits(path: Path, image: AstroImage, compress: bool) -> None:
+def _write_fits(path: Path, image: AstroImage, compress: bool, integers: bool) -> None:
     from common.fits.read import FitsCarrier
     from common.fits.write import write_fits
     from common.xisf.convert import to_fits
 
     if image.carrier is None or isinstance(image.carrier, FitsCarrier):
-        write_fits(path, image, compress=compress)
+        write_fits(path, image, compress=compress, integers=integers)
         return
     pixels, header = to_fits(image)
     image = replace(image, pixels=pixels, carrier=None, zero_border=None)
-    write_fits(path, image, compress=compress, header=header)
+    write_fits(path, image, compress=compress, integers=integers, header=header)
 
 
 def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bool) -> AstroImage:
@@ -203,7 +226,7 @@ def _read_xisf(path: Path, hdu: int | str | None, channels: Channels, verify: bo
     return read_xisf(path, image=image, channels=channels)
 
 
-def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
+def _write_xisf(path: Path, image: AstroImage, compress: bool, integers: bool) -> None:
     from common.fits.read import FitsCarrier
     from common.xisf.convert import to_xisf
     from common.xisf.write import write_xisf
@@ -214,7 +237,9 @@ def _write_xisf(path: Path, image: AstroImage, compress: bool) -> None:
         pixels, keywords, pattern = to_xisf(image)
         image = replace(image, pixels=pixels, carrier=None, zero_border=None)
     with open(path, "wb") as file:
-        write_xisf(file, image, compress=compress, keywords=keywords, pattern=pattern)
+        write_xisf(
+            file, image, compress=compress, integers=integers, keywords=keywords, pattern=pattern
+        )
 
 
 _FITS_FORMAT: tuple[Reader, Writer] = (_read_fits, _write_fits)

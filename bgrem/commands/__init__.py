@@ -54,6 +54,9 @@ DENOISE = Command(
              help="file of `bgrem calibrate` (default: the model's own calibration)"),
         Product("quality", "these are the bits of the quality plane", hdu="DQ", metavar="FITS",
                 help="write the quality plane"),
+        Flag("--integers", action="store_true",
+             help="round the result to the integers that the input stores (default: it is written "
+                  "as floating-point numbers)"),
         Product("before_after", reproducible=False, metavar="PNG",
                 help="write a picture: before, removed, after"),
         Flag("--no-verdict", dest="verdict", action="store_false",

@@ -22,6 +22,7 @@ from common.batch import Files, name_products
 from common.command import Call
 from common.header import header_of, is_mosaic
 from common.image import AstroImage
+from common.io import stores_integers
 
 
 def run(call: Call) -> int:
@@ -53,7 +54,7 @@ def run(call: Call) -> int:
             record=source_record(call, source, config.seed, cards), outside=bool(source.outside),
             channels=call.settings[InputConfig].channels, calibration=calibration,
             calibration_name=named.name if named else "",
-            widening=(verdict and verdict.widening) or 1.0,
+            widening=(verdict and verdict.widening) or 1.0, integers=call.args.integers,
         ))  # fmt: skip
         return {"verdict": None if verdict is None else verdict.facts(),
                 "keep": "background" if kept else "sources"}  # fmt: skip
@@ -69,6 +70,8 @@ def _choose(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
     ValueError
         If the image has no sources alone, or half-widths are wanted of a picture.
     """
+    if call.args.integers and not stores_integers(image):
+        raise ValueError(f"{image.name}: stores no integers. Leave --integers out.")
     mosaic = is_mosaic(image, call.settings[InputConfig].bayer)
     if mosaic and config.keep == "sources":
         raise ValueError(

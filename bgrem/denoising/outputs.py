@@ -36,6 +36,8 @@ class DenoisedRun:
         For the half-widths; the name is empty where it is the model's own.
     widening : float
         By how much the half-widths are multiplied: the verdict has found them too narrow.
+    integers : bool
+        Whether the result is rounded to the integers of its source.
     """
 
     image: AstroImage
@@ -47,6 +49,7 @@ class DenoisedRun:
     calibration: Calibration | None
     calibration_name: str
     widening: float = 1.0
+    integers: bool = False
 
     def quality(self) -> np.ndarray:
         """Return the quality plane."""
@@ -87,7 +90,8 @@ def measured_cards(done: Denoised, strength: float = 1.0, *, kept: bool = False)
 
 def _write_part(run: DenoisedRun, option: str, file: Path) -> None:
     image = run.record.carried(option, getattr(run.done, option))
-    write_image(file, image, overwrite=run.record.overwrite)
+    integers = run.integers and option == "result"
+    write_image(file, image, overwrite=run.record.overwrite, integers=integers)
 
 
 def _write_bundle(run: DenoisedRun, option: str, file: Path) -> None:

@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -233,6 +233,7 @@ class Scaling:
     scale: float
     blank: int | None
     dtype: np.dtype
+    bitpix: int = -32
 
     @classmethod
     def of(cls, cards: list[bytes], name: str) -> "Scaling":
@@ -252,7 +253,7 @@ class Scaling:
         steps = abs(zero) / abs(scale) + 32768 if bitpix > 0 and scale else 0
         narrow = bitpix in (8, 16, -32) and steps < 2**24
         dtype = np.dtype(np.float32 if narrow else np.float64)
-        return cls(zero, scale, blanks[0] if blanks else None, dtype)
+        return cls(zero, scale, blanks[0] if blanks else None, dtype, bitpix)
 
     def decode(self, stored: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return physical values."""
@@ -265,6 +266,40 @@ class Scaling:
             if limits.min <= self.blank <= limits.max:  # NumPy 2.0 dies of others
                 values[stored == self.blank] = np.nan
         return values
+
+    @property
+    def integer(self) -> np.dtype:
+        """The type that a file of integers stores, in its byte order."""
+        return np.dtype(f">{'u' if self.bitpix == 8 else 'i'}{abs(self.bitpix) // 8}")
+
+    def with_blank(self) -> "Scaling":
+        """Return a scaling that has an integer for missing pixels: its own, or the lowest."""
+        return self if self.blank is not None else replace(self, blank=np.iinfo(self.integer).min)
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Return physical values as the nearest integers that the file can store."""
+        limits, known = np.iinfo(self.integer), np.isfinite(values)
+        stored = np.rint((np.where(known, values, self.zero) - self.zero) / self.scale)
+        # a float64 just below 2**63 is the largest that int64 holds
+        highest = float(limits.max) if self.bitpix < 64 else np.nextafter(2.0**63, 0)
+        lowest = limits.min + (self.blank == limits.min)
+        stored = np.clip(stored, lowest, highest).astype(self.integer)
+        if self.blank is not None:
+            stored[~known] = self.blank
+        return stored
+
+    def cards(self) -> list[bytes]:
+        """Return BZERO, BSCALE and BLANK of a file of integers."""
+        found = []
+        for keyword, value, words in (
+            ("BZERO", self.zero, "physical value of a stored 0"),
+            ("BSCALE", self.scale, "physical value of a step"),
+        ):
+            shown = int(value) if float(value).is_integer() else value
+            found.append(fits_cards.value_card(keyword, shown, words))
+        if self.blank is not None:
+            found.append(fits_cards.value_card("BLANK", self.blank, "stored value of no pixel"))
+        return found
 
 
 def copy_bytes(plain: Path, start: int, end: int) -> Iterator[bytes]:

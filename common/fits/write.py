@@ -37,9 +37,10 @@ def write_fits(
     image: AstroImage,
     *,
     compress: bool = False,
+    integers: bool = False,
     header: "fits.Header | None" = None,
 ) -> None:
-    """Write the image as float32 or float64 into a copy of the file it came from.
+    """Write the image as float32 or float64, or as it was, into a copy of the file it came from.
 
     All cards of the image header stay but those of the storage (BITPIX, BZERO, BSCALE, BLANK);
     `image.cards` replace or follow them, `image.history` is appended. All other HDUs and the
@@ -55,13 +56,17 @@ def write_fits(
         Pixels where `zero_border` is True are written as 0; other NaN stay NaN.
     compress : bool, optional
         Only with the suffix ``.fits.fz`` (which compresses anyway) or ``.gz``.
+    integers : bool, optional
+        Round to the integers of the source: its BITPIX, BZERO and BSCALE. Values beyond them become
+        the lowest or highest, missing pixels BLANK.
     header : astropy.io.fits.Header, optional
         The header of a new single-HDU file, for images that do not come from FITS.
 
     Raises
     ------
     ValueError
-        If compression is asked for a plain suffix, or the source file no longer fits the image.
+        If compression is asked for a plain suffix, the source file no longer fits the image, or
+        integers are asked for and it has none.
     """
     path = Path(file)
     suffix = path.suffix.lower()
@@ -70,7 +75,9 @@ def write_fits(
     carrier = image.carrier if header is None else None
     with open_sink(path, gzipped=suffix == ".gz") as sink:
         if isinstance(carrier, FitsCarrier):
-            chunks = _spliced(image, carrier, tiled=suffix == ".fz")
+            chunks = _spliced(image, carrier, tiled=suffix == ".fz", integers=integers)
+        elif integers:
+            raise ValueError(no_integers(image.name))
         else:
             cards = [] if header is None else cards_of(header)
             chunks = _image_hdu(image, cards, None, 0, tiled=suffix == ".fz")
@@ -90,7 +97,7 @@ def open_sink(path: Path, *, gzipped: bool) -> Iterator[Any]:
 
 
 def _spliced(
-    image: AstroImage, carrier: FitsCarrier, *, tiled: bool
+    image: AstroImage, carrier: FitsCarrier, *, tiled: bool, integers: bool
 ) -> Iterator[bytes | memoryview]:
     """Give the source file with the image HDUs replaced."""
     try:
@@ -118,7 +125,9 @@ def _spliced(
                 continue
             place = carrier.hdus.index(one.index)
             source = _Source(carrier, plain, one, place if several else None)
-            yield from _image_hdu(image, one.cards, source, one.index, tiled=tiled)
+            yield from _image_hdu(
+                image, one.cards, source, one.index, tiled=tiled, integers=integers
+            )
         yield from copy_bytes(plain, hdus[-1].end, plain.stat().st_size)
 
 
@@ -133,10 +142,11 @@ class _Source:
 
 
 def _image_hdu(
-    image: AstroImage, cards: list[bytes], source: _Source | None, index: int, *, tiled: bool
-) -> Iterator[bytes | memoryview]:
+    image: AstroImage, cards: list[bytes], source: _Source | None, index: int, *, tiled: bool,
+    integers: bool = False,
+) -> Iterator[bytes | memoryview]:  # fmt: skip
     """Give header, data and padding of an image HDU."""
-    planes = _Planes(image, source)
+    planes = _Planes(image, source, integers=integers)
     primary = index == 0 and not tiled
     cards = fits_cards.image_cards(cards, primary=primary)
     cards = fits_cards.add_cards(cards, image.cards, image.history)
@@ -146,10 +156,12 @@ def _image_hdu(
             empty = [*fits_cards.array_cards((), 8, primary=True), extend]
             yield fits_cards.close_header(empty, 0)
         structure, data = _compressed(planes)
+        structure += planes.scale_cards
         yield fits_cards.close_header([*structure, *cards], fits_cards.ones_sum(data))
         yield fits_cards.pad(data)
         return
-    structure = fits_cards.array_cards(planes.shape, -8 * planes.dtype.itemsize, primary=primary)
+    structure = fits_cards.array_cards(planes.shape, planes.bitpix, primary=primary)
+    structure += planes.scale_cards
     data_sum = size = 0
     for block in planes.blocks():
         data_sum = fits_cards.ones_sum(block.data, data_sum)
@@ -167,7 +179,9 @@ class _Planes:
     channels than the source's becomes (H, W) or (3, H, W).
     """
 
-    def __init__(self, image: AstroImage, source: _Source | None) -> None:
+    def __init__(
+        self, image: AstroImage, source: _Source | None, *, integers: bool = False
+    ) -> None:
         height, width, count = image.shape
         self.image, self.source = image, source
         self.dtype = image.pixels.dtype.newbyteorder(">")
@@ -190,6 +204,14 @@ class _Planes:
                     f"{carrier.path}. Drop the carrier to write a new file."
                 )
         self.kept = None
+        self.stored: Scaling | None = None  # of integers
+        if integers and source is not None:
+            self.stored = Scaling.of(source.hdu.cards, str(source.carrier.path))
+            if self.stored.bitpix < 0:
+                raise ValueError(no_integers(image.name))
+            zeros = False if image.zero_border is None else image.zero_border
+            if (image.missing & ~np.asarray(zeros)).any():
+                self.stored = self.stored.with_blank()
         if source is not None and source.channel is None and self.count > len(self.channels):
             self.kept = stored_array(source.plain, source.hdu, str(carrier.path))
             self.scaling = Scaling.of(source.hdu.cards, str(source.carrier.path))
@@ -201,6 +223,18 @@ class _Planes:
             "last": (height, width, self.count),
         }[self.layout]
         self.shape = (1,) * lead + core
+        if self.stored is not None:
+            self.dtype = self.stored.integer
+
+    @property
+    def bitpix(self) -> int:
+        """BITPIX of the array."""
+        return self.dtype.itemsize * (-8 if self.dtype.kind == "f" else 8)
+
+    @property
+    def scale_cards(self) -> list[bytes]:
+        """The cards that make physical values of integers."""
+        return [] if self.stored is None else self.stored.cards()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Give contiguous big-endian blocks in the order of the file."""
@@ -221,15 +255,26 @@ class _Planes:
             place = self.channels.index(plane)
             if self.source is not None and self.source.channel is not None:
                 place = self.source.channel
-            values = self.image.pixels[rows, :, place].astype(self.dtype, order="C")
+            values = self.image.pixels[rows, :, place]
+            if self.stored is None:
+                values = values.astype(self.dtype, order="C")
             if self.image.zero_border is not None:
-                values[self.image.zero_border[rows, :, place]] = 0
-            return values
+                values = np.where(self.image.zero_border[rows, :, place], 0, values)
+            if self.stored is not None:
+                values = self.stored.encode(values)
+            return np.ascontiguousarray(values, self.dtype)
         if self.kept is None or self.source is None:
             raise ValueError(f"{self.image.name}: plane {plane} is not in the source file.")
         stored = plane_of(self.kept, self.layout, plane)[rows]
+        if self.stored is not None:
+            return np.ascontiguousarray(stored, self.dtype)
         dtype = self.dtype.newbyteorder("=")
         return np.ascontiguousarray(self.scaling.decode(stored, dtype).astype(self.dtype))
+
+
+def no_integers(name: str) -> str:
+    """Return the line that says that a file stores no integers."""
+    return f"{name}: its file stores no integers of this format. Leave --integers out."
 
 
 def _compressed(planes: _Planes) -> tuple[list[bytes], bytes]:

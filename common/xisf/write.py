@@ -53,6 +53,7 @@ def write_xisf(
     image: AstroImage,
     *,
     compress: bool = False,
+    integers: bool = False,
     keywords: Iterable[Keyword] = (),
     pattern: str = "",
 ) -> None:
@@ -68,6 +69,8 @@ def write_xisf(
     compress : bool, optional
         LZ4-HC with byte shuffling; needs the whole image twice more in memory. Otherwise the
         memory of one channel is enough.
+    integers : bool, optional
+        Round to the integers of the source; missing pixels become 0.
     keywords : iterable of (name, value as FITS text, comment), optional
         FITS keywords to append, for images from other formats.
     pattern : str, optional
@@ -76,7 +79,8 @@ def write_xisf(
     Raises
     ------
     FileNotFoundError, ValueError
-        If blocks of the source are needed and it is gone or has changed.
+        If blocks of the source are needed and it is gone or has changed, or integers are asked for
+        and it has none.
     """
     source = image.carrier if isinstance(image.carrier, XisfCarrier) else None
     planes = _gather_planes(image, source)
@@ -84,9 +88,11 @@ def write_xisf(
     header = source.header if source else _start_header(planes, pattern)
     root = parse_header(header, image.name)
     target = root.find("Image")[source.index if source else 0]
+    if integers:
+        dtype = _integer_type(target, image.name)
     attributes: dict[str, str | None] = {
         "geometry": f"{planes[0][0].shape[1]}:{planes[0][0].shape[0]}:{len(planes)}",
-        "sampleFormat": f"Float{8 * dtype.itemsize}",
+        "sampleFormat": f"{'UInt' if integers else 'Float'}{8 * dtype.itemsize}",
         "bounds": _choose_bounds(target),
         "colorSpace": _choose_color_space(target, len(planes)),
         **dict.fromkeys(("byteOrder", "pixelStorage", "compression", "subblocks")),
@@ -162,6 +168,8 @@ def _gather_planes(image: AstroImage, source: XisfCarrier | None) -> list[Plane]
 
 def _plane_bytes(planes: list[Plane], dtype: np.dtype) -> Iterator[memoryview]:
     for samples, zero in planes:
+        if dtype.kind == "u":
+            samples = _rounded(samples, dtype)
         plane = np.array(samples, dtype, order="C", copy=None if zero is None else True)
         if zero is not None:
             plane[zero] = 0
@@ -200,6 +208,22 @@ def _start_header(planes: list[Plane], pattern: str) -> bytes:
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     return text.encode()
+
+
+def _integer_type(target: Element, name: str) -> np.dtype:
+    """Return the unsigned type that an image element stores."""
+    found = re.fullmatch(r"UInt(8|16|32)", target.attributes.get("sampleFormat", ""))
+    if found is None:
+        raise ValueError(
+            f"{name}: its file stores no integers of this format. Leave --integers out."
+        )
+    return np.dtype(f"<u{int(found[1]) // 8}")
+
+
+def _rounded(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return samples as the nearest unsigned integers; missing ones are 0."""
+    known = np.where(np.isfinite(samples), samples, 0).astype(np.float64)
+    return np.clip(np.rint(known), 0, np.iinfo(dtype).max)
 
 
 def _choose_bounds(target: Element) -> str:

@@ -202,3 +202,17 @@ def test_a_history_tells_of_a_stretch(tmp_path):
     fits.writeto(path, np.moveaxis(picture(3)[0], -1, 0).astype(np.float32), header)
     with pytest.raises(ValueError, match="its history names HistogramTransformation"):
         denoise(read_image(path), keep="background")
+
+
+def test_integers_come_back_as_integers_where_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    observed, _ = picture(1)
+    fits.PrimaryHDU(observed[..., 0].round().astype(np.uint16)).writeto("counts.fits")
+    command = ["denoise", "counts.fits", "--keep", "background", "--integers"]
+    assert main(command) == 0
+    with fits.open("counts_denoised.fits") as hdus:
+        assert hdus[0].data.dtype == np.uint16
+        assert abs(np.median(hdus[0].data) - np.median(observed)) < 1
+    fits.PrimaryHDU(observed[..., 0].astype(np.float32)).writeto("floats.fits")
+    assert main(["denoise", "floats.fits", "--integers"]) == 2
+    assert "floats.fits: stores no integers" in capsys.readouterr().err
