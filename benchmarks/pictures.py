@@ -128,6 +128,10 @@ def light(result: np.ndarray, truth: np.ndarray, observed: np.ndarray | None) ->
     return kept
 
 
+def _light(result: np.ndarray, truth: np.ndarray, observed: np.ndarray | None) -> str:
+    return " ".join(f"{one:.3f}" for one in light(result, truth, observed))
+
+
 def stars(result: np.ndarray, scene: PictureScene, noise: np.ndarray) -> dict[str, float]:
     """Return biases of flux, colour and width of stars above S/N 20, in per cent."""
     import sep
@@ -162,17 +166,20 @@ def measure(
     # the frame's own noise, of all frequencies; of a pair the deeper frame's is in it
     noise = np.array([np.std((observed - truth)[..., c][truth[..., c] < np.median(truth[..., c])])
                       for c in range(truth.shape[-1])])  # fmt: skip
+    whole = observed if scene is None else None
     config = DenoiseConfig(keep="background") if model == "picture" else DenoiseConfig(model=model)
     done = denoise(AstroImage(observed.astype(np.float32), name), config).result.pixels
     row: dict[str, Any] = {"picture": name, "ours": error(done, truth, noise)}
     if others:
-        found = {n: error(one, truth, noise) for n, one in of_others(observed, noise).items()}
+        smoothed = of_others(observed, noise)
+        found = {n: error(one, truth, noise) for n, one in smoothed.items()}
         best = min(found, key=lambda n: found[n])
         row |= {"best other": found[best], "which": best, "ours / best": row["ours"] / found[best]}
-        row["Wiener filter with the truth"] = error(wiener(observed, truth), truth, noise)
-    row["light"] = " ".join(
-        f"{one:.3f}" for one in light(done, truth, observed if scene is None else None)
-    )
+        filtered = wiener(observed, truth)
+        row["Wiener filter with the truth"] = error(filtered, truth, noise)
+        row["light of the best other"] = _light(smoothed[best], truth, whole)
+        row["light of the Wiener filter"] = _light(filtered, truth, whole)
+    row["light"] = _light(done, truth, whole)
     if scene is not None:
         row |= stars(done, scene, noise)
     return row

@@ -67,14 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines += [f"with finer deblending. {seconds:.0f} s for the command, with TensorFlow's start."]
     (folder / DEMO_TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("", *lines, "", sep="\n")
-    from bgrem.demo_systems import enhance_demo, noisemap_demo
+    from bgrem.demo_systems import enhance_demo, noisemap_demo, picture_demo
 
-    for part in (enhance_demo, noisemap_demo):
+    for part in (picture_demo, enhance_demo, noisemap_demo):
         if code := part(folder, args.side):
             return code
-    print(
-        f"\nopen {folder / DEMO_PICTURE}, {folder / 'enhanced.png'} and {folder / 'noisemap.png'}"
-    )
+    print("\nopen, in", folder, "\n ", DEMO_PICTURE, "picture.png enhanced.png noisemap.png")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Further parts of the demo: a short exposure made longer, a raw frame without its streaks."""
+"""Further parts of the demo: a picture, a short exposure made longer, a raw frame's satellites."""
 
 import itertools
 from pathlib import Path
@@ -17,6 +17,49 @@ DEMO_STREAK_LENGTHS_PX = (20, 100)  # px; frames without streaks, or with endles
 DEMO_RAW_SIDE_PX = 448  # px at most, of the raw frame: four windows of 256 px that overlap by 64
 DEMO_SATELLITES = 12  # number that is put in
 DEMO_SATELLITE_PEAK = 8.0  # brightest pixel in units of the frame's noise
+
+PICTURE_STARS = 900  # per megapixel
+PICTURE_TINTS = ((1.0, 0.35, 0.3), (0.25, 0.5, 1.0))  # red, green, blue: of emission, of dust
+PICTURE_NEBULA = 10.0  # noise of the dark sky; of the brightest parts of each
+PICTURE_LIGHT = 40.0  # noise of the dark sky: light that doubles the variance
+
+
+def picture_demo(folder: Path, side: int) -> int:
+    """Simulate a colour picture of a nebula, take its noise out by command; return the exit code.
+
+    Writes nebula.fits, nebula_denoised.fits and picture.png.
+    """
+    picture = draw_picture((side * 2 // 3, side))
+    image = AstroImage(picture.astype(np.float32))
+    write_image(folder / "nebula.fits", image, overwrite=True)
+    command = ["denoise", str(folder / "nebula.fits"), "-o", str(folder), "--overwrite", "--quiet"]
+    return _run([*command, "--before-after", str(folder / "picture.png")])
+
+
+def draw_picture(shape: tuple[int, int]) -> np.ndarray:
+    """Return a colour picture of a nebula with stars, a gradient and noise, shape (H, W, 3)."""
+    from bgrem.simulate.picture import draw_nebula
+
+    rng = np.random.default_rng(DEMO_SEED)
+    light = np.zeros((*shape, 3))
+    for tint in PICTURE_TINTS:
+        nebula = np.zeros(shape)
+        while not nebula.any():  # a part of the simulated scenes has none
+            nebula = draw_nebula(rng, shape)
+        light += PICTURE_NEBULA * (nebula / np.quantile(nebula, 0.99))[..., None] * np.array(tint)
+    rows, columns = np.indices(shape)
+    reach = 12
+    for _ in range(round(PICTURE_STARS * shape[0] * shape[1] / 1e6)):
+        row, column = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+        part = np.s_[max(0, int(row) - reach) : int(row) + reach,
+                     max(0, int(column) - reach) : int(column) + reach]  # fmt: skip
+        square = (rows[part] - row) ** 2 + (columns[part] - column) ** 2
+        colour = np.clip(rng.normal(1, 0.25) ** np.array([1, 0, -1]), 0.4, 2.5)
+        peak = min(5 * rng.pareto(0.9), 2000)
+        light[part] += peak * ((1 + square / 2.2**2) ** -2.5)[..., None] * colour
+    light += (6 * rows / shape[0] + 3 * columns / shape[1])[..., None]
+    noise = np.sqrt(1 + light / PICTURE_LIGHT) * rng.standard_normal(light.shape)
+    return 500 + light + noise
 
 
 def enhance_demo(folder: Path, side: int) -> int:

@@ -48,6 +48,7 @@ def test_the_table_is_printed_and_more_is_found_after_at_equal_false_positives(d
 def test_the_other_systems_leave_their_files_and_pictures(demo):
     folder, printed = demo
     for name in (
+        "nebula_denoised.fits",
         "short_enhanced.fits",
         "raw_residual.fits",
         "raw_map.fits",
@@ -55,7 +56,7 @@ def test_the_other_systems_leave_their_files_and_pictures(demo):
         "raw_rms.fits",
     ):
         assert (folder / name).exists()
-    for name in ("enhanced.png", "noisemap.png"):
+    for name in ("picture.png", "enhanced.png", "noisemap.png"):
         with Image.open(folder / name) as picture:
             assert picture.width > 3 * SIDE
         assert name in printed

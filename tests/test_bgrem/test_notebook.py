@@ -37,7 +37,7 @@ def test_it_denoises_detects_and_trains_from_a_clean_kernel(execute, tmp_path):
     source = read_image(tmp_path / "field.fits").pixels
     assert np.array_equal(restore(tmp_path / "field_bundle.fits").pixels, source)
     assert read_image(tmp_path / "field_denoised.fits").pixels.min() >= 0
-    assert done.pictures == 6
+    assert done.pictures == 7
     assert (tmp_path / "enhanced.png").exists()
     assert (tmp_path / "raw_residual.fits").exists()
 
