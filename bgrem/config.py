@@ -240,6 +240,10 @@ class DenoiseConfig:
     mask_sigma: float = option(
         2.0, "light above this, smoothed, is kept out of the background", unit="noise", above=0
     )
+    binning: int = option(
+        0, "side of the sums of pixels that a counts map is denoised in; 0: by its sources' width",
+        unit="px", least=0, most=16,
+    )  # fmt: skip
     tile: int = option(576, "largest side of a tile", unit="px", multiple_of=16)
     overlap: int = option(64, "overlap of neighbouring tiles", unit="px")
     batch_size: int = option(2, "tiles at once", least=1)

@@ -56,6 +56,12 @@ def run(call: Call) -> int:
             calibration_name=named.name if named else "",
             widening=(verdict and verdict.widening) or 1.0, integers=call.args.integers,
         ))  # fmt: skip
+        if done.binning > 1 and config.binning == 0 and not call.args.quiet:
+            line = (
+                f"{source.image.name}: sources are so wide that sums of {done.binning} x "
+                f"{done.binning} pixels are denoised; --binning 1 takes single ones"
+            )
+            cli.put(f"{call.command.program}: {line}", error=True)
         return {"verdict": None if verdict is None else verdict.facts(),
                 "keep": "background" if kept else "sources"}  # fmt: skip
 

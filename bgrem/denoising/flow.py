@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.config import DenoiseConfig
+from bgrem.denoising.binning import choose_binning, denoise_binned
 from bgrem.denoising.picture.flow import denoise_picture
 from bgrem.denoising.plane import denoise_plane
 from bgrem.denoising.residual import residual_of
@@ -38,6 +39,8 @@ class Denoised:
         the background. None without a cap.
     twin : array, shape (H, W, C)
         The result's sources with the noise of other pixels, denoised again, if it was asked for.
+    binning : int
+        Side of the sums of pixels that a counts map was denoised in.
     """
 
     result: AstroImage
@@ -46,6 +49,7 @@ class Denoised:
     sigma: np.ndarray
     capped: np.ndarray | None = None
     twin: np.ndarray | None = None
+    binning: int = 1
 
 
 def denoise(
@@ -108,8 +112,13 @@ def denoise(
         model = load_for(config)
     if normaliser_of(model.description).keeps_background:
         return _kept(image, config, model, progress, is_mosaic(image, mosaic))
+    binning = choose_binning(image.pixels[..., 0], config, model, twin=twin)
     planes = [
         denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
+        if binning == 1
+        else denoise_binned(
+            image.pixels[..., channel], image.name, config, model, progress, binning
+        )
         for channel in range(image.shape[-1])
     ]
     pixels = image.pixels
@@ -128,6 +137,7 @@ def denoise(
         np.stack([plane.sigma for plane in planes], -1),
         _stack_optional([plane.capped for plane in planes]),
         _stack_optional([plane.twin for plane in planes]),
+        binning,
     )  # fmt: skip
 
 

@@ -68,6 +68,7 @@ def write_denoised(run: DenoisedRun) -> None:
 def measured_cards(done: Denoised, strength: float = 1.0, *, kept: bool = False) -> list[Card]:
     """Return BGNOISE and BGLEVEL in the image's units; of a colour image numbered by channel.
 
+    BGBIN follows where sums of pixels were denoised.
     The level is unknown with `strength` 0, where no background is taken off. Where the background
     is `kept`, BGKEEP says so.
     """
@@ -78,6 +79,8 @@ def measured_cards(done: Denoised, strength: float = 1.0, *, kept: bool = False)
         background = done.background.pixels / strength
         planes["BGLEVEL"] = (background, "measured level of the background (median)")
     cards: list[Card] = []
+    if done.binning > 1:
+        cards.append(("BGBIN", done.binning, "[pix] side of the sums that were denoised"))
     if kept:
         cards.append(("BGKEEP", "background", "what stays beside the sources"))
     for keyword, (plane, words) in planes.items():

@@ -1,10 +1,15 @@
-"""Counts into the network's units and back: their smooth level, and its square root as noise."""
+"""Counts into the network's units and back: their smooth level, and its square root as noise.
+
+Also how wide the sources of a map are: photons of one source are correlated, those of Poisson
+noise are not.
+"""
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage, optimize
 
 from bgrem.frame.background import Statistics
 from bgrem.frame.sources import mask_sources
+from common.robust import FWHM_PER_SIGMA
 
 LEVEL_WIDTH_PX = 6.0  # px; standard deviation of the smoothing that gives the level
 SOURCE_WIDTH_PX = 1.5  # px; inner scale of the filter that finds sources
@@ -12,6 +17,10 @@ SURROUNDINGS_WIDTH_PX = 4.0  # px; outer scale of the filter that finds sources
 COUNTS_MASK_SIGMA = 3.5  # sigma of Poisson noise after smoothing; above it pixels belong to sources
 COUNTS_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
 COUNTS_MASK_ROUNDS = 3  # of masking and smoothing
+WIDTH_LAG_PX = 12  # px; the correlation of wider sources is not looked at
+WIDTH_LEVEL_PX = 16.0  # px; smoothing of the level, wider than the widest source
+WIDTH_SIGMA = 5.0  # of chance; a weaker correlation tells no width
+WIDTH_STARTS_PX = (1.0, 3.0, 6.0)  # px; FWHM that the fit begins with
 MIN_LEVEL = 0.01  # counts per pixel; where hardly any photon arrived, the level is not better known
 
 
@@ -44,6 +53,56 @@ def counts_statistics(pixels: np.ndarray, missing: np.ndarray | None = None) -> 
         found = _sources(counts, missing, level)
         level = _smooth(counts, ~(missing | found), LEVEL_WIDTH_PX)
     return Statistics(level.astype(np.float32), np.sqrt(level).astype(np.float32))
+
+
+def source_width(pixels: np.ndarray) -> float:
+    """Return the FWHM of a counts map's sources in pixels, all of them together; 0 if unknown.
+
+    It is that of a Gaussian whose autocorrelation is the map's at distances of 1 to `WIDTH_LAG_PX`,
+    over a paraboloid, which emission gives. Wings of the profile make it some 20 % too large.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W)
+        Photons per pixel; NaN = missing.
+    """
+    known = np.isfinite(pixels)
+    if min(pixels.shape) < 4 * WIDTH_LAG_PX or not known.any():
+        return 0.0
+    level = _smooth(np.where(known, pixels, 0.0), known, WIDTH_LEVEL_PX)
+    known &= level > MIN_LEVEL  # beside the exposure there is nothing
+    if not known.any():
+        return 0.0
+    deviation = np.where(known, (np.where(known, pixels, 0) - level) / np.sqrt(level), 0)
+    shape = [fft.next_fast_len(side + WIDTH_LAG_PX, real=True) for side in pixels.shape]
+
+    def correlate(plane: np.ndarray) -> np.ndarray:
+        """Return sums of products at all lags up to `WIDTH_LAG_PX`."""
+        found = fft.irfft2(np.abs(fft.rfft2(plane, shape)) ** 2, shape)
+        lags = np.arange(-WIDTH_LAG_PX, WIDTH_LAG_PX + 1)
+        return np.asarray(found[np.ix_(lags, lags)])
+
+    pairs = correlate(known.astype(float))
+    found = correlate(deviation) / np.maximum(pairs, 1)
+    distance = np.hypot(*np.mgrid[-WIDTH_LAG_PX : WIDTH_LAG_PX + 1,
+                                  -WIDTH_LAG_PX : WIDTH_LAG_PX + 1])  # fmt: skip
+    use = (distance >= 1) & (distance <= WIDTH_LAG_PX) & (pairs > 0.5)
+    square, seen = distance[use] ** 2, found[use]
+
+    def misses(values: np.ndarray) -> np.ndarray:
+        height, sigma, offset, slope = values
+        # the autocorrelation of a Gaussian is one that is wider by the root of 2
+        smooth = offset + slope * square / WIDTH_LAG_PX**2
+        return np.asarray(height * np.exp(-square / (4 * sigma**2)) + smooth - seen)
+
+    unit = max(float(seen.max()), 1e-9)
+    bounds = ([0, 0.3, -np.inf, -np.inf], [np.inf, WIDTH_LAG_PX, np.inf, np.inf])
+    fits = [optimize.least_squares(misses, [unit, start / FWHM_PER_SIGMA, 0, 0], bounds=bounds,
+                                   x_scale=[unit, 1, unit, unit])
+            for start in WIDTH_STARTS_PX]  # fmt: skip
+    best = min(fits, key=lambda fit: fit.cost)
+    chance = 1 / np.sqrt(known.sum())  # of a correlation without sources
+    return float(best.x[1] * FWHM_PER_SIGMA) if best.x[0] > WIDTH_SIGMA * chance else 0.0
 
 
 def _sources(counts: np.ndarray, missing: np.ndarray, level: np.ndarray) -> np.ndarray:

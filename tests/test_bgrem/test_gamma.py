@@ -3,8 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bgrem import DenoiseConfig, denoise
 from bgrem.config import TrainConfig
-from bgrem.frame.counts import MIN_LEVEL, counts_statistics
+from bgrem.denoising.binning import bin_counts, unbin
+from bgrem.frame.counts import MIN_LEVEL, counts_statistics, source_width
 from bgrem.simulate.gamma import GammaPatch, king_profile, simulate_patch
 from bgrem.training.denoise import simulated_counts_field
 
@@ -137,3 +139,70 @@ def test_the_packaged_model_denoises_maps_larger_than_its_tile():
     error = np.sqrt(np.mean((result - patch.sources) ** 2))
     assert error < 0.5 * np.sqrt(np.mean((flat - patch.sources) ** 2))
     assert result.mean() == pytest.approx(patch.sources.mean(), rel=0.25)  # one patch
+
+
+def counts_with_sources(fwhm, level=0.5, shape=(192, 200), number=60, seed=3):
+    """Return a counts map with Gaussian sources, and what was expected of it."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    expected = np.zeros(shape)
+    for _ in range(number):
+        row, column = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+        profile = np.exp(-4 * np.log(2) * ((y - row) ** 2 + (x - column) ** 2) / fwhm**2)
+        expected += 60 * profile / (1.133 * fwhm**2)
+    return rng.poisson(expected + level).astype(np.float32), expected
+
+
+@pytest.mark.parametrize("fwhm", [1.5, 3.0, 6.0])
+def test_the_width_of_sources_is_read_from_the_correlation_of_the_counts(fwhm):
+    # its own error at six pixels, where few sources overlap much, is a twentieth
+    assert source_width(counts_with_sources(fwhm)[0]) == pytest.approx(fwhm, rel=0.1)
+
+
+def test_no_photon_or_no_source_has_no_width_that_asks_for_sums():
+    rng = np.random.default_rng(0)
+    assert source_width(np.zeros((64, 64))) == 0
+    assert source_width(np.full((64, 64), np.nan)) == 0
+    assert source_width(rng.poisson(3, (20, 20))) == 0
+    assert source_width(rng.poisson(3, (128, 128)).astype(float)) == 0
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (9, 13)])
+def test_sums_keep_the_counts_and_go_back_to_pixels(shape):
+    y, x = np.indices(shape)
+    plane = (5 + np.sin(y / 4) + np.cos(x / 5)).astype(np.float32)
+    sums = bin_counts(plane, 2)
+    assert sums.shape == (-(-shape[0] // 2), -(-shape[1] // 2))
+    assert sums[0, 0] == pytest.approx(plane[:2, :2].sum())
+    fine = unbin(sums, 2, shape)
+    assert fine.shape == shape
+    np.testing.assert_allclose(fine[2:-2, 2:-2], plane[2:-2, 2:-2], rtol=0.02)
+
+
+def test_a_missing_pixel_makes_its_sum_missing():
+    plane = np.ones((6, 6), np.float32)
+    plane[1, 2] = np.nan
+    assert np.argwhere(np.isnan(bin_counts(plane, 2))).tolist() == [[0, 1]]
+
+
+def test_wide_sources_are_denoised_in_sums_and_come_out_nearer_to_the_truth():
+    observed, expected = counts_with_sources(6.0)
+    settings = {"config": DenoiseConfig(model="gamma", steps=2)}
+    sums = denoise(observed, **settings)
+    single = denoise(observed, binning=1, **settings)
+    assert (sums.binning, single.binning) == (2, 1)
+
+    def error(done):
+        return np.sqrt(np.mean((done.result.pixels[..., 0] - expected) ** 2))
+
+    assert error(sums) < 0.8 * error(single)
+    assert sums.result.pixels.min() >= 0
+    total = sum(part.pixels for part in (sums.result, sums.background, sums.residual))
+    np.testing.assert_allclose(total[..., 0], observed, atol=1e-4)
+    noise = [np.median(done.sigma) for done in (sums, single)]
+    assert noise[0] == pytest.approx(noise[1], rel=0.1)
+
+
+def test_sums_are_refused_of_images_that_are_no_counts():
+    with pytest.raises(ValueError, match="--binning 2: only for counts maps"):
+        denoise(np.random.default_rng(0).normal(size=(64, 64)), binning=2)
