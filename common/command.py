@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.config import add_config_flags, config_from_args, flagged_settings, settings_of
+from common.progress import Reporter, events
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,6 +198,11 @@ class Call:
         return getattr(import_module(module), function)(self)
 
     @cached_property
+    def reporter(self) -> Reporter:
+        """What tells of the progress of the run."""
+        return Reporter(self.command.name, bar=not self.args.quiet)
+
+    @cached_property
     def settings(self) -> dict[type, Any]:
         """A config of each type in `Command.configs`, from flags and ``--params``."""
         configs = self.command.configs
@@ -250,17 +256,21 @@ class Call:
 
     def report(self, outcome: Mapping[str, Any]) -> None:
         """Say what was written, as ``--json`` and ``--quiet`` want it."""
-        if self.args.json:
-            cli.emit_json(outcome)
-        elif not self.args.quiet:
+        events.emit("result", outcome)
+        if not (self.args.json or self.args.quiet):
             written = ", ".join(str(file) for file in outcome["outputs"].values())
             notes = "".join(f" ({note})" for note in outcome.get("notes", ()))
             cli.put(f"{outcome['input']}: wrote {written}{notes}")
 
     def say(self, line: str) -> None:
-        """Print a line of what goes on, unless ``--json`` or ``--quiet`` is given."""
+        """Print a line of what goes on; with ``--json`` an event, with ``--quiet`` nothing."""
+        events.emit("status", phase="running", message=line)
         if not (self.args.quiet or self.args.json):
             cli.put(line)
+
+    def warn(self, text: str, kind: str = "warning") -> None:
+        """Print a warning, or a line of kind "info", on stderr, unless ``--quiet`` is given."""
+        cli.warn(self.command.program, text, quiet=self.args.quiet, kind=kind)
 
 
 @dataclass(frozen=True)

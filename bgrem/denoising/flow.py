@@ -15,6 +15,7 @@ from bgrem.inference.run import Progress, load_for
 from bgrem.models import Model
 from common.header import is_mosaic
 from common.image import AstroImage
+from common.progress import expect_passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,7 @@ def denoise(
         model = load_for(config)
     if normaliser_of(model.description).keeps_background:
         return _kept(image, config, model, progress, is_mosaic(image, mosaic))
+    expect_passes(progress, image.shape[-1] * (2 if twin else 1))
     planes = [
         denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
         for channel in range(image.shape[-1])
