@@ -22,7 +22,7 @@ SEED := 1
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-full test-oldest fuzz lint format docs benchmark wheel check-wheel sbom audit clean
+.PHONY: help demo test test-full test-oldest fuzz lint format docs benchmark wheel check-wheel sbom audit pixinsight clean
 
 help:
 	@echo "make demo         fit and denoise simulated images; pictures and tables in demo/"
@@ -37,6 +37,7 @@ help:
 	@echo "make check-wheel  build it twice and compare; install it, and check the weights in it"
 	@echo "make sbom         dist/bgrem.cdx.json: all packages that an installation has (CycloneDX)"
 	@echo "make audit        known vulnerabilities of these packages; needs the advisory database"
+	@echo "make pixinsight   the update repository of the PixInsight script, in dist/pixinsight"
 	@echo "make clean        remove the virtual environments, demo/, dist/ and caches"
 
 # Stamps: a later run installs again only if the metadata changed.
@@ -96,7 +97,7 @@ benchmark: $(VENV)/.installed-benchmarks
 	$(VENV)/bin/python benchmarks/background.py
 
 # time of all entries of the wheel and of the list of packages: that of the last commit
-wheel sbom: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+wheel sbom pixinsight: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 
 # From the files of the commit alone: what lies in the working tree or in build/ cannot get in.
 wheel: $(VENV)/.installed-test
@@ -131,6 +132,10 @@ sbom: $(RELEASE)/.installed
 audit: $(RELEASE)/.installed
 	$(TOOLS)/bin/python -m pip --python $(RELEASE)/bin/python freeze --exclude bgrem > build/audit.txt
 	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip -r build/audit.txt
+
+# needs no environment: the standard library alone
+pixinsight:
+	$(PYTHON) pixinsight/make_repository.py $(DIST)/pixinsight
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(RELEASE) $(TOOLS) $(DIST) demo build *.egg-info .coverage .pytest_cache .ruff_cache .mypy_cache
