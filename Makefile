@@ -11,7 +11,8 @@ RELEASE := .venv-release
 TOOLS := .venv-tools
 DIST := dist
 WHEEL_SOURCE := build/wheel-source
-PIP_FLAGS := --quiet --disable-pip-version-check
+# twice quiet: errors alone, no warnings
+PIP_FLAGS := --quiet --quiet --disable-pip-version-check --root-user-action=ignore
 PYTEST_FLAGS :=
 # processes of the tests: each loads TensorFlow once
 WORKERS := 2
@@ -42,8 +43,9 @@ help:
 
 # Stamps: a later run installs again only if the metadata changed.
 $(VENV)/.installed: $(METADATA)
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -e .
+	@printf '%-68s' "install into $(VENV); TensorFlow is large, some minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install $(PIP_FLAGS) -e . && printf '%6d.0 s\n' $$SECONDS
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
@@ -64,8 +66,8 @@ $(OLDEST)/.installed: $(METADATA) $(OLDEST_PINS)
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(VENV)/bin/python -m bgoptimizer.demo demo
-	$(VENV)/bin/python -m bgrem.demo demo/denoise
+	@$(VENV)/bin/python -m bgoptimizer.demo demo
+	@$(VENV)/bin/python -m bgrem.demo demo/denoise
 
 test: lint
 	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from common.image import AstroImage, Card
 
+# what shtab calls for names of files in each shell
+COMPLETED_BY = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 TABLE_ROWS = "the table"  # in place of an HDU's name: the rows of the last table
 
 
@@ -136,7 +138,9 @@ def add_arguments(parser: argparse.ArgumentParser, command: Command, version: st
             add_config_flags(parser, one)
         elif isinstance(one, Flag) or one.help:
             given = one if isinstance(one, Flag) else one.flag
-            parser.add_argument(*given.names, **given.options)
+            action = parser.add_argument(*given.names, **given.options)
+            if action.type is Path or action.dest in ("inputs", "input"):
+                action.complete = COMPLETED_BY  # type: ignore[attr-defined]
     for config, title in command.configs.items():
         if title:
             add_config_flags(parser.add_argument_group(title), config)
