@@ -1,5 +1,6 @@
 """What a stranger sees in the first minutes: quiet steps of the demo, true captions."""
 
+import os
 import re
 import subprocess
 import sys
@@ -43,6 +44,23 @@ def test_circles_are_where_they_are_put():
     marked = circle(np.zeros((40, 60, 3), np.uint8), np.array([[30.0, 20.0]]), 7, (255, 200, 60))
     assert marked[20, 23].tolist() == [255, 200, 60]
     assert marked[20, 30].tolist() == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_in_python_nothing_is_printed_when_the_libraries_start():
+    script = """
+import numpy as np
+from bgoptimizer import BackgroundConfig, fit_background, make_scene
+from bgrem import denoise
+denoise(np.random.default_rng(0).normal(100, 5, (64, 64)), steps=1)
+fit_background(make_scene(3, shape=(96, 144)).observed, BackgroundConfig(objective="original",
+                                                                         epochs=5))
+"""
+    bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=bare
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.slow
