@@ -260,8 +260,9 @@ class Call:
 
     def report(self, outcome: Mapping[str, Any]) -> None:
         """Say what was written, as ``--json`` and ``--quiet`` want it."""
-        events.emit("result", outcome)
-        if not (self.args.json or self.args.quiet):
+        if self.args.json:  # not where another command runs this one
+            events.emit("result", outcome)
+        elif not self.args.quiet:
             written = ", ".join(str(file) for file in outcome["outputs"].values())
             notes = "".join(f" ({note})" for note in outcome.get("notes", ()))
             cli.put(f"{outcome['input']}: wrote {written}{notes}")

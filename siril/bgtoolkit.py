@@ -238,7 +238,7 @@ def ask():
     rows = {
         "tool": ("Tool", tuple(TOOLS)),
         "operation": ("Background: operation", ("subtract", "divide", "auto")),
-        "keep": ("Denoise: keep", ("auto", "background", "sources")),
+        "keep": ("Denoise: keep", ("background", "auto", "sources")),
         "strength": ("Denoise: strength", ("1.0", "0.9", "0.8", "0.6", "0.4")),
     }
     chosen = {}
