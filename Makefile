@@ -11,7 +11,8 @@ RELEASE := .venv-release
 TOOLS := .venv-tools
 DIST := dist
 WHEEL_SOURCE := build/wheel-source
-PIP_FLAGS := --quiet --disable-pip-version-check
+# twice quiet: errors alone, no warnings
+PIP_FLAGS := --quiet --quiet --disable-pip-version-check --root-user-action=ignore
 PYTEST_FLAGS :=
 # processes of the tests: each loads TensorFlow once
 WORKERS := 2
@@ -22,7 +23,7 @@ SEED := 1
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-full test-oldest fuzz lint format docs benchmark wheel check-wheel sbom audit clean
+.PHONY: help demo test test-full test-oldest fuzz lint format docs benchmark wheel check-wheel sbom audit pixinsight clean
 
 help:
 	@echo "make demo         fit and denoise simulated images; pictures and tables in demo/"
@@ -37,12 +38,14 @@ help:
 	@echo "make check-wheel  build it twice and compare; install it, and check the weights in it"
 	@echo "make sbom         dist/bgrem.cdx.json: all packages that an installation has (CycloneDX)"
 	@echo "make audit        known vulnerabilities of these packages; needs the advisory database"
+	@echo "make pixinsight   the update repository of the PixInsight script, in dist/pixinsight"
 	@echo "make clean        remove the virtual environments, demo/, dist/ and caches"
 
 # Stamps: a later run installs again only if the metadata changed.
 $(VENV)/.installed: $(METADATA)
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -e .
+	@printf '%-68s' "install into $(VENV); TensorFlow is large, some minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install $(PIP_FLAGS) -e . && printf '%6d.0 s\n' $$SECONDS
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
@@ -63,8 +66,8 @@ $(OLDEST)/.installed: $(METADATA) $(OLDEST_PINS)
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(VENV)/bin/python -m bgoptimizer.demo demo
-	$(VENV)/bin/python -m bgrem.demo demo/denoise
+	@$(VENV)/bin/python -m bgoptimizer.demo demo
+	@$(VENV)/bin/python -m bgrem.demo demo/denoise
 
 test: lint
 	$(VENV)/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
@@ -96,7 +99,7 @@ benchmark: $(VENV)/.installed-benchmarks
 	$(VENV)/bin/python benchmarks/background.py
 
 # time of all entries of the wheel and of the list of packages: that of the last commit
-wheel sbom: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+wheel sbom pixinsight: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 
 # From the files of the commit alone: what lies in the working tree or in build/ cannot get in.
 wheel: $(VENV)/.installed-test
@@ -131,6 +134,10 @@ sbom: $(RELEASE)/.installed
 audit: $(RELEASE)/.installed
 	$(TOOLS)/bin/python -m pip --python $(RELEASE)/bin/python freeze --exclude bgrem > build/audit.txt
 	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip -r build/audit.txt
+
+# needs no environment: the standard library alone
+pixinsight:
+	$(PYTHON) pixinsight/make_repository.py $(DIST)/pixinsight
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(RELEASE) $(TOOLS) $(DIST) demo build *.egg-info .coverage .pytest_cache .ruff_cache .mypy_cache

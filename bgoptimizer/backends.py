@@ -1,6 +1,22 @@
 """The Keras backends that a descent runs on."""
 
+import os
+import sys
 from collections.abc import Callable
+
+from common.cli import silenced_stderr
+
+
+def start_backend() -> None:
+    """Load Keras and what it computes with; their own lines on stderr are dropped."""
+    if "keras" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silenced_stderr():  # TensorFlow announces itself, whatever it is told
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            keras.ops.convert_to_tensor(0.0)  # looks for devices, which it announces too
 
 
 def compiler(backend: str) -> Callable[[Callable], Callable]:

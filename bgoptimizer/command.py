@@ -50,9 +50,10 @@ def run(call: Call) -> int:
         # TensorFlow announces itself at import and at its first compilation, whatever it is told
         with cli.silenced_stderr() if descends else nullcontext():
             guidance = replace(prepare_guidance(image, **given), objects=shared)
-            model = fit_guided(image, config, guidance)
+            model = fit_guided(image, config, guidance, call.reporter.done)
         correction = correct_background(image, model)
         model = replace(model, notes=(*model.notes, *found_in, *correction.notes))
+        call.reporter.status("saving", "Saving", input=path, output=files["result"])
         _write(call, image, model, correction, files)
         return {
             "notes": list(model.notes),

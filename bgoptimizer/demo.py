@@ -12,6 +12,7 @@ from bgoptimizer import cli
 from bgoptimizer.scenes import Scene, make_scene
 from common.image import AstroImage
 from common.io import read_image, write_image
+from common.progress.steps import shown_command, step
 
 DEMO_SEED = 2024  # of the simulated scene
 DEMO_SHAPE = (800, 1200)  # px; rows, columns
@@ -25,11 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="made if missing; files in it are replaced")
     folder = parser.parse_args(argv).folder
     folder.mkdir(parents=True, exist_ok=True)
-    print(
-        f"simulating {DEMO_SHAPE[1]} x {DEMO_SHAPE[0]} px with a nebula whose background is known"
-    )
-    scene = make_scene(DEMO_SEED, shape=DEMO_SHAPE, channels=3, objects="nebula")
-    write_image(folder / "scene.xisf", AstroImage(scene.observed), overwrite=True)
+    with step(f"simulate {DEMO_SHAPE[1]} x {DEMO_SHAPE[0]} px with a nebula and light pollution"):
+        scene = make_scene(DEMO_SEED, shape=DEMO_SHAPE, channels=3, objects="nebula")
+        write_image(folder / "scene.xisf", AstroImage(scene.observed), overwrite=True)
     lines = [_row("objective", "rms all", "rms outside", "nebula eaten", "CPU seconds")]
     for objective in ("robust", "original"):
         output = folder if objective == "robust" else folder / objective
@@ -38,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if objective == "robust":
             command += ["--before-after", str(folder / DEMO_PICTURES["before_after"])]
             command += ["--animation", str(folder / DEMO_PICTURES["animation"])]
-        print("bgoptimizer", *command)
         start = time.process_time()
-        code = cli.main(command)
+        with step(shown_command("bgoptimizer", [command[0], *command[3:5]])):
+            code = cli.main(command)
         seconds = time.process_time() - start
         if code:
             return code
@@ -53,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines += ["", "rms: error of the model against the simulated background, 1e-5 of full well;"]
     lines += ["outside: where the nebula adds less than 30; eaten: its light that the model took."]
     (folder / "table.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("", *lines, f"\nopen {folder / DEMO_PICTURES['before_after']}", sep="\n")
+    print("", *lines, "", sep="\n")
+    print(f"look at  {folder / DEMO_PICTURES['before_after']}  before, background, after")
+    print(f"         {folder / DEMO_PICTURES['animation']}  the rounds of the fit\n")
     return 0
 
 

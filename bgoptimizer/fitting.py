@@ -22,6 +22,7 @@ def fit_background(
     samples: np.ndarray | None = None,
     objects: np.ndarray | None = None,
     reference: AstroImage | np.ndarray | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> BackgroundModel:
     """Return the background of an image.
 
@@ -42,6 +43,8 @@ def fit_background(
         Another image of the field, linear: wider, cleaner, or its own background removed. Laid over
         the frame by the WCS of both, or pixel by pixel. Smooth structure that both have is object;
         what the frame has more is its background. The sky of the reference is taken for flat.
+    progress : callable, optional
+        Called with what is done, from 0 to 1.
 
     Raises
     ------
@@ -70,10 +73,15 @@ def fit_background(
     guidance = prepare_guidance(
         image, mask=mask, samples=samples, objects=objects, reference=reference
     )
-    return fit_guided(image, config or BackgroundConfig(), guidance)
+    return fit_guided(image, config or BackgroundConfig(), guidance, progress)
 
 
-def fit_guided(image: AstroImage, config: BackgroundConfig, guidance: Guidance) -> BackgroundModel:
+def fit_guided(
+    image: AstroImage,
+    config: BackgroundConfig,
+    guidance: Guidance,
+    progress: Callable[[float], None] | None = None,
+) -> BackgroundModel:
     """Return the background of an image, the user's help as `prepare_guidance` gives it."""
     _check_pixels(image, guidance.weights)
     helped = guidance.known is not None or guidance.reference is not None
@@ -93,13 +101,15 @@ def fit_guided(image: AstroImage, config: BackgroundConfig, guidance: Guidance) 
     fit = _objective(config.objective)
     # The matrices are small: further threads of BLAS only wait, and take CPU time while they do.
     with threadpool_limits(1, user_api="blas"):
+        tell = progress or _nothing
         if not bayer:
-            return fit(image.pixels, guidance, config, image.name)
+            return fit(image.pixels, guidance, config, image.name, tell)
         parts = []
         for phase in range(4):
             top, left = divmod(phase, 2)
             part = guidance.phase(top, left)
-            parts.append(fit(image.pixels[top::2, left::2], part, config, image.name))
+            parts.append(fit(image.pixels[top::2, left::2], part, config, image.name, _nothing))
+            tell((phase + 1) / 4)
     return replace(
         parts[0],
         shape=image.shape,
@@ -208,6 +218,10 @@ class _Place:
             )
 
 
+def _nothing(done: float) -> None:
+    """Tell nobody."""
+
+
 def _is_bayer(image: AstroImage, config: BackgroundConfig) -> bool:
     """Return whether an image is a Bayer mosaic; raise ValueError for another kind of mosaic."""
     bayer = is_mosaic(image, config.bayer)
@@ -221,7 +235,7 @@ def _is_bayer(image: AstroImage, config: BackgroundConfig) -> bool:
 
 
 def _objective(name: str) -> Callable[..., BackgroundModel]:
-    """Return the fit of an objective: (pixels, guidance, config, name of the image) -> model."""
+    """Return the fit of an objective: (pixels, guidance, config, name, progress) -> model."""
     if name == "original":
         from bgoptimizer.original.fit import fit_original
 

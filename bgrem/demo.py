@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from bgrem.frame import detect
 from bgrem.frame.background import sep_mesh
 from bgrem.validation import metrics
 from common.io import read_image
+from common.progress.steps import shown_command, step
+
+Finder = Callable[[float], detect.Detections]
 
 DEMO_SEED = 2024  # of the simulated field
 DEMO_SIDE_PX = 768  # px; side of the field
@@ -22,6 +25,7 @@ SEXTRACTOR_MESH_PX = 64  # px; BACK_SIZE of SExtractor
 DEMO_SWEEP = (12.0, 1.2)  # sigma of the filtered image; first and last threshold
 DEMO_SWEEP_DENOISED = (12.0, 0.02)  # sigma of the observed image; a denoised one has little noise
 DEMO_PICTURE = "before_after.png"  # name of the file
+DEMO_SOURCES = "sources.png"  # name of the file
 DEMO_TABLE = "table.txt"  # name of the file
 
 
@@ -38,19 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bgrem.simulate.write import write_field
 
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"simulating {args.side} x {args.side} px of a survey whose sources are known")
-    field = simulate_field(shape=(args.side, args.side), seed=DEMO_SEED, **DEMO_FIELD)
-    write_field(folder / "field.fits", field, overwrite=True)
+    with step(f"simulate {args.side} x {args.side} px of a survey, its sources known"):
+        field = simulate_field(shape=(args.side, args.side), seed=DEMO_SEED, **DEMO_FIELD)
+        write_field(folder / "field.fits", field, overwrite=True)
     command = ["denoise", str(folder / "field.fits"), "-o", str(folder)]
     command += ["--before-after", str(folder / DEMO_PICTURE), "--overwrite", "--quiet"]
-    print("bgrem", *command)
     start = time.perf_counter()
-    code = cli.main(command)
+    with step(shown_command("bgrem", command[:2])):
+        code = cli.main(command)
     seconds = time.perf_counter() - start
     if code:
         return code
     result = read_image(folder / "field_denoised.fits", hdu="OBSERVED").pixels[..., 0]
-    before, after = detection_curves(field.observed, result, field.catalogue, field.fwhm)
+    with step("count true and false detections, before and after"):
+        finders = find_before(field.observed), find_after(field.observed, result)
+        before, after = (
+            metrics.roc_curve(finder, field.catalogue, field.fwhm, limits)
+            for finder, limits in zip(finders, (DEMO_SWEEP, DEMO_SWEEP_DENOISED), strict=True)
+        )
     number = metrics.listed_number(field.catalogue)
     lines = [_row("false", "true before", "true after", "after : before")]
     for share in metrics.FALSE_SHARES:
@@ -67,42 +76,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines += [f"with finer deblending. {seconds:.0f} s for the command, with TensorFlow's start."]
     (folder / DEMO_TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("", *lines, "", sep="\n")
-    from bgrem.demo_systems import enhance_demo, noisemap_demo, picture_demo
+    from bgrem.demo_systems import draw_sources, enhance_demo, noisemap_demo, picture_demo
 
+    few, found = metrics.FALSE_SHARES[0] * number, []
+    titles = ("SExtractor's defaults", "after bgrem denoise")
+    for title, finder, curve in zip(titles, finders, (before, after), strict=True):
+        one = finder(metrics.threshold_at_false(curve, few))
+        score = metrics.score(one, field.catalogue, field.fwhm)
+        found.append((f"{title}: {score.true} true, {score.false} false in the whole field", one))
+    draw_sources(field.observed, found, folder / DEMO_SOURCES)
     for part in (picture_demo, enhance_demo, noisemap_demo):
         if code := part(folder, args.side):
             return code
-    print("\nopen, in", folder, "\n ", DEMO_PICTURE, "picture.png enhanced.png noisemap.png")
+    print(f"\nlook at  {folder / DEMO_PICTURE}  before, denoised, the noise")
+    print(f"         {folder / DEMO_SOURCES}  sources found before and after, circled")
+    print(f"         {folder / 'picture.png'}  a nebula, its noise taken out, the noise")
+    print(f"         {folder / 'enhanced.png'}  a short exposure, enhanced, a long exposure")
+    print(f"         {folder / 'noisemap.png'}  a raw frame, its map, the satellites that remain")
     return 0
 
 
-def detection_curves(
-    observed: np.ndarray, result: np.ndarray, truth: Mapping[str, np.ndarray], fwhm: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (threshold, true, false) of a sweep over the observed image and over the denoised.
-
-    Parameters
-    ----------
-    observed, result : array, shape (H, W)
-    truth : mapping of array
-        `SimulatedField.catalogue`.
-    fwhm : float
-        Of the point-spread function, in pixels.
-    """
+def find_before(observed: np.ndarray) -> Finder:
+    """Return what finds sources as SExtractor's default settings do, at a threshold in sigma."""
     background = sep_mesh(observed, SEXTRACTOR_MESH_PX)
     flat, noise = observed - background.back(), background.rms()
     kernel = detect.SEXTRACTOR_KERNEL
     filtered = noise * np.sqrt((kernel**2).sum()) / kernel.sum()
+    return lambda threshold: detect.detect_with_sep(flat, threshold, noise=filtered)
 
-    def before(threshold: float) -> detect.Detections:
-        return detect.detect_with_sep(flat, threshold, noise=filtered)
 
-    def after(threshold: float) -> detect.Detections:
-        return detect.detect_with_sep(result, threshold, noise=noise, **detect.DENOISED_OPTIONS)
-
-    return (
-        metrics.roc_curve(before, truth, fwhm, DEMO_SWEEP),
-        metrics.roc_curve(after, truth, fwhm, DEMO_SWEEP_DENOISED),
+def find_after(observed: np.ndarray, result: np.ndarray) -> Finder:
+    """Return what finds sources on the denoised image, at a threshold in sigma of the observed."""
+    noise = sep_mesh(observed, SEXTRACTOR_MESH_PX).rms()
+    return lambda threshold: detect.detect_with_sep(
+        result, threshold, noise=noise, **detect.DENOISED_OPTIONS
     )
 
 

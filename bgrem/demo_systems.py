@@ -1,14 +1,25 @@
 """Further parts of the demo: a picture, a short exposure made longer, a raw frame's satellites."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bgrem import cli
+from bgrem.frame.detect import Detections
 from common.image import AstroImage
 from common.io import read_image, write_image
-from common.pictures import write_side_by_side
+from common.pictures import (
+    beside,
+    caption,
+    circle,
+    display,
+    enlarge,
+    save_picture,
+    write_side_by_side,
+)
+from common.progress.steps import shown_command, step
 from common.screen import auto_stf
 
 DEMO_SEED = 2024  # of the simulated field
@@ -16,6 +27,10 @@ DEMO_EXPOSURE_RATIO = 2  # long / short exposure time
 DEMO_STREAK_LENGTHS_PX = (20, 100)  # px; frames without streaks, or with endless ones, show little
 DEMO_RAW_SIDE_PX = 448  # px at most, of the raw frame: four windows of 256 px that overlap by 64
 DEMO_SATELLITES = 12  # number that is put in
+MARK_RADIUS_PX = 7.0  # px; wider than a satellite, narrower than their distance
+ZOOM = 2  # of the pictures with circles: a satellite is two pixels wide
+MARKED_SIDE_PX = 320  # px; of the part of a survey field: its circles do not cover each other
+MARK_COLOR = (255, 200, 60)  # red, green, blue; seen on black and on white
 DEMO_SATELLITE_PEAK = 8.0  # brightest pixel in units of the frame's noise
 
 PICTURE_STARS = 900  # per megapixel
@@ -29,9 +44,9 @@ def picture_demo(folder: Path, side: int) -> int:
 
     Writes nebula.fits, nebula_denoised.fits and picture.png.
     """
-    picture = draw_picture((side * 2 // 3, side))
-    image = AstroImage(picture.astype(np.float32))
-    write_image(folder / "nebula.fits", image, overwrite=True)
+    with step("simulate a colour picture of a nebula"):
+        image = AstroImage(draw_picture((side * 2 // 3, side)).astype(np.float32))
+        write_image(folder / "nebula.fits", image, overwrite=True)
     command = ["denoise", str(folder / "nebula.fits"), "-o", str(folder), "--overwrite", "--quiet"]
     return _run([*command, "--before-after", str(folder / "picture.png")])
 
@@ -62,6 +77,25 @@ def draw_picture(shape: tuple[int, int]) -> np.ndarray:
     return 500 + light + noise
 
 
+def draw_sources(observed: np.ndarray, found: Sequence[tuple[str, Detections]], path: Path) -> None:
+    """Draw the middle of a field (H, W) once for each caption, its detections circled."""
+    top, left = (max(0, (length - MARKED_SIDE_PX) // 2) for length in observed.shape)
+    pixels = observed[..., None].astype(np.float32)
+    shown = display(pixels, auto_stf(pixels))
+    part = shown[top : top + MARKED_SIDE_PX, left : left + MARKED_SIDE_PX]
+    panels = []
+    for text, one in found:
+        places = np.column_stack([one.x - left, one.y - top])
+        panels.append(caption(_marked(part, places), text))
+    save_picture(beside(panels), path, overwrite=True)
+
+
+def _marked(panel: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return a panel enlarged, with circles around places (N, 2) of x and y from 0."""
+    middles = ZOOM * (places + 0.5) - 0.5
+    return circle(enlarge(panel, ZOOM), middles, ZOOM * MARK_RADIUS_PX, MARK_COLOR)
+
+
 def enhance_demo(folder: Path, side: int) -> int:
     """Simulate a long exposure and a short one, enhance that by command; return the exit code.
 
@@ -69,14 +103,15 @@ def enhance_demo(folder: Path, side: int) -> int:
     """
     from bgrem.simulate.hubble import long_exposure, short_exposure, simulate_hubble_field
 
-    field = simulate_hubble_field(DEMO_SEED, (side, side), kind="cluster")
-    rng = np.random.default_rng(DEMO_SEED)
-    long = long_exposure(field.sources + field.sky, field.exposure, rng)
-    short = short_exposure(long, DEMO_EXPOSURE_RATIO, field.exposure, rng)
-    for name, pixels in (("long", long), ("short", short)):
-        cards = (("BUNIT", "electrons", ""),)
-        image = AstroImage(pixels.astype(np.float32), cards=cards)
-        write_image(folder / f"{name}.fits", image, overwrite=True)
+    with step(f"simulate a long exposure and one {DEMO_EXPOSURE_RATIO} times shorter"):
+        field = simulate_hubble_field(DEMO_SEED, (side, side), kind="cluster")
+        rng = np.random.default_rng(DEMO_SEED)
+        long = long_exposure(field.sources + field.sky, field.exposure, rng)
+        short = short_exposure(long, DEMO_EXPOSURE_RATIO, field.exposure, rng)
+        for name, pixels in (("long", long), ("short", short)):
+            cards = (("BUNIT", "electrons", ""),)
+            image = AstroImage(pixels.astype(np.float32), cards=cards)
+            write_image(folder / f"{name}.fits", image, overwrite=True)
     command = [
         "enhance",
         str(folder / "short.fits"),
@@ -110,33 +145,37 @@ def noisemap_demo(folder: Path, side: int) -> int:
     from bgrem.simulate.staring import draw_noise, simulate_staring_frame
     from bgrem.simulate.trails import add_satellites
 
-    side = min(side, DEMO_RAW_SIDE_PX)
-    frames = (simulate_staring_frame(seed, (side, side)) for seed in itertools.count(DEMO_SEED))
-    frame = next(
-        one for one in frames if DEMO_STREAK_LENGTHS_PX[0] < one.length < DEMO_STREAK_LENGTHS_PX[1]
-    )
-    rng = np.random.default_rng(DEMO_SEED)
-    noise = draw_noise(frame.sigma, frame.hot_pixels, frame.gain, frame.read_noise, rng)
-    peaks = np.full(DEMO_SATELLITES, DEMO_SATELLITE_PEAK * float(np.median(frame.sigma)))
-    raw, _ = add_satellites(frame.structure + noise, peaks, rng)
-    write_image(folder / "raw.fits", AstroImage(raw.astype(np.float32)), overwrite=True)
+    with step(f"simulate a raw frame with star streaks and {DEMO_SATELLITES} satellites"):
+        side = min(side, DEMO_RAW_SIDE_PX)
+        low, high = DEMO_STREAK_LENGTHS_PX
+        frames = (simulate_staring_frame(seed, (side, side)) for seed in itertools.count(DEMO_SEED))
+        frame = next(one for one in frames if low < one.length < high)
+        rng = np.random.default_rng(DEMO_SEED)
+        noise = draw_noise(frame.sigma, frame.hot_pixels, frame.gain, frame.read_noise, rng)
+        peaks = np.full(DEMO_SATELLITES, DEMO_SATELLITE_PEAK * float(np.median(frame.sigma)))
+        raw, satellites = add_satellites(frame.structure + noise, peaks, rng)
+        write_image(folder / "raw.fits", AstroImage(raw.astype(np.float32)), overwrite=True)
     code = _run(["noisemap", str(folder / "raw.fits"), "-o", str(folder), "--overwrite", "--quiet"])
     if code:
         return code
     image, residual, found = (
         read_image(folder / f"raw{word}.fits").pixels for word in ("", "_residual", "_map")
     )
-    level = np.nanmedian(image)
-    panels = [
-        ("raw frame", image), ("map of its structures", found),
-        ("what remains", residual - np.nanmedian(residual) + level),
-    ]  # fmt: skip
-    write_side_by_side(
-        panels, auto_stf(image, linked=False), folder / "noisemap.png", overwrite=True
-    )
+    stretch = auto_stf(image, linked=False)
+    level = np.nanmedian(image) - np.nanmedian(residual)
+    places = np.column_stack([satellites["x"], satellites["y"]])
+    panels = []
+    for text, pixels in (
+        ("raw frame; circles: satellites", image),
+        ("map of its structures", found),
+        ("what remains; the same circles", residual + level),
+    ):
+        marked = places if "circles" in text else places[:0]
+        panels.append(caption(_marked(display(pixels, stretch), marked), text))
+    save_picture(beside(panels), folder / "noisemap.png", overwrite=True)
     return 0
 
 
 def _run(command: list[str]) -> int:
-    print("bgrem", *command)
-    return cli.main(command)
+    with step(shown_command("bgrem", command)):
+        return cli.main(command)

@@ -16,6 +16,7 @@ from typing import Any
 from bgrem import __version__
 from common import cli
 from common.command import Call
+from common.progress import events
 
 DISTRIBUTION = "bgrem"  # name of the package for pip
 OPTIONAL_PACKAGES = ("jax", "astroscrappy")  # named where they are there
@@ -60,7 +61,7 @@ def run(call: Call) -> int:
     problems = [line for one in found.values() for line in one.problems]
     if call.args.json:
         values = {name: one.values for name, one in found.items()}
-        cli.emit_json({"healthy": not problems, "problems": problems} | values)
+        events.emit("result", {"healthy": not problems, "problems": problems} | values)
     else:
         for line in problems:
             _show(f"problem: {line}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.networks.gpu import DeviceWarning, find_gpu, is_operation_error
+from bgrem.networks.gpu import DeviceWarning, find_gpu, is_operation_error, start_backend
 from bgrem.networks.known_answer import compare_answer, describe_answer, make_probe
 from bgrem.networks.schedule import CosineSchedule
 from common.atomic import atomic_write, write_together
@@ -112,6 +112,7 @@ class Model:
             self._move_to_processor(error)
 
     def _prepare(self, dtype: str) -> None:
+        start_backend()
         import keras
 
         with self._device():

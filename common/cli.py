@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, error border, stops, common flags, progress, JSON.
+"""What all commands share: exit codes, error border, stops, common flags.
 
 Imports neither numpy nor astropy, so that ``--help`` answers at once.
 """
@@ -6,7 +6,6 @@ Imports neither numpy nor astropy, so that ``--help`` answers at once.
 import _thread
 import argparse
 import io
-import json
 import os
 import signal
 import sys
@@ -14,11 +13,13 @@ import threading
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
+from common.progress import events
+from common.progress.output import drop_unread, put
 from common.reading.notice import FileWarning
 
 EXIT_DONE = 0  # exit code
@@ -57,7 +58,11 @@ def run(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     tool = tool or Path(sys.argv[0]).stem
-    with _printable_names(), _stop_on_signals(until_exit=argv is None) as settle:
+    with (
+        _printable_names(),
+        events.printed(arguments),
+        _stop_on_signals(until_exit=argv is None) as settle,
+    ):
         try:
             try:
                 with file_warnings(tool, quiet="--quiet" in arguments):
@@ -71,7 +76,7 @@ def run(
         except Exception as error:
             code = _say_stopped(tool) if _stopped_by else _say_error(tool, error, arguments)
         for stream in (sys.stdout, sys.stderr):
-            _drop_unread(stream)
+            drop_unread(stream)
         _forget_interrupt()
     return code
 
@@ -80,8 +85,14 @@ def _say_error(tool: str, error: Exception, arguments: Sequence[str]) -> int:
     if "--debug" in arguments:
         traceback.print_exc()
     code, text = describe_error(error)
-    put(f"{tool}: error: {text}", error=True)
+    say_error(tool, text, code)
     return code
+
+
+def say_error(tool: str, text: str, code: int, **more: Any) -> None:
+    """Print an error as one line on stderr; it is an event too, with `more` keys."""
+    put(f"{tool}: error: {text}", error=True)
+    events.emit("error", message=text, code=code, **more)
 
 
 @contextmanager
@@ -97,7 +108,7 @@ def file_warnings(tool: str, *, quiet: bool) -> Iterator[None]:
                 usual(message, category, *place)
             elif not quiet and str(message) not in said:
                 said.add(str(message))
-                put(f"{tool}: warning: {message}", error=True)
+                warn(tool, str(message), quiet=quiet)
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield
@@ -230,6 +241,7 @@ def _say_stopped(tool: str) -> int:
     number = _stopped_by or signal.SIGINT
     by = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     put(f"{tool}: {by}", error=True)
+    events.emit("error", message=by, code=EXIT_SIGNAL + number)
     return EXIT_SIGNAL + number
 
 
@@ -238,7 +250,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one line on stderr."""
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
+        text = f"{message}. See {self.prog} --help."
+        say_error(self.prog, text, EXIT_BAD_INPUT)
+        self.exit(EXIT_BAD_INPUT)
 
 
 def add_common_flags(
@@ -246,8 +260,11 @@ def add_common_flags(
 ) -> None:
     """Add the flags of all commands, and ``--params`` to those that can replay a file."""
     group = parser.add_argument_group("common options")
-    group.add_argument("--json", action="store_true", help="write the result as JSON on stdout")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no messages")
+    group.add_argument(
+        "--json", action="store_true",
+        help="print JSON on stdout, one event a line: progress and results; with --quiet results",
+    )  # fmt: skip
+    group.add_argument("--quiet", action="store_true", help="no progress, no messages")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
     group.add_argument("--overwrite", action="store_true", help="replace existing output files")
     if replays:
@@ -255,39 +272,6 @@ def add_common_flags(
             "--params", type=Path, metavar="FILE", help="use the settings of a parameter file"
         )
     group.add_argument("--version", action="version", version=f"%(prog)s {version}")
-
-
-class Progress:
-    """A progress bar on stderr, shown only on a terminal.
-
-    Parameters
-    ----------
-    total : int, optional
-        The number of steps.
-    label : str, optional
-        What is going on.
-    quiet : bool, optional
-        No bar: with ``--quiet`` and ``--json``.
-    """
-
-    def __init__(self, total: int | None = None, label: str = "", *, quiet: bool = False) -> None:
-        self._bar: Any = None
-        if not quiet and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, desc=label or None, file=sys.stderr, leave=False)
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, steps: int = 1) -> None:
-        """Go on by `steps`."""
-        if self._bar is not None:
-            self._bar.update(steps)
 
 
 @contextmanager
@@ -307,33 +291,11 @@ def silenced_stderr() -> Iterator[None]:
 # --- what is printed -----------------------------------------------------------------------------
 
 
-def put(text: str, *, error: bool = False, end: str = "\n") -> None:
-    """Print on stdout or stderr; where nobody reads it any more the run goes on.
-
-    Raises
-    ------
-    OSError
-        If stdout cannot be written, as on a full disk.
-    """
-    stream = sys.stderr if error else sys.stdout
-    try:
-        print(text, end=end, file=stream, flush=True)
-    except OSError as failed:
-        _drop_unread(stream)
-        if not error and not isinstance(failed, BrokenPipeError):
-            raise OSError(f"stdout: cannot be written ({failed.strerror}).") from None
-
-
-def _drop_unread(stream: TextIO | None) -> None:
-    """Flush a stream; if that fails, drop what it holds and will be given."""
-    if stream is None:
-        return
-    try:
-        stream.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())  # Python flushes it once more at its exit
-        os.close(nowhere)
+def warn(tool: str, text: str, *, quiet: bool, kind: str = "warning") -> None:
+    """Print a warning, or a line of kind "info", on stderr; it is an event too."""
+    if not quiet:
+        put(f"{tool}: {'warning: ' if kind == 'warning' else ''}{text}", error=True)
+        events.emit(kind, message=text)
 
 
 @contextmanager
@@ -348,23 +310,3 @@ def _printable_names() -> Iterator[None]:
     finally:
         for stream, errors in zip(streams, before, strict=True):
             stream.reconfigure(errors=errors)
-
-
-def emit_json(content: Mapping[str, Any]) -> None:
-    """Write a result as one line of JSON on stdout; NaN and infinity become null."""
-    put(json.dumps(plain(content), allow_nan=False))
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it: lists for arrays, text for paths, null for NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.config import add_config_flags, config_from_args, flagged_settings, settings_of
+from common.progress import Reporter, events
 
 if TYPE_CHECKING:
     import numpy as np
 
     from common.image import AstroImage, Card
 
+# what shtab calls for names of files in each shell
+COMPLETED_BY = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 TABLE_ROWS = "the table"  # in place of an HDU's name: the rows of the last table
 
 
@@ -135,7 +138,9 @@ def add_arguments(parser: argparse.ArgumentParser, command: Command, version: st
             add_config_flags(parser, one)
         elif isinstance(one, Flag) or one.help:
             given = one if isinstance(one, Flag) else one.flag
-            parser.add_argument(*given.names, **given.options)
+            action = parser.add_argument(*given.names, **given.options)
+            if action.type is Path or action.dest in ("inputs", "input"):
+                action.complete = COMPLETED_BY  # type: ignore[attr-defined]
     for config, title in command.configs.items():
         if title:
             add_config_flags(parser.add_argument_group(title), config)
@@ -197,6 +202,11 @@ class Call:
         return getattr(import_module(module), function)(self)
 
     @cached_property
+    def reporter(self) -> Reporter:
+        """What tells of the progress of the run."""
+        return Reporter(self.command.name, bar=not self.args.quiet)
+
+    @cached_property
     def settings(self) -> dict[type, Any]:
         """A config of each type in `Command.configs`, from flags and ``--params``."""
         configs = self.command.configs
@@ -250,17 +260,22 @@ class Call:
 
     def report(self, outcome: Mapping[str, Any]) -> None:
         """Say what was written, as ``--json`` and ``--quiet`` want it."""
-        if self.args.json:
-            cli.emit_json(outcome)
+        if self.args.json:  # not where another command runs this one
+            events.emit("result", outcome)
         elif not self.args.quiet:
             written = ", ".join(str(file) for file in outcome["outputs"].values())
             notes = "".join(f" ({note})" for note in outcome.get("notes", ()))
             cli.put(f"{outcome['input']}: wrote {written}{notes}")
 
     def say(self, line: str) -> None:
-        """Print a line of what goes on, unless ``--json`` or ``--quiet`` is given."""
+        """Print a line of what goes on; with ``--json`` an event, with ``--quiet`` nothing."""
+        events.emit("status", phase="running", message=line)
         if not (self.args.quiet or self.args.json):
             cli.put(line)
+
+    def warn(self, text: str, kind: str = "warning") -> None:
+        """Print a warning, or a line of kind "info", on stderr, unless ``--quiet`` is given."""
+        cli.warn(self.command.program, text, quiet=self.args.quiet, kind=kind)
 
 
 @dataclass(frozen=True)

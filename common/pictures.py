@@ -44,6 +44,22 @@ def caption(panel: np.ndarray, text: str) -> np.ndarray:
     return np.asarray(canvas)
 
 
+def enlarge(panel: np.ndarray, times: int) -> np.ndarray:
+    """Return a panel (H, W, 3) whose pixels are squares of so many pixels."""
+    return panel.repeat(times, 0).repeat(times, 1)
+
+
+def circle(
+    panel: np.ndarray, places: np.ndarray, radius: float, color: tuple[int, int, int]
+) -> np.ndarray:
+    """Return a panel (H, W, 3), uint8, with circles around places (N, 2) of x and y from 0."""
+    canvas = Image.fromarray(panel)
+    draw = ImageDraw.Draw(canvas)
+    for x, y in places.tolist():
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color)
+    return np.asarray(canvas)
+
+
 def beside(panels: Sequence[np.ndarray]) -> np.ndarray:
     """Return panels of one height with gaps between them."""
     gap = np.full((panels[0].shape[0], 6, 3), 24, np.uint8)

@@ -127,6 +127,7 @@ def test_a_change_is_found_and_says_where(recordings, change, where, what):
         lambda f: write_image(f / "out.fits", nan_payload=5),
         lambda f: write_xisf(f / "out.xisf", time="2025-03-01T00:00:00Z"),
         lambda f: write_json(f / "report.json", seconds=9.5),
+        replace("command_01.txt", b'{"so', b'{"event": "progress", "done": 50.0}\n{"so'),
         lambda f: write_weights(f / "weights.npz", seconds=9.5),
         lambda f: write_picture(f / "look.png", compress_level=1),
         replace("history.csv", b"2.0\r", b"9.5\r"),

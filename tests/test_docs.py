@@ -83,7 +83,12 @@ def small_files(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", [p for p in ["README.md", *PAGES] if blocks(p, "python")])
+# tutorials run with their commands: test_tutorials.py
+WITH_PYTHON = [page for page in ["README.md", *PAGES] if blocks(page, "python")]
+WITH_PYTHON = [page for page in WITH_PYTHON if not page.startswith("docs/tutorials/")]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON)
 def test_the_python_blocks_of_a_page_run_in_order(page, small_files, tmp_path, monkeypatch):
     folder = tmp_path / "page"
     shutil.copytree(small_files, folder)

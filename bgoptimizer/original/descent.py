@@ -6,14 +6,13 @@ and on JAX alike; Keras is imported when a fit starts.
 """
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bgoptimizer.backends import compiler
+from bgoptimizer.backends import compiler, start_backend
 from bgoptimizer.surface import (
     check_order,
     evaluate_spline,
@@ -206,7 +205,7 @@ def _descend(
     on_epoch: OnEpoch | None,
 ) -> DescentResult:
     """Run the compiled loop, in one call or, to report, in calls of REPORT_EVERY epochs."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up notices are no use to users
+    start_backend()
     from keras import ops
 
     run = _compiled_run(*start[1].shape, order)

@@ -1,5 +1,7 @@
 """The objective `original`: stretch, blocks, the published descent."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bgoptimizer.cells import automatic_factor
@@ -15,8 +17,9 @@ ANIMATION_EPOCHS = 50  # descent steps between two frames of the animation
 
 
 def fit_original(
-    pixels: np.ndarray, guidance: Guidance, config: BackgroundConfig, name: str
-) -> BackgroundModel:
+    pixels: np.ndarray, guidance: Guidance, config: BackgroundConfig, name: str,
+    progress: Callable[[float], None],
+) -> BackgroundModel:  # fmt: skip
     """Return the background of pixels, shape (H, W, C), weighted by the user's mask.
 
     Raises
@@ -50,6 +53,7 @@ def fit_original(
     positions = grid_positions(cells.shape[:2])
 
     def keep(epoch: int, loss: float, spline: tuple) -> None:
+        progress(epoch / config.epochs)
         if epoch % ANIMATION_EPOCHS == 0:
             points, weights_, affine = spline
             surface = evaluate_spline(points, weights_, affine, order, positions)[:, 0]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bgoptimizer.backends import start_backend
 from bgoptimizer.robust.mask import robust_weights
 from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.robust.tasks import Fitted, Task
@@ -78,6 +79,7 @@ def _minimise(
         Values and their weights, whose sum is 1.
     start : array, shape (K, J)
     """
+    start_backend()
     from keras import ops
 
     matrices, right = _normal_equations(bases, energies, means, shares)

@@ -29,8 +29,9 @@ QUANTILE_PIXELS = 4_000_000  # pixels behind a quantile
 
 
 def fit_robust(
-    pixels: np.ndarray, guidance: Guidance, config: BackgroundConfig, name: str
-) -> BackgroundModel:
+    pixels: np.ndarray, guidance: Guidance, config: BackgroundConfig, name: str,
+    progress: Callable[[float], None],
+) -> BackgroundModel:  # fmt: skip
     """Return the background of pixels, shape (H, W, C), with the user's help.
 
     Raises
@@ -53,6 +54,7 @@ def fit_robust(
             plans.append(plan_with_objects(channel, grid, guidance.objects[..., c]))
         else:
             plans.append(plan_channel(channel, grid))
+        progress((c + 1) / (len(channels) + 1))  # the last fit takes about as long as a channel
     tasks = [plan.tasks() for plan in plans]
     fit = _solver(config.solver)
     fitted = fit(grid, [task for part in tasks for task in part], LAST_ROUNDS)

@@ -20,6 +20,7 @@ from bgrem.frame.blends import Sharpened, find_sources
 from bgrem.frame.exposure import Exposure, find_exposure
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread, measure_point_spread
+from bgrem.inference.run import Progress
 from bgrem.models import Model
 from common.header import celestial_wcs, header_of
 from common.image import AstroImage
@@ -68,6 +69,7 @@ def catalog(
     done: Denoised | None = None,
     model: Model | None = None,
     psf: Path | None = None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> Catalog:
     """Return the sources of an image: found on the denoised, measured on the original pixels.
@@ -86,6 +88,8 @@ def catalog(
         As in `denoise`.
     psf : Path, optional
         Model of the point-spread function that PSFEx wrote; default: that of the frame's stars.
+    progress : callable, optional
+        Called with the number of tiles that are done.
 
     Raises
     ------
@@ -100,7 +104,7 @@ def catalog(
     if denoising is not None and denoising.strength != 1:
         raise ValueError(f"strength must be 1 for a catalogue. Received: {denoising.strength}")
     wanted = replace(denoising or DenoiseConfig(), keep="sources")
-    done = done or denoise(image, wanted, model=model)
+    done = done or denoise(image, wanted, model=model, progress=progress)
     header = header_of(image)
     exposure = find_exposure(header, config)
 

@@ -21,6 +21,7 @@ from common.command import Call, RunRecord
 from common.header import is_mosaic, mosaic_pattern
 from common.image import AstroImage, Card
 from common.io import read_image, write_image
+from common.progress import events
 from common.reading.notice import FileWarning
 
 ENGINE_WARNINGS = (DeviceWarning, FileWarning)  # lines for the user while a network runs
@@ -89,9 +90,8 @@ def guard_image(call: Call, image: AstroImage, model: str) -> tuple[AstroImage, 
     lines = guard_domain(image, read_description(model), strict=call.args.strict)
     if lines is None:
         return image, []
-    if not call.args.quiet:
-        for line in lines:
-            cli.put(f"{call.command.program}: warning: {image.name}: {line}", error=True)
+    for line in lines:
+        call.warn(f"{image.name}: {line}")
     return image.with_pixels(image.pixels, cards=[domain_card(lines)]), lines
 
 
@@ -109,9 +109,9 @@ def silenced_engine(call: Call) -> Iterator[list[warnings.WarningMessage]]:
                 yield raised
         finally:
             for one in raised:
-                if issubclass(one.category, ENGINE_WARNINGS) and not call.args.quiet:
+                if issubclass(one.category, ENGINE_WARNINGS):
                     line = str(one.message).rstrip(".")
-                    cli.put(f"{call.command.program}: warning: {line}.", error=True)
+                    call.warn(f"{line}.")
 
 
 def run_network(
@@ -154,7 +154,9 @@ def run_network(
             if chosen not in loaded:
                 loaded[chosen] = load_for(replace(config, model=chosen), call.command.word)
             model = loaded[chosen]
+            events.emit("info", topic="model", name=model.name, device=describe_device(model))
             made = make(image, model)
+        call.reporter.status("saving", "Saving", input=path, output=files["result"])
         source = Source(path=path, image=image, outside=outside, model=model, files=files)
         more = write(source, made) or {}
         facts = {"model": model.name, "outside_domain": outside, "sha256": model.sha256}

@@ -14,6 +14,7 @@ from common import cli
 from common.atomic import atomic_write, check_writable
 from common.batch import expand_inputs
 from common.command import Call
+from common.progress import Passes
 
 FIRST_CALIBRATION_SEED = 62_000  # of simulated fields; the seeds of the training begin at 1,000,000
 
@@ -35,8 +36,10 @@ def run(call: Call) -> int:
     else:
         number, pairs = args.simulate, simulated_pairs(args.simulate, FIRST_CALIBRATION_SEED)
         origin = f"simulated fields of the training's domain, seeds from {FIRST_CALIBRATION_SEED}"
-    with cli.Progress(number, "calibrate", quiet=args.quiet or args.json) as bar:
-        found, rows = calibrate(pairs, config, model, progress=bar.update)
+    with call.reporter as reporter:
+        fields = Passes(reporter.done)
+        fields.begin(number)
+        found, rows = calibrate(pairs, config, model, progress=fields)
     content = found.to_json()
     content["notes"] |= {"data": origin, "sha256": model.sha256}
     with atomic_write(args.output, args.overwrite) as temporary:

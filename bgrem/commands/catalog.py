@@ -16,12 +16,12 @@ from bgrem.frame.background import whole_image_statistics
 from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
 from bgrem.models import Model, find_model
-from common import cli
 from common.batch import Files, refuse_one_name, run_over_files
 from common.command import Call, RunRecord
 from common.header import header_of
 from common.image import AstroImage, Card
 from common.io import read_image, split_suffix
+from common.progress import Passes
 from common.provenance import datasum, parse_history
 
 DENOISE_COMMAND = "bgrem denoise"  # BGTOOL of a denoised image of this toolkit
@@ -51,13 +51,14 @@ def run(call: Call) -> int:
                 loaded.append(load_for(denoising))
             model = loaded[0] if loaded else None
             found = catalog(
-                image, config, denoising=denoising, done=done, model=model, psf=args.psf
-            )
+                image, config, denoising=denoising, done=done, model=model, psf=args.psf,
+                progress=Passes(call.reporter.done),
+            )  # fmt: skip
         meta = found.table.meta
         more = [str(one.message).rstrip(".") for one in raised if one.category is UserWarning]
         notes = [*meta["notes"], *more]
-        if notes and not args.quiet:
-            cli.put(f"{call.command.program}: {image.name}: {'; '.join(notes)}", error=True)
+        if notes:
+            call.warn(f"{image.name}: {'; '.join(notes)}", "info")
         origins = [f"{name} is from {origin}" for name, origin in meta["origin"].items()]
         _write(_record(call, path, image, [*origins, *notes], model), image, found, files)
         return {

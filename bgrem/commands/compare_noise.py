@@ -14,6 +14,7 @@ from common import cli
 from common.atomic import check_writable
 from common.command import Call
 from common.io import read_image
+from common.progress import events
 
 MAX_COMPARED_SIDE_PX = 2048  # px; of larger frames the middle is taken
 MAX_HEADER_NOISE_ERROR = 0.15  # relative; a gain is seldom known better than to ten per cent
@@ -98,7 +99,7 @@ def compare_with_frame(call: Call, config: SimulateConfig) -> int:
         args.compare, args.picture, comparison, matched, [*notes, *matched.notes], troubles
     )
     if args.json:
-        cli.emit_json(report.json())
+        events.emit("result", report.json())
     else:
         call.say(report.text())
     return cli.EXIT_DONE

@@ -16,13 +16,13 @@ from bgrem.frame.exposure import find_exposure
 from bgrem.frame.normalisers import normaliser_of
 from bgrem.frame.picture.choice import choose_settings, reason_to_keep
 from bgrem.models import Model, find_model, read_description
-from bgrem.validation.verdict import Verdict, judge_frame
-from common import cli
+from bgrem.validation.verdict import Verdict, judge_frame, judged_pixels
 from common.batch import Files, name_products
 from common.command import Call
 from common.header import header_of, is_mosaic
 from common.image import AstroImage
 from common.io import stores_integers
+from common.progress import Passes
 
 
 def run(call: Call) -> int:
@@ -35,11 +35,19 @@ def run(call: Call) -> int:
         return _choose(call, image, config)
 
     def make(image: AstroImage, model: Model) -> tuple[Denoised, Verdict | None]:
-        done = denoise(
-            image, config, model=model, twin=calibration is not None,
-            mosaic=is_mosaic(image, call.settings[InputConfig].bayer),
-        )  # fmt: skip
-        return done, _judge(call, image, done, config, model, calibration)
+        judged = _is_judged(call, config, model)
+        share = image.pixels.size / (image.pixels.size + judged_pixels(image.shape) * judged)
+        with call.reporter.part(0, share):
+            done = denoise(
+                image, config, model=model, twin=calibration is not None,
+                mosaic=is_mosaic(image, call.settings[InputConfig].bayer),
+                progress=Passes(call.reporter.done),
+            )  # fmt: skip
+        if not judged:
+            return done, None
+        call.reporter.status("judging", "Judging the result", input=image.name)
+        with call.reporter.part(share, 1):
+            return done, _judge(call, image, done, config, model, calibration)
 
     def write(source: Source, made: tuple[Denoised, Verdict | None]) -> dict[str, Any]:
         done, verdict = made
@@ -56,12 +64,11 @@ def run(call: Call) -> int:
             calibration_name=named.name if named else "",
             widening=(verdict and verdict.widening) or 1.0, integers=call.args.integers,
         ))  # fmt: skip
-        if done.binning > 1 and config.binning == 0 and not call.args.quiet:
-            line = (
+        if done.binning > 1 and config.binning == 0:
+            call.warn(
                 f"{source.image.name}: sources are so wide that sums of {done.binning} x "
-                f"{done.binning} pixels are denoised; --binning 1 takes single ones"
-            )
-            cli.put(f"{call.command.program}: {line}", error=True)
+                f"{done.binning} pixels are denoised; --binning 1 takes single ones", "info",
+            )  # fmt: skip
         return {"verdict": None if verdict is None else verdict.facts(),
                 "keep": "background" if kept else "sources"}  # fmt: skip
 
@@ -96,32 +103,43 @@ def _choose(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
         raise ValueError(
             f"{image.name}: half-widths are of sources without background. Add --keep sources."
         )
-    if reason and not call.args.quiet:
+    if reason:
         line = f"{image.name}: {reason}: the background is kept; --keep sources takes it off"
-        cli.put(f"{call.command.program}: {line}", error=True)
+        call.warn(line, "info")
     return chosen.model
+
+
+def _is_judged(call: Call, config: DenoiseConfig, model: Model) -> bool:
+    """Return whether a verdict is wanted, and the result can be measured.
+
+    It cannot at a strength below 1, where the background is kept, and for published preprocessing,
+    which has none.
+    """
+    normaliser = normaliser_of(model.description)
+    measures = not (normaliser.subtracts_tile_median or normaliser.keeps_background)
+    return call.args.verdict and measures and config.strength == 1
 
 
 def _judge(
     call: Call, image: AstroImage, done: Denoised, config: DenoiseConfig, model: Model,
     calibration: Calibration | None,
 ) -> Verdict | None:  # fmt: skip
-    """Return the verdict on the frame; None if none is wanted, or the result is no measure of it.
+    """Return the verdict on the frame; None where it has one value alone."""
+    normaliser, passed = normaliser_of(model.description), 0
 
-    That is so at a strength below 1, where the background is kept, and for published
-    preprocessing, which has none.
-    """
-    normaliser = normaliser_of(model.description)
-    measures = not (normaliser.subtracts_tile_median or normaliser.keeps_background)
-    if not (call.args.verdict and measures) or config.strength != 1:
-        return None
+    def denoiser(pixels: np.ndarray) -> Denoised:
+        nonlocal passed
+        found = denoise(pixels, config, model=model, twin=calibration is not None)
+        passed += pixels.size
+        call.reporter.done(passed / judged_pixels(image.shape))
+        return found
+
     exposure = find_exposure(header_of(image), CatalogConfig())
     gain = 1.0 if normaliser.is_counts else exposure.gain
     if config.minimum is not None:
         image = image.with_pixels(np.maximum(image.pixels, config.minimum))
     verdict = judge_frame(
-        image, done,
-        lambda pixels: denoise(pixels, config, model=model, twin=calibration is not None),
+        image, done, denoiser,
         gain=gain if gain is not None and gain > 0 else None, saturate=exposure.saturate,
         counts=normaliser.is_counts, calibration=calibration, seed=config.seed,
     )  # fmt: skip
@@ -135,14 +153,11 @@ def _judge(
 
 def _warn(call: Call, name: str, verdict: Verdict) -> None:
     """Print what speaks against the result, one line each."""
-    if call.args.quiet:
-        return
     for problem in verdict.problems:
-        line = f"{call.command.program}: warning: {name}: {problem}; {COMPARE_ADVICE}"
-        cli.put(line, error=True)
+        call.warn(f"{name}: {problem}; {COMPARE_ADVICE}")
     if verdict.widening is not None and verdict.widening > 1:
         line = f"{name}: the half-widths were too narrow and are multiplied by"
-        cli.put(f"{call.command.program}: {line} {verdict.widening:.2f}", error=True)
+        call.warn(f"{line} {verdict.widening:.2f}", "info")
 
 
 def _find_calibration(call: Call, config: DenoiseConfig) -> Calibration | None:

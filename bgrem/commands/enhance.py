@@ -6,6 +6,7 @@ from bgrem.enhancing.flow import enhance
 from bgrem.models import Model
 from common.command import Call
 from common.image import AstroImage, Card
+from common.progress import Passes
 
 
 def run(call: Call) -> int:
@@ -13,7 +14,7 @@ def run(call: Call) -> int:
     config: EnhanceConfig = call.settings[EnhanceConfig]
 
     def make(image: AstroImage, model: Model) -> Products:
-        done = enhance(image, config, model=model)
+        done = enhance(image, config, model=model, progress=Passes(call.reporter.done))
         cards: list[Card] = [("BGRATIO", config.ratio, "looks so many times as long as EXPTIME")]
         if config.cosmic_rays:
             number = int(done.cosmic_rays.sum())

@@ -3,6 +3,7 @@
 from bgrem.models import DESCRIPTION_FILE, find_model, list_models, read_description
 from common import cli
 from common.command import Call
+from common.progress import events
 
 
 def run(call: Call) -> int:
@@ -13,7 +14,7 @@ def run(call: Call) -> int:
         return cli.EXIT_DONE
     found = list_models()
     if call.args.json:
-        cli.emit_json({"models": found})
+        events.emit("result", models=found)
         return cli.EXIT_DONE
     for name, description in found.items():
         what = description.get("domain", {}).get("what", "")

@@ -6,6 +6,7 @@ from bgrem.models import Model
 from bgrem.noise_mapping.flow import noisemap
 from common.command import Call
 from common.image import AstroImage
+from common.progress import Passes
 
 
 def run(call: Call) -> int:
@@ -13,7 +14,7 @@ def run(call: Call) -> int:
     config: NoiseMapConfig = call.settings[NoiseMapConfig]
 
     def make(image: AstroImage, model: Model) -> Products:
-        done = noisemap(image, config, model=model)
+        done = noisemap(image, config, model=model, progress=Passes(call.reporter.done))
         parts = {"map": done.map, "deviation": done.deviation, "rms": done.rms}
         return {"result": done.residual, **parts}, []
 

@@ -20,6 +20,7 @@ from common.config import from_texts, to_arguments
 from common.fits.parts import read_headers
 from common.header import header_of
 from common.io import read_image, split_suffix
+from common.progress import events
 from common.provenance import datasum, parse_history
 
 # keyword -> what must be the same for the same pixels
@@ -92,7 +93,7 @@ def run(call: Call) -> int:
         outcome["differs"] = _changes(replay, again)
     outcome |= {"file": args.file, "command": command}
     if args.json:
-        cli.emit_json(outcome)
+        events.emit("result", outcome)
     else:
         call.say("\n".join(describe(outcome)))
     return cli.EXIT_DONE if outcome["identical"] else cli.EXIT_SOME_FAILED

@@ -16,6 +16,7 @@ from bgrem.inference.run import Progress, load_for
 from bgrem.models import Model
 from common.header import is_mosaic
 from common.image import AstroImage
+from common.progress import expect_passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,7 @@ def denoise(
     if normaliser_of(model.description).keeps_background:
         return _kept(image, config, model, progress, is_mosaic(image, mosaic))
     binning = choose_binning(image.pixels[..., 0], config, model, twin=twin)
+    expect_passes(progress, image.shape[-1] * (2 if twin else 1))
     planes = [
         denoise_plane(image.pixels[..., channel], image.name, config, model, progress, twin)
         if binning == 1

@@ -13,6 +13,7 @@ from bgrem.frame.exposure import electrons_of
 from bgrem.inference.run import Progress, fill_missing, load_for, run_tiles
 from bgrem.models import Model
 from common.image import AstroImage
+from common.progress import expect_passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,7 @@ def enhance(
     hits = np.zeros(image.shape, bool)
     if config.cosmic_rays:
         electrons, hits = remove_cosmic_rays(electrons, image, config)
+    expect_passes(progress, image.shape[-1])
     planes = [
         _enhance_plane(electrons[..., channel], image.name, config, model, progress)
         for channel in range(image.shape[-1])

@@ -4,7 +4,7 @@ import os
 import platform
 
 from bgrem.models import Model
-from bgrem.networks.gpu import find_gpu
+from bgrem.networks.gpu import find_gpu, start_backend
 
 MAX_DEVICE_NAME = 56  # characters; with the precision it fits one FITS card
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")  # of /proc/cpuinfo: units that multiply bfloat16
@@ -58,6 +58,7 @@ def explain_precision() -> tuple[str, str]:
         if flag in flags:
             return "bfloat16", f"the processor has {flag}"
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        start_backend()
         import tensorflow as tf
 
         for device in tf.config.list_physical_devices("GPU"):

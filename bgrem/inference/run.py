@@ -10,6 +10,7 @@ from bgrem.inference.device import automatic_precision
 from bgrem.inference.tiling import TILE_MULTIPLE, TilePlan, map_tiles
 from bgrem.models import Model, load_model, require_task
 from common.cli import is_out_of_memory
+from common.progress.passes import begin_pass
 
 Progress = Callable[[int], None]
 MIN_TILE_PX = 128  # px; side of a tile that is still tried when memory runs out
@@ -26,6 +27,7 @@ def run_tiles(
     tile, batch_size = config.tile, config.batch_size
     while True:
         plan = TilePlan(scaled.shape, tile, min(config.overlap, tile - TILE_MULTIPLE))
+        begin_pass(progress, len(plan.starts()))
         try:
             return map_tiles(scaled, plan, function, batch_size=batch_size, progress=progress)
         except Exception as error:

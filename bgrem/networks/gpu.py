@@ -1,7 +1,10 @@
 """Whether a GPU computes, and which errors are its own: then the processor takes its place."""
 
 import os
+import sys
 from typing import Any
+
+from common.cli import silenced_stderr
 
 # Names of classes: of TensorFlow all errors of operations (no memory, no cuDNN, no kernel, a lost
 # device), of JAX those of its runtime. Our inputs are valid, so that the device is the cause.
@@ -12,8 +15,21 @@ class DeviceWarning(UserWarning):
     """The GPU failed, and the processor computes in its place."""
 
 
+def start_backend() -> None:
+    """Load Keras and what it computes with; their own lines on stderr are dropped."""
+    if "keras" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silenced_stderr():  # TensorFlow announces itself, whatever it is told
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            keras.ops.convert_to_tensor(0.0)  # looks for devices, which it announces too
+
+
 def find_gpu() -> str | None:
     """Return the name of the GPU that Keras computes on, or None."""
+    start_backend()
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         import tensorflow as tf
 

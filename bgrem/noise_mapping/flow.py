@@ -13,6 +13,7 @@ from bgrem.noise_mapping.residual_noise import residual_rms
 from bgrem.noise_mapping.runs import DiffusionRuns
 from bgrem.noise_mapping.units import find_units
 from common.image import AstroImage
+from common.progress import expect_passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ def noisemap(
     if not isinstance(image, AstroImage):
         image = AstroImage(np.asarray(image))
     model = model or load_for(config, "noisemap")
+    expect_passes(progress, image.shape[-1] * config.runs * config.ddim_steps)
     planes = [
         _map_plane(image.pixels[..., channel], image.name, config, model, progress)
         for channel in range(image.shape[-1])

@@ -17,6 +17,7 @@ from bgrem.models import Model
 from bgrem.networks.diffusion import ddim_step
 from bgrem.networks.schedule import LinearSchedule
 from bgrem.noise_mapping.units import Units
+from common.progress import expect_passes
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -61,6 +62,7 @@ class DiffusionRuns:
 
     def map_once(self, flat: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the map of one run over a frame, both (H, W) in units of the frame's noise."""
+        expect_passes(self.progress, len(self.times) - 1)
         return self.units.from_network(self._run(self.units.to_network(flat), rng))
 
     def mean_and_deviation(

@@ -22,7 +22,7 @@ from common.atomic import (
     scratch_folder,
     write_together,
 )
-from common.cli import plain
+from common.progress.output import plain
 
 REPORT_PAGE = "report.html"  # name of the file
 REPORT_JSON = "report.json"  # name of the file

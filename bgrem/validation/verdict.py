@@ -152,6 +152,12 @@ def judge_frame(
     )
 
 
+def judged_pixels(shape: tuple[int, ...]) -> int:
+    """Return how many pixels of a frame (H, W, ...) the network sees again for a verdict."""
+    size = shape[0] * shape[1]
+    return 2 * min(size, WINDOWS * WINDOW_PX**2)  # with stars, and noise alone
+
+
 @dataclass(frozen=True, eq=False)
 class _Tried:
     """One window: its area in megapixels, false detections, and which stars were found.

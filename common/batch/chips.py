@@ -12,6 +12,7 @@ from common.batch.inputs import input_paths
 from common.batch.loop import run_each
 from common.batch.outputs import Files, OutputPlace, prepare_outputs, refuse_one_name
 from common.command import Call
+from common.progress import Reporter
 
 ALL_HDUS = "all"  # value of --hdu: each image HDU
 
@@ -20,7 +21,13 @@ ALL_HDUS = "all"  # value of --hdu: each image HDU
 class _ChipCall(Call):
     """The call for one HDU of an input: what it reports is kept."""
 
+    parent: Call
     outcomes: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def reporter(self) -> Reporter:  # type: ignore[override]
+        """The reporter of all HDUs."""
+        return self.parent.reporter
 
     def report(self, outcome: Mapping[str, Any]) -> None:
         self.outcomes.append(outcome)
@@ -59,7 +66,7 @@ def _run_chips(call: Call, path: Path) -> None:
              if one.help and (file := getattr(call.args, one.option, None))}  # fmt: skip
     parent = target if target.is_dir() else None
     with scratch_folder(parent) as scratch:
-        for index in wanted:
+        for number, index in enumerate(wanted):
             folder = scratch / str(index)
             folder.mkdir(parents=True)
             args = argparse.Namespace(**vars(call.args))
@@ -67,8 +74,9 @@ def _run_chips(call: Call, path: Path) -> None:
             args.output = folder / output.name if named else folder
             for option, file in given.items():
                 setattr(args, option, folder / file.name)
-            one = _ChipCall(call.command, args, call.version, call.commands, call.run_words)
-            one.run()
+            one = _ChipCall(call.command, args, call.version, call.commands, call.run_words, call)
+            with call.reporter.part(number / len(wanted), (number + 1) / len(wanted)):
+                one.run()
             outcomes[index] = one.outcomes[0]
         files: dict[str, dict[int, tuple[Path, Path]]] = {}  # option -> HDU -> made, final
         for index, outcome in outcomes.items():

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from common import cli
 from common.command import Call
 
 
@@ -57,7 +56,5 @@ def _is_output(call: Call, path: Path) -> bool:
     maker = tool_of(path)
     if maker not in (call.command.name, *call.command.skips):
         return False
-    if not call.args.quiet:
-        name = f"{call.command.program}: {path}"
-        cli.put(f"{name}: left out, {maker} made it. Name it to take it too.", error=True)
+    call.warn(f"{path}: left out, {maker} made it. Name it to take it too.", "info")
     return True

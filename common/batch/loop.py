@@ -7,6 +7,7 @@ from pathlib import Path
 from common import cli
 from common.batch.outputs import Files
 from common.command import Call
+from common.progress import events
 
 
 def run_each(
@@ -14,21 +15,23 @@ def run_each(
     name: Callable[[Path], Files],
 ) -> int:  # fmt: skip
     """Run over the inputs; the error of a single one is the command's."""
-    args, command = call.args, call.command
-    if len(paths) == 1:
-        run_one(paths[0])
-        return cli.EXIT_DONE
-    _refuse_clashes(paths, name)
-    code = cli.EXIT_DONE
-    with cli.Progress(len(paths), command.program, quiet=args.quiet or args.json) as bar:
-        for path in paths:
+    command, code = call.command, cli.EXIT_DONE
+    if len(paths) > 1:
+        _refuse_clashes(paths, name)
+    events.emit("info", topic="version", tool=command.name, version=call.version,
+                schema=events.SCHEMA, files=len(paths))  # fmt: skip
+    with call.reporter as reporter:
+        for number, path in enumerate(paths):
             try:
-                run_one(path)
+                with reporter.part(number / len(paths), (number + 1) / len(paths)):
+                    run_one(path)
             except Exception as error:
+                if len(paths) == 1:
+                    raise
                 cli.raise_if_stopped()
-                code, message = cli.EXIT_SOME_FAILED, cli.describe_error(error)[1]
-                cli.put(f"{command.program}: error: {message}", error=True)
-            bar.update()
+                code, (one, message) = cli.EXIT_SOME_FAILED, cli.describe_error(error)
+                cli.say_error(command.program, message, one, input=path)
+    reporter.status("complete", "Done")
     return code
 
 

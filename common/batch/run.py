@@ -48,12 +48,14 @@ def run_over_files(
 
     def run_one(path: Path) -> None:
         start = time.perf_counter()
+        call.reporter.status("reading", "Reading", input=path)
         found = read(path)
         files = name(call, path)
         made = prepare_outputs(
             path, files, make_folder=args.output is not None, overwrite=args.overwrite
         )
         try:
+            call.reporter.status("running", f"Running {call.command.name}", input=path)
             with write_together():
                 outcome = {"input": path, "outputs": files, **work(path, found, files)}
         except BaseException:

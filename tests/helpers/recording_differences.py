@@ -24,6 +24,7 @@ CREATION_TIME = "XISF:CreationTime"
 FITS = (".fits", ".fit", ".fts", ".fz", ".gz", ".ldac", ".cat")
 PICTURES = (".png", ".gif")
 TEXT = (".txt", ".html", ".csv", ".reg", ".vot", ".xml", ".ecsv")
+PROGRESS_EVENT = '{"event": "progress"'  # how such a line begins
 
 
 def compare_recordings(
@@ -280,9 +281,14 @@ def _text_line(left: str, right: str, what: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines that are compared: a traceback without what moves with the source."""
+    """Return the lines that are compared: a traceback without what moves with the source.
+
+    Events of progress are left out: how many there are depends on the machine's load.
+    """
     lines, inside = [], False
     for line in text.split("\n"):  # a carriage return is a difference, too
+        if line.startswith(PROGRESS_EVENT):
+            continue
         inside = line.startswith("  ") if inside else inside
         if not inside:
             lines.append(_laid_out(line))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from printed_events import results_of
 from xisf import XISF
 
 from bgoptimizer import make_scene
@@ -127,7 +128,7 @@ def test_the_descent_can_be_animated_however_short(frame, tmp_path):
 
 def test_json_names_the_outputs_and_the_pedestal(frame, tmp_path, capsys):
     main([str(frame), "-o", str(tmp_path), "--json"])
-    outcome = json.loads(capsys.readouterr().out)
+    (outcome,) = results_of(capsys.readouterr().out)
     assert outcome["outputs"]["result"].endswith("night3_bgSubtracted.fits")
     assert outcome["constant"][0] > 0
 

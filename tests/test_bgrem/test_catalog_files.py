@@ -1,6 +1,5 @@
 """The command `bgrem catalog`, and the files that it writes."""
 
-import json
 import shutil
 import subprocess
 import warnings
@@ -10,6 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from printed_events import results_of
 
 from bgrem.cataloguing.files import CATALOG_FORMATS
 from bgrem.cli import main
@@ -142,7 +142,7 @@ def test_json_counts_sources_and_names_what_is_missing(run, frame, tmp_path, cap
     fits.writeto(bare, fits.getdata(frame))
     assert run("-o", tmp_path / "a.csv", "--json", source=bare) == 0
     captured = capsys.readouterr()
-    outcome = json.loads(captured.out)
+    (outcome,) = results_of(captured.out)
     assert outcome["sources"] == len(rows_of(tmp_path / "a.csv"))
     assert len(outcome["missing"]) == 3
     assert captured.err.count("\n") == 1

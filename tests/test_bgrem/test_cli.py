@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
+from printed_events import results_of
 from small_networks import SIZES, networks
 
 from bgrem.cli import main
@@ -255,7 +256,7 @@ def test_nothing_is_overwritten_without_being_asked(frame, quick, tmp_path, caps
 
 def test_json_names_outputs_model_and_hash(frame, quick, tmp_path, capsys):
     main(["denoise", str(frame), "-o", str(tmp_path), *quick, "--json"])
-    outcome = json.loads(capsys.readouterr().out)
+    (outcome,) = results_of(capsys.readouterr().out)
     assert outcome["outputs"]["result"].endswith("night3_denoised.fits")
     assert len(outcome["sha256"]) == 64
 
@@ -277,7 +278,7 @@ def test_models_lists_the_package_and_shows_a_card(tiny_model, capsys):
     assert main(["models", str(tiny_model)]) == 0
     assert json.loads(capsys.readouterr().out)["domain"] == {"what": "a test"}
     assert main(["models", "--json"]) == 0
-    assert "models" in json.loads(capsys.readouterr().out)
+    assert "models" in results_of(capsys.readouterr().out)[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

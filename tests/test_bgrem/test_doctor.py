@@ -1,12 +1,12 @@
 """`bgrem doctor`: what is well, and a line for each thing that is not."""
 
 import io
-import json
 import sys
 import tempfile
 from importlib import metadata
 
 import pytest
+from printed_events import results_of
 
 from bgrem import doctor, models
 from bgrem.cli import main
@@ -33,7 +33,7 @@ def test_a_sound_installation_has_a_report_and_exit_code_0(sound, capsys):
 
 def test_the_report_as_json_has_all_checks(sound, capsys):
     assert main(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    (found,) = results_of(capsys.readouterr().out)
     assert list(found) == ["healthy", "problems", *doctor.CHECKS]
     assert found["healthy"] is True
     assert found["software"]["versions"]["numpy"] == metadata.version("numpy")
@@ -107,7 +107,7 @@ def test_an_engine_that_cannot_be_imported_is_a_problem_and_the_other_checks_go_
 
     monkeypatch.setitem(doctor.CHECKS, "device", broken)
     assert main(["doctor", "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
+    (found,) = results_of(capsys.readouterr().out)
     (line,) = found["problems"]
     assert line.startswith("device: ImportError: libcudart.so")
     assert "tensorflow" in line

@@ -1,10 +1,9 @@
 """Pictures: the noise goes, the light stays."""
 
-import json
-
 import numpy as np
 import pytest
 from astropy.io import fits
+from printed_events import results_of
 
 from bgrem import DenoiseConfig, denoise
 from bgrem.cli import main
@@ -152,7 +151,7 @@ def test_the_command_says_what_it_keeps(tmp_path, capsys):
     assert main(["denoise", str(path), "-o", str(out), "--json"]) == 0
     captured = capsys.readouterr()
     assert "nebula.fits: a colour image: the background is kept" in captured.err
-    assert json.loads(captured.out.splitlines()[-1])["keep"] == "background"
+    assert results_of(captured.out)[0]["keep"] == "background"
     result = read_image(out / "nebula_denoised.fits")
     assert rms(result.pixels - truth) < 0.5
     assert fits.getheader(out / "nebula_denoised.fits")["BGKEEP"] == "background"

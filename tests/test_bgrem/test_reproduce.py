@@ -1,7 +1,6 @@
 """A file says how it was made: the run can be repeated, checksums hold, quality bits are true."""
 
 import dataclasses
-import json
 import shutil
 import subprocess
 import warnings
@@ -9,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy.io import fits
+from printed_events import results_of
 
 from bgrem.cli import build_parser, main
 from bgrem.commands import COMMANDS, DENOISE
@@ -90,7 +90,7 @@ def test_changed_pixels_are_exit_code_1_and_their_difference(outputs, frame, cap
         hdus["SCI"].data[70, 60] += 2.5
     capsys.readouterr()
     assert main(["reproduce", str(outputs["result"]), "--input", str(frame), "--json"]) == 1
-    outcome = json.loads(capsys.readouterr().out)
+    (outcome,) = results_of(capsys.readouterr().out)
     assert not outcome["identical"]
     assert outcome["largest_difference"] == pytest.approx(2.5, abs=1e-3)  # float32 beside 1000
 

@@ -1,11 +1,11 @@
 """Catalogues say how they were made: the run can be repeated, rows and segments are compared."""
 
-import json
 import shlex
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from printed_events import results_of
 
 from bgrem.cli import main
 from bgrem.commands import COMMANDS
@@ -63,7 +63,7 @@ def test_other_rows_and_segments_are_not_identical(run, frame, capsys):
     for file, difference in ((catalogue, None), (segments, 7.0)):
         capsys.readouterr()
         assert main(["reproduce", str(file), "--json"]) == 1
-        outcome = json.loads(capsys.readouterr().out)
+        (outcome,) = results_of(capsys.readouterr().out)
         assert not outcome["identical"]
         assert outcome["largest_difference"] == difference
 

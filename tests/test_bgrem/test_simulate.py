@@ -1,12 +1,12 @@
 """Simulated fields, their files, and the comparison with real frames."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from printed_events import results_of
 from scipy import ndimage
 
 from bgrem.cli import main
@@ -238,7 +238,7 @@ def test_a_field_without_sources_is_written_with_an_empty_catalogue(tmp_path):
 def test_the_command_writes_the_same_bytes_and_refuses_to_overwrite(written, tmp_path, capsys):
     command = ["simulate", "meerlicht", "--shape", "256,192", "--seed", "3", "-o", str(tmp_path)]
     assert main([*command, "--number", "2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[0])["input"] == "meerlicht"
+    assert results_of(capsys.readouterr().out)[0]["input"] == "meerlicht"
     made = sorted(path.name for path in tmp_path.iterdir())
     assert made == ["meerlicht_3.fits", "meerlicht_4.fits"]
     assert (tmp_path / "meerlicht_3.fits").read_bytes() == written.read_bytes()
@@ -315,7 +315,7 @@ def test_the_command_finds_a_simulated_frame_like_its_preset(tmp_path, capsys):
     write_field(frame, simulate_field(shape=(400, 400), seed=1, stars=800, galaxies=300))
     command = ["simulate", "meerlicht", "--compare", str(frame), "--seed", "5"]
     assert main([*command, "--picture", str(picture), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    (found,) = results_of(capsys.readouterr().out)
     assert found["troubles"] == []
     assert found["frame"]["expected_noise"] == pytest.approx(found["frame"]["noise"], rel=0.05)
     assert picture.read_bytes().startswith(b"\x89PNG")

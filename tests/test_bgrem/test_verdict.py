@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.stats import mad_std
+from printed_events import results_of
 from scipy import ndimage
 
 from bgrem import denoise, load_model, simulate_field
@@ -106,7 +107,7 @@ def test_the_command_writes_the_wider_half_widths(survey, tmp_path, capsys):
         assert main([*arguments, "--uncertainty", str(file), "--json", *more.split()]) == 0
         both.append((fits.getdata(file, "SIGMA68"), fits.getheader(file)))
     printed = capsys.readouterr()
-    found = json.loads(printed.out.splitlines()[0])["verdict"]["widening"]
+    found = results_of(printed.out)[0]["verdict"]["widening"]
     assert both[0][1]["BGWIDEN"] == pytest.approx(found, abs=1e-3)
     assert "BGWIDEN" not in both[1][1]
     np.testing.assert_allclose(both[0][0], found * both[1][0], rtol=1e-5)
@@ -171,7 +172,7 @@ def test_the_command_writes_the_verdict_and_strict_refuses(survey, tmp_path, cap
     fits.writeto(bad, structured(survey).astype(np.float32))
     assert main(["denoise", str(good), "-o", str(tmp_path), "--json", "--strict"]) == 0
     out, err = capsys.readouterr()
-    found = json.loads(out)["verdict"]
+    found = results_of(out)[0]["verdict"]
     assert found["problems"] == []
     assert "warning" not in err
     header = fits.getheader(tmp_path / "good_denoised.fits")
@@ -180,12 +181,12 @@ def test_the_command_writes_the_verdict_and_strict_refuses(survey, tmp_path, cap
     assert header["BGFALSE"] == pytest.approx(found["false"], abs=0.1)
     assert main(["denoise", str(bad), "-o", str(tmp_path), "--json"]) == 0
     out, err = capsys.readouterr()
-    for problem in json.loads(out)["verdict"]["problems"]:
+    for problem in results_of(out)[0]["verdict"]["problems"]:
         assert f"{bad}: {problem}; compare with the original (bgrem validate)" in err
     arguments = ["-o", str(tmp_path / "plain"), "--no-verdict", "--json"]
     assert main(["denoise", str(bad), *arguments]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["verdict"] is None
+    assert results_of(out)[0]["verdict"] is None
     assert "BGFALSE" not in fits.getheader(tmp_path / "plain" / "bad_denoised.fits")
 
     def warned(*arguments, **options):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
+from printed_events import results_of
 
 from bgoptimizer.cli import main
 from common import read_image
@@ -45,7 +46,7 @@ def test_no_line_where_one_is_chosen_or_the_others_belong_to_it(chips, tmp_path)
 def test_all_images_go_into_one_file_as_one_by_one(chips, tmp_path, capsys):
     folder = tmp_path / "all"
     assert main([str(chips), "-o", str(folder), "--hdu", "all", "--json"]) == 0
-    outcome = json.loads(capsys.readouterr().out)
+    (outcome,) = results_of(capsys.readouterr().out)
     assert [one["hdu"] for one in outcome["hdus"]] == [1, 2, 3]
     names = {path.name for path in folder.iterdir()}
     assert names == {

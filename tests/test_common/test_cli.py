@@ -1,6 +1,5 @@
 import argparse
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -9,12 +8,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from common.atomic import atomic_write
 from common.batch import OutputPlace, expand_inputs, run_over_files
-from common.cli import Progress, add_common_flags, emit_json, run
+from common.cli import add_common_flags, run
 from common.command import Call, Command
 from common.config import add_config_flags, config_from_args, option
 
@@ -125,17 +123,6 @@ def test_importing_the_command_line_loads_no_heavy_package():
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_json_goes_to_stdout_with_null_for_nan(capsys):
-    emit_json({"a": np.float32(1.5), "b": float("nan"), "c": np.arange(2), "d": Path("x")})
-    assert json.loads(capsys.readouterr().out) == {"a": 1.5, "b": None, "c": [0, 1], "d": "x"}
-
-
-def test_progress_is_silent_where_stderr_is_no_terminal(capsys):
-    with Progress(3, "tiles") as progress:
-        progress.update()
-    assert capsys.readouterr().err == ""
 
 
 # --- stops and streams ---------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bgrem.frame.picture.stretch import require_linear
 from bgrem.inference.run import Progress
 from bgrem.models import Model
 from common.image import AstroImage
+from common.progress import expect_passes
 
 WIDE_PX = 12.0  # px; sigma of a Gaussian: what the removed noise has on this scale is light
 DETAIL_PX = 1.0  # px; the same, of the faintest stars
@@ -51,7 +52,9 @@ def denoise_picture(
     if not config.linear:
         require_linear(image)
     if mosaic:
+        expect_passes(progress, 6)  # three phases, twice
         return _denoise_mosaic(image, config, model, progress)
+    expect_passes(progress, image.shape[-1])
     return _denoise_channels(image.pixels, image.name, config, model, progress)
 
 
