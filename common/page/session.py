@@ -288,14 +288,16 @@ class Session:
         call = self.bench.call
         words = command_words(call, self.bench.path, self.settings_file(), overwrite=overwrite)
         program = [sys.executable, "-m", call.command.program, *words]
-        with tempfile.TemporaryFile("w+") as said:
-            job.child = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=said, text=True)
-            job.text = "the command runs"
-            assert job.child.stdout is not None  # noqa: S101 - for the type checker
-            outcome: Mapping[str, Any] = {}
-            for line in job.child.stdout:
+        outcome: Mapping[str, Any] = {}
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            subprocess.Popen(program, stdout=subprocess.PIPE, stderr=said, text=True) as child,
+        ):
+            with self._lock:
+                job.child, job.text = child, "the command runs"
+            for line in child.stdout or ():
                 outcome = self._heard(job, line) or outcome
-            code = job.child.wait()
+            code = child.wait()
             said.seek(0)
             complaints = said.read().strip().splitlines()
         if job.stop.is_set():
