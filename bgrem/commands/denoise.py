@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bgrem.commands.base import Source, read_input, run_network, source_record
-from bgrem.commands.denoise_page import make_bench
+from bgrem.commands.page.denoise import make_bench
 from bgrem.config import SURVEY_MODEL, CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.flow import Denoised, denoise
 from bgrem.denoising.outputs import DenoisedRun, measured_cards, write_denoised

@@ -167,12 +167,12 @@ export function drawHistogram(canvas, counts, within) {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
-  const colours = counts.length === 1 ? ["#8a95a5"] : ["#d0605e", "#62a86a", "#5f86d6"];
+  const colours = counts.length === 1 ? ["#8a95a5"] : ["#8f3d3f", "#347044", "#305390"];
   const top = Math.max(1, ...counts.map((one) => Math.max(...one.slice(1, -1))));
   context.globalCompositeOperation = "lighter";
   counts.forEach((one, c) => {
     context.fillStyle = colours[c];
-    context.globalAlpha = counts.length === 1 ? 0.9 : 0.7;
+    context.globalAlpha = counts.length === 1 ? 0.9 : 0.8;
     context.beginPath();
     context.moveTo(0, height);
     one.forEach((count, i) => {

@@ -72,6 +72,7 @@ export class Form {
   constructor(fields) {
     this.fields = fields;
     this.inputs = new Map();
+    this.help = Object.assign(document.createElement("p"), { id: "setting-help", className: "hint" });
     for (const field of fields) {
       $(field.main ? "main-settings" : "more-settings").append(this.row(field));
       this.set(field.name, field.value);
@@ -94,7 +95,10 @@ export class Form {
     }
     input.name = field.name;
     input.oninput = () => this.mark(field);
-    input.onfocus = () => ($("setting-help").textContent = field.help);
+    input.onfocus = () => {
+      this.help.textContent = field.help[0].toUpperCase() + field.help.slice(1);
+      label.after(this.help);
+    };
     label.append(name, input);
     this.inputs.set(field.name, input);
     return label;
