@@ -3,6 +3,7 @@
 import json
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,13 +64,18 @@ class View:
             planes.append(codes)
             header["channels"].append(scale)
         if not self.is_mask:
-            header["levels"] = levels(self._colours())
-            own = header["levels"]["single"]
-            sky = own if like is None or not self.same_sky else levels(like._colours())["single"]
+            header["levels"] = self.levels
+            own = self.levels["single"]
+            sky = own if like is None or not self.same_sky else like.levels["single"]
             header["offset"] = [a["median"] - b["median"] for a, b in zip(sky, own, strict=True)]
         text = json.dumps(header, allow_nan=False).encode()
         text += b" " * (-len(text) % 4)
         return struct.pack("<I", len(text)) + text + b"".join(one.tobytes() for one in planes)
+
+    @cached_property
+    def levels(self) -> dict[str, list[dict[str, Any]]]:
+        """Numbers of the stretch, as `levels` gives them."""
+        return levels(self._colours())
 
     def reduced(self) -> tuple[np.ndarray, int]:
         """Return block medians (h, w, C) of at most `MOST_PX`, and the side of a block, pixels."""
@@ -133,7 +139,9 @@ def levels(pixels: np.ndarray) -> dict[str, list[dict[str, Any]]]:
     found = [valid_samples(pixels[..., c], None, True) for c in range(pixels.shape[-1])]
     single = [_level(*one) for one in found]
     least = min(low for low, _ in found)
-    together = _level(least, np.concatenate([values for _, values in found]))
+    together = single[0]
+    if len(found) > 1:
+        together = _level(least, np.concatenate([values for _, values in found]))
     return {"single": single, "linked": [together] * len(found)}
 
 

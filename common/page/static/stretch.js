@@ -58,22 +58,23 @@ export function tableOf(values, levels, target, offset, within) {
   return { grey, outside };
 }
 
-const BELOW = [58, 110, 190];
+const BELOW = [58, 110, 190]; // tint of pixels under the thresholds, and of those over them
 const ABOVE = [214, 158, 60];
+const TINT = 0.6; // part of the tint; what it lies over is still seen
 
 /** Fill RGBA pixels from the codes of 1 or 3 channels with their tables. */
 export function paint(out, codes, tables, thresholds) {
   const count = out.length;
   const rgba = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
   const missing = rgba(...BLUE_BLACK);
-  const below = rgba(...BELOW), above = rgba(...ABOVE);
+  const tinted = (mark, ...shown) => rgba(...(mark & 2 ? ABOVE : BELOW).map((tint, c) => TINT * tint + (1 - TINT) * shown[c]));
   if (codes.length === 1) {
     const colour = new Uint32Array(CODES);
     const { grey, outside } = tables[0];
     for (let code = 1; code < CODES; code++) {
       const g = grey[code];
       const mark = thresholds ? outside[code] : 0;
-      colour[code] = mark === 1 ? below : mark === 2 ? above : rgba(g, g, g);
+      colour[code] = mark ? tinted(mark, g, g, g) : rgba(g, g, g);
     }
     colour[0] = missing;
     const plane = codes[0];
@@ -88,7 +89,7 @@ export function paint(out, codes, tables, thresholds) {
     out[i] = x && y && z ? ((255 << 24) | (b[z] << 16) | (g[y] << 8) | r[x]) >>> 0 : missing;
     if (thresholds) {
       const mark = ro[x] | go[y] | bo[z];
-      if (mark) out[i] = mark & 2 ? above : below;
+      if (mark) out[i] = tinted(mark, r[x], g[y], b[z]);
     }
   }
 }
