@@ -28,8 +28,9 @@ COMMAND = Command(
         Flag("-c", "--compress", action="store_true",
              help="lz4hc and byte shuffling in XISF outputs"),
         Flag("-p", "--preview", action="store_true",
+             help="live page in the browser: stretch, objects, points, settings, then the fit"),
+        Flag("--preview-png", type=Path, metavar="PNG",
              help="no fit: write stretch and mask as a PNG"),
-        Flag("--preview-png", type=Path, metavar="PNG", help="name of that PNG; no fit"),
         Product("result", reproducible=False),  # its sentence depends on the operation
         Product("model", "this is the background model", reproducible=False),
         Product("sigma", "this is the standard deviation of the background model",

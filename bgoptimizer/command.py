@@ -14,11 +14,13 @@ from bgoptimizer.fitting import find_sequence_objects, fit_guided
 from bgoptimizer.guidance.files import read_objects, read_samples
 from bgoptimizer.guidance.guidance import prepare_guidance, prepare_mask
 from bgoptimizer.model import BackgroundModel
+from bgoptimizer.page.bench import make_bench
 from common import cli
 from common.batch import Files, OutputPlace, input_paths, is_image_name, run_over_files
 from common.command import Call
 from common.image import AstroImage
 from common.io import read_image, write_image
+from common.page.server import one_input, serve
 
 # operation -> what the name of the result ends in
 NAMES = {"subtract": "Subtracted", "divide": "Divided", "auto": "Corrected"}
@@ -26,7 +28,7 @@ Found = tuple[AstroImage, dict[str, Any]]  # an input and the user's help as `fi
 
 
 def run(call: Call) -> int:
-    """Fit all inputs, or draw their previews."""
+    """Fit all inputs, draw their previews, or show one on the live page."""
     _split_output(call)
     args, config = call.args, call.settings[BackgroundConfig]
     descends = config.objective == "original" or config.solver == "descent"
@@ -38,6 +40,11 @@ def run(call: Call) -> int:
             verify=settings.verify,
         )  # fmt: skip
         return image, _read_help(guides, image)
+
+    if args.preview:
+        path = one_input(call)
+        image, given = read(path)
+        return serve(make_bench(call, path, image, given))
 
     def preview(path: Path, found: Found, files: Files) -> dict[str, Any]:
         image, given = found
@@ -70,10 +77,10 @@ def run(call: Call) -> int:
         found = ((image, prepare_guidance(image, **given)) for image, given in map(read, paths))
         shared = find_sequence_objects(found, config)
         found_in = (f"objects from the median of {len(paths)} frames",)
-    previews = bool(args.preview or args.preview_png)
+    stills = bool(args.preview_png)
     return run_over_files(
-        call, read, preview if previews else fit, name=_name_preview if previews else _name_files,
-        timed=not previews,
+        call, read, preview if stills else fit, name=_name_preview if stills else _name_files,
+        timed=not stills,
     )  # fmt: skip
 
 
@@ -87,8 +94,7 @@ def _split_output(call: Call) -> None:
 
 
 def _name_preview(call: Call, path: Path) -> Files:
-    place = OutputPlace.of(path, call.args)
-    return {"preview": call.args.preview_png or place.file("bgPreview", ".png")}
+    return {"preview": call.args.preview_png}
 
 
 def _name_files(call: Call, path: Path) -> Files:

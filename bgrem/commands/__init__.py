@@ -62,6 +62,8 @@ DENOISE = Command(
         Flag("--no-verdict", dest="verdict", action="store_false",
              help="no stars are injected to see what is found of them, and the frame's own noise "
                   "is not tried (both take a few seconds)"),
+        Flag("--preview", action="store_true",
+             help="live page in the browser: stretch, settings, before and after, then the run"),
     ),
     configs={DenoiseConfig: "method", InputConfig: ""},
     skips=("bgrem catalog",),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.commands.base import Source, run_network, source_record
+from bgrem.commands.base import Source, read_input, run_network, source_record
+from bgrem.commands.page.denoise import make_bench
 from bgrem.config import SURVEY_MODEL, CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.flow import Denoised, denoise
 from bgrem.denoising.outputs import DenoisedRun, measured_cards, write_denoised
@@ -22,13 +23,18 @@ from common.command import Call
 from common.header import header_of, is_mosaic
 from common.image import AstroImage
 from common.io import stores_integers
+from common.page.server import one_input, serve
 from common.progress import Passes
 
 
 def run(call: Call) -> int:
-    """Denoise all inputs."""
+    """Denoise all inputs, or show one on the live page."""
     config: DenoiseConfig = call.settings[DenoiseConfig]
     find_model(config.model)
+    if call.args.preview:
+        path = one_input(call)
+        image = read_input(path, call.settings[InputConfig], mosaics=True)
+        return serve(make_bench(call, path, image, _choose))
     calibration = _find_calibration(call, config)
 
     def model_for(image: AstroImage) -> str:

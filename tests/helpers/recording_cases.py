@@ -300,7 +300,7 @@ CASES: list[Case] = [
         "bgoptimizer vignetted.fits --operation divide",
         "bgoptimizer nebula.fits -m mask.fits --pedestal 123.5 -o masked.fits",
         "bgoptimizer nebula.fits --preview-png look.png",
-        "bgoptimizer nebula.fits -p -m mask.fits",
+        "bgoptimizer nebula.fits --preview-png masked.png -m mask.fits",
         "bgoptimizer extensions.fits --hdu SCI --uncertainty 2 -N 30",
         "bgoptimizer nebula.fits -o out.xisf -c",
         "bgoptimizer nebula.fits -o packed.fits.fz"),

@@ -1,0 +1,1 @@
+"""The live page of `bgoptimizer`: what it shows, fits and keeps."""

@@ -1,0 +1,1 @@
+"""The live pages of `bgrem`: what each command shows and does there."""

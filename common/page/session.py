@@ -1,0 +1,329 @@
+"""What the page works on: one frame, its views, the settings, and one job at a time."""
+
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common import cli
+from common.atomic import write_together
+from common.command import Call
+from common.config import from_mapping
+from common.image import AstroImage
+from common.page.form import command_words, form_of
+from common.page.marks import FARTHEST_PX, Marks
+from common.page.plane import View
+from common.progress.output import plain
+from common.provenance import write_params
+
+SETTINGS_ENDING = "PageParams"  # last part of the name of the file with the page's settings
+BUSY = "a job is running. Cancel it first."
+END_SECONDS = 5.0  # that a stopped command has to remove its temporary files
+
+
+class Cancelled(Exception):
+    """The user has cancelled the job."""
+
+
+class Busy(ValueError):
+    """A job is running already."""
+
+
+Report = Callable[[float | None, str], None]  # part that is done (None: unknown), what goes on
+
+
+KeepMarks = Callable[[Marks, Callable[[Path], bool]], tuple[dict[type, Any], list[Path]]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """What a command gives to its page.
+
+    Attributes
+    ----------
+    call : Call
+    path : path
+        The input.
+    image : AstroImage
+    config : type
+        The settings that the page shows.
+    main : sequence of str
+        Those that are seen first.
+    verb, about : str
+        What the button of the work says, and where the work happens.
+    views : sequence of View
+        What can be shown before any work; the first one is the input.
+    work : callable
+        Takes the config, `Marks`, the middle of what is on the screen (x, y) and a `Report`;
+        returns views and notes. The report raises `Cancelled`.
+    kinds : mapping of str
+        Kind of area -> its label; empty: nothing can be drawn.
+    marks : Marks
+        At the start.
+    folder : path
+        Where settings and marks are written.
+    stem : str
+        First part of their names.
+    keep_marks : callable, optional
+        Takes marks and a function that says whether a file may be replaced; writes them and
+        returns type of config -> config with their names, and the files.
+    stretched : mapping of str
+        Control of the stretch -> setting that it is for the fit.
+    """
+
+    call: Call
+    path: Path
+    image: AstroImage
+    config: type
+    main: Sequence[str]
+    verb: str
+    about: str
+    views: Sequence[View]
+    work: Callable[[Any, Marks, tuple[float, float], Report], tuple[Sequence[View], Sequence[str]]]
+    folder: Path
+    stem: str
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
+    keep_marks: KeepMarks | None = None
+    stretched: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Job:
+    """What is going on, or how it ended."""
+
+    kind: str = ""
+    state: str = "idle"  # idle, running, done, failed, cancelled
+    done: float | None = None  # part, 0 to 1; None: unknown
+    text: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+    child: subprocess.Popen | None = None
+
+
+class Session:
+    """The state behind one page; all methods can be called by several threads."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.job = Job()
+        self._views = {one.name: one for one in bench.views}
+        self._encoded: dict[str, bytes] = {}
+        self._version = 1  # of the views
+        self._lock = threading.Lock()
+        self._own: set[Path] = set()  # files that this page has written: it may replace them
+        self._working = threading.Lock()  # a cancelled fit runs to its end before the next
+
+    # --- what the page asks for ---
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the page shows but pixels."""
+        bench, call = self.bench, self.bench.call
+        height, width, channels = bench.image.shape
+        with self._lock:
+            views = [{"name": one.name, "label": one.label, "mask": one.is_mask}
+                     for one in self._views.values()]  # fmt: skip
+            version = self._version
+        return plain({
+            "tool": call.command.name, "version": call.version, "name": bench.path.name,
+            "width": width, "height": height, "colours": channels,
+            "verb": bench.verb, "about": bench.about, "views": views, "views_version": version,
+            "form": form_of(call.settings[bench.config], bench.main),
+            "kinds": dict(bench.kinds), "points": bool(bench.kinds), "marks": bench.marks.plain(),
+            "stretched": dict(bench.stretched), "job": self.progress(),
+            "settings_file": self.settings_file().name,
+        })  # fmt: skip
+
+    def plane(self, name: str) -> bytes:
+        """Return the bytes of a view; KeyError if there is none."""
+        with self._lock:
+            view, first = self._views[name], next(iter(self._views.values()))
+            if name in self._encoded:
+                return self._encoded[name]
+        encoded = view.encode(first)
+        with self._lock:
+            if self._views.get(name) is view:
+                self._encoded[name] = encoded
+        return encoded
+
+    def progress(self) -> dict[str, Any]:
+        """Return how the job stands."""
+        with self._lock:
+            job = self.job
+            return {"kind": job.kind, "state": job.state, "done": job.done, "text": job.text,
+                    "views_version": self._version}  # fmt: skip
+
+    # --- jobs ---
+
+    def run(self, content: Mapping[str, Any]) -> None:
+        """Start the work with settings and marks; ValueError if they are wrong."""
+        config, marks = self._read(content)
+        middle = _pair(content.get("middle"))
+        if middle is None:
+            height, width = self.bench.image.shape[:2]
+            middle = width / 2, height / 2
+        self._start("work", lambda job: self._work(job, config, marks, middle))
+
+    def run_at_full_size(self, content: Mapping[str, Any]) -> None:
+        """Start the command itself on the file, with settings and marks."""
+        if self.job.state == "running":
+            raise Busy(BUSY)
+        self.save(content)
+        again = bool(content.get("overwrite"))
+        self._start("full", lambda job: self._full(job, again))
+
+    def cancel(self) -> None:
+        """Ask the job to stop."""
+        with self._lock:
+            job = self.job
+            job.stop.set()
+            if job.state == "running" and job.kind == "work":
+                job.state, job.text = "cancelled", "cancelled"
+            child = job.child
+        if child is not None:
+            child.terminate()
+
+    def close(self) -> None:
+        """Stop the job and wait for its files to go."""
+        self.cancel()
+        if (child := self.job.child) is not None:
+            try:
+                child.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+    def save(self, content: Mapping[str, Any]) -> list[str]:
+        """Write settings and marks; return the names of the files.
+
+        Raises
+        ------
+        ValueError
+            If they are wrong.
+        FileExistsError
+            If a file is there already, and `content` has no "overwrite".
+        """
+        config, marks = self._read(content)
+        again = bool(content.get("overwrite"))
+        written = self._write(config, marks, lambda file: again or file in self._own)
+        self._own |= set(written)
+        return [str(one) for one in written]
+
+    def settings_file(self) -> Path:
+        """Return where "Save settings" writes."""
+        return self.bench.folder / f"{self.bench.stem}{SETTINGS_ENDING}.json"
+
+    # --- inside ---
+
+    def _read(self, content: Mapping[str, Any]) -> tuple[Any, Marks]:
+        values = content.get("values", {})
+        if not isinstance(values, dict):
+            raise ValueError("values: expected names and values of settings.")
+        shown: Any = self.bench.call.settings[self.bench.config]
+        kept = dataclasses.asdict(shown)
+        config: Any = from_mapping(self.bench.config, kept | values, "the page")
+        return config, Marks.read(content.get("marks", {}), list(self.bench.kinds))
+
+    def _write(self, config: Any, marks: Marks, may_replace: Callable[[Path], bool]) -> list[Path]:
+        bench, call, file = self.bench, self.bench.call, self.settings_file()
+        bench.folder.mkdir(parents=True, exist_ok=True)
+        with write_together():
+            settings: dict[type, Any] = dict(call.settings)
+            files: list[Path] = []
+            if bench.keep_marks is not None:
+                changed, files = bench.keep_marks(marks, may_replace)
+                settings |= changed
+            settings[bench.config] = config
+            parameters: dict[str, Any] = {}
+            for one in settings.values():
+                parameters |= dataclasses.asdict(one)
+            write_params(
+                file, call.command.name, call.version, bench.path, parameters,
+                overwrite=may_replace(file),
+            )  # fmt: skip
+        return [file, *files]
+
+    def _start(self, kind: str, work: Callable[[Job], str]) -> None:
+        with self._lock:
+            if self.job.state == "running":
+                raise Busy(BUSY)
+            job = self.job = Job(kind=kind, state="running", text="starting")
+        threading.Thread(target=self._run, args=(job, work), daemon=True).start()
+
+    def _run(self, job: Job, work: Callable[[Job], str]) -> None:
+        state, text = "done", ""
+        try:
+            with self._working:
+                text = work(job)
+        except Cancelled:
+            state, text = "cancelled", "cancelled"
+        except Exception as error:  # the page says what it was
+            state, text = "failed", cli.describe_error(error)[1]
+        with self._lock:
+            job.state, job.text = (
+                (state, text) if not job.stop.is_set() else ("cancelled", "cancelled")
+            )
+
+    def _work(self, job: Job, config: Any, marks: Marks, middle: tuple[float, float]) -> str:
+        def report(done: float | None, text: str) -> None:
+            if job.stop.is_set():
+                raise Cancelled
+            with self._lock:
+                job.done, job.text = done, text
+
+        views, notes = self.bench.work(config, marks, middle, report)
+        report(1.0, "drawing")
+        with self._lock:
+            self._views = {one.name: one for one in (*self.bench.views, *views)}
+            self._encoded = {name: data for name, data in self._encoded.items()
+                             if name in {one.name for one in self.bench.views}}  # fmt: skip
+            self._version += 1
+        return "; ".join(notes)
+
+    def _full(self, job: Job, overwrite: bool) -> str:
+        call = self.bench.call
+        words = command_words(call, self.bench.path, self.settings_file(), overwrite=overwrite)
+        program = [sys.executable, "-m", call.command.program, *words]
+        outcome: Mapping[str, Any] = {}
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            subprocess.Popen(program, stdout=subprocess.PIPE, stderr=said, text=True) as child,
+        ):
+            with self._lock:
+                job.child, job.text = child, "the command runs"
+            for line in child.stdout or ():
+                outcome = self._heard(job, line) or outcome
+            code = child.wait()
+            said.seek(0)
+            complaints = said.read().strip().splitlines()
+        if job.stop.is_set():
+            raise Cancelled
+        if code:
+            message = complaints[-1] if complaints else f"the command ended with exit code {code}."
+            raise ValueError(message.partition(": error: ")[2] or message)
+        outputs = outcome.get("outputs", {})
+        return "wrote " + ", ".join(str(one) for one in outputs.values())
+
+    def _heard(self, job: Job, line: str) -> Mapping[str, Any]:
+        """Take in a line of the command; return what it says of its outputs."""
+        with contextlib.suppress(ValueError):
+            content = json.loads(line)
+            if isinstance(content, dict) and "outputs" in content:
+                return content
+            if isinstance(content, dict) and isinstance(content.get("done"), (int, float)):
+                job.done = content["done"] / 100
+        return {}
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    """Return two numbers of JSON; None where it has others."""
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    if not all(isinstance(one, (int, float)) and abs(one) < FARTHEST_PX for one in value):
+        return None
+    return float(value[0]), float(value[1])
