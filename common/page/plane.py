@@ -80,7 +80,7 @@ class View:
     def reduced(self) -> tuple[np.ndarray, int]:
         """Return block medians (h, w, C) of at most `MOST_PX`, and the side of a block, pixels."""
         colours = self._colours()
-        step = 2 if self.pattern else 1
+        step = 2 if self._is_rgb_mosaic else 1
         factor = -(-max(colours.shape[:2]) // MOST_PX)
         if factor > 1:
             statistic = "mean" if self.is_mask else "median"
@@ -89,9 +89,14 @@ class View:
                                 for c in channels], -1)  # fmt: skip
         return colours, factor * step
 
+    @property
+    def _is_rgb_mosaic(self) -> bool:
+        """Whether 2x2 pixels have the three colours; other mosaics are shown as they are."""
+        return len(self.pattern) == 4 and set(self.pattern) == set("RGB")
+
     def _colours(self) -> np.ndarray:
         """Return the pixels; those of a mosaic as red, green and blue of each 2x2 pixels."""
-        if not self.pattern:
+        if not self._is_rgb_mosaic:
             return self.pixels
         height, width = (side // 2 * 2 for side in self.pixels.shape[:2])
         parts = {(v, u): self.pixels[v:height:2, u:width:2, 0] for v in (0, 1) for u in (0, 1)}

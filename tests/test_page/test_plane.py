@@ -54,6 +54,14 @@ def test_a_mosaic_is_shown_in_its_colours():
     assert small[1, 1].tolist() == [10, 21, 30]
 
 
+@pytest.mark.parametrize("pattern", ["CYGM", "GGRGGB" * 6])
+def test_a_mosaic_of_other_filters_is_shown_as_it_is(pattern):
+    pixels = np.ones((6, 8, 1), np.float32)
+    small, factor = View(name="input", label="Input", pixels=pixels, pattern=pattern).reduced()
+    assert factor == 1
+    assert np.array_equal(small, pixels)
+
+
 @pytest.mark.parametrize("linked", [False, True])
 def test_the_numbers_of_the_stretch_are_those_of_the_command(linked):
     rng = np.random.default_rng(5)
