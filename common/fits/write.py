@@ -27,6 +27,7 @@ from common.fits.hdus import (
 )
 from common.fits.read import ROWS_AT_ONCE, FitsCarrier, plane_of
 from common.image import AstroImage
+from common.scratch import release
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -224,6 +225,7 @@ class _Planes:
             values = self.image.pixels[rows, :, place].astype(self.dtype, order="C")
             if self.image.zero_border is not None:
                 values[self.image.zero_border[rows, :, place]] = 0
+            release(self.image.pixels, self.image.zero_border)
             return values
         if self.kept is None or self.source is None:
             raise ValueError(f"{self.image.name}: plane {plane} is not in the source file.")

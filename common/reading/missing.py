@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from common import scratch
 from common.robust import difference_noise
+from common.scratch import release, row_blocks
 
 ZEROS = ("border", "all", "data")  # which exact zeros are missing pixels
 MAX_MAGNITUDE = 1e30  # in any unit; fill values lie above, such as the largest float32, 3.4e38
@@ -81,9 +83,13 @@ def _zero_border(pixels: np.ndarray) -> np.ndarray | None:
 
 def _median_is_zero(pixels: np.ndarray) -> bool:
     """Count instead of sorting: an image of 100 million pixels would take seconds and a copy."""
-    finite = np.count_nonzero(np.isfinite(pixels))
-    most = max(np.count_nonzero(pixels > 0), np.count_nonzero(pixels < 0))
-    return bool(most <= finite / 2)
+    finite = above = below = 0
+    for rows in row_blocks(pixels.shape, pixels):
+        part = pixels[rows]
+        finite += int(np.count_nonzero(np.isfinite(part)))
+        above += int(np.count_nonzero(part > 0))
+        below += int(np.count_nonzero(part < 0))
+    return max(above, below) <= finite / 2
 
 
 def _solid_border(zero: np.ndarray) -> np.ndarray:
@@ -115,17 +121,18 @@ def _fill_areas(plane: np.ndarray, zero: np.ndarray | None) -> Iterator[tuple[np
     middle = float(np.median(sample[usual]))
     distances = np.abs(sample[usual].astype(np.float64) - middle)
     reach = MAX_SPREAD_RATIO * float(np.quantile(distances, SPREAD_QUANTILE)) or MAX_MAGNITUDE
-    with np.errstate(invalid="ignore"):
-        unmeasured = ~(np.abs(plane - middle) < min(reach, MAX_MAGNITUDE))
-    impossible = unmeasured & np.isfinite(plane)
+    unmeasured, impossible = (scratch.empty(plane.shape, bool) for _ in range(2))
+    for rows in row_blocks(plane.shape, plane, unmeasured, impossible):
+        with np.errstate(invalid="ignore"):
+            unmeasured[rows] = ~(np.abs(plane[rows] - middle) < min(reach, MAX_MAGNITUDE))
+        impossible[rows] = unmeasured[rows] & np.isfinite(plane[rows])
     if impossible.any():
         yield impossible, float(plane[impossible].min())
     if zero is not None:
         unmeasured |= zero
     if unmeasured.all():
         return
-    low, high = (float(f(plane, where=~unmeasured, initial=i))
-                 for f, i in ((np.min, np.inf), (np.max, -np.inf)))  # fmt: skip
+    low, high = _range(plane, unmeasured)
     distinct = _equal_share(plane[::step, ::step]) < MAX_EQUAL_SHARE
     if low == high:
         return
@@ -138,6 +145,17 @@ def _fill_areas(plane: np.ndarray, zero: np.ndarray | None) -> Iterator[tuple[np
             unmeasured |= solid
             yield solid, value
     yield from _markers(plane, unmeasured, middle, _noise(plane, step))
+
+
+def _range(plane: np.ndarray, unmeasured: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest measured pixel."""
+    ends = [
+        (np.min(plane[rows], where=~unmeasured[rows], initial=np.inf),
+         np.max(plane[rows], where=~unmeasured[rows], initial=-np.inf))
+        for rows in row_blocks(plane.shape, plane, unmeasured)
+    ]  # fmt: skip
+    low, high = zip(*ends, strict=True)
+    return float(min(low)), float(max(high))
 
 
 def _noise(plane: np.ndarray, step: int) -> float:
@@ -168,6 +186,7 @@ def _repeated_values(plane: np.ndarray, unmeasured: np.ndarray) -> dict[float, i
     counts: dict[float, int] = {}
     height = plane.shape[0]
     for top in range(0, height, CHUNK_ROWS):
+        release(plane, unmeasured)
         part = np.pad(
             plane[max(top - 1, 0) : top + CHUNK_ROWS + 1],
             ((top == 0, top + CHUNK_ROWS >= height), (1, 1)), mode="edge",
@@ -180,7 +199,9 @@ def _repeated_values(plane: np.ndarray, unmeasured: np.ndarray) -> dict[float, i
         for value, count in zip(*np.unique(middle[core], return_counts=True), strict=True):
             counts[float(value)] = counts.get(float(value), 0) + int(count)
     for lines in (plane, plane.T):
-        for line in np.flatnonzero(_constant_lines(lines)):
+        found = np.flatnonzero(_constant_lines(lines))
+        release(plane)
+        for line in found:
             value = lines[line][np.isfinite(lines[line])][0]
             if not unmeasured.all() and abs(value) < MAX_MAGNITUDE:
                 counts[float(value)] = counts.get(float(value), 0) + lines.shape[1]
