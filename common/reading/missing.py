@@ -9,7 +9,7 @@ import numpy as np
 
 from common import scratch
 from common.robust import difference_noise
-from common.scratch import release, row_blocks
+from common.scratch import MAX_BLOCK_PIXELS, release, row_blocks
 
 ZEROS = ("border", "all", "data")  # which exact zeros are missing pixels
 MAX_MAGNITUDE = 1e30  # in any unit; fill values lie above, such as the largest float32, 3.4e38
@@ -144,6 +144,7 @@ def _fill_areas(plane: np.ndarray, zero: np.ndarray | None) -> Iterator[tuple[np
         if solid.any():
             unmeasured |= solid
             yield solid, value
+    release(plane, unmeasured)
     yield from _markers(plane, unmeasured, middle, _noise(plane, step))
 
 
@@ -161,7 +162,8 @@ def _range(plane: np.ndarray, unmeasured: np.ndarray) -> tuple[float, float]:
 def _noise(plane: np.ndarray, step: int) -> float:
     """Return the noise from differences of neighbours; 0 where there are none."""
     with np.errstate(invalid="ignore", over="ignore"):
-        differences = np.diff(plane[::step].astype(np.float64), axis=1)
+        lines = max(step, -(-plane.size // MAX_BLOCK_PIXELS))
+        differences = np.diff(plane[::lines].astype(np.float64), axis=1)
     differences = differences[np.isfinite(differences) & (differences != 0)]
     return difference_noise(differences, 0.0) if differences.size else 0.0
 
@@ -199,9 +201,7 @@ def _repeated_values(plane: np.ndarray, unmeasured: np.ndarray) -> dict[float, i
         for value, count in zip(*np.unique(middle[core], return_counts=True), strict=True):
             counts[float(value)] = counts.get(float(value), 0) + int(count)
     for lines in (plane, plane.T):
-        found = np.flatnonzero(_constant_lines(lines))
-        release(plane)
-        for line in found:
+        for line in np.flatnonzero(_constant_lines(lines)):
             value = lines[line][np.isfinite(lines[line])][0]
             if not unmeasured.all() and abs(value) < MAX_MAGNITUDE:
                 counts[float(value)] = counts.get(float(value), 0) + lines.shape[1]
@@ -211,10 +211,19 @@ def _repeated_values(plane: np.ndarray, unmeasured: np.ndarray) -> dict[float, i
 
 def _constant_lines(plane: np.ndarray) -> np.ndarray:
     """Return for each row whether all its measured pixels, and many of them, are equal."""
-    finite = np.isfinite(plane)
-    low = np.min(plane, axis=1, where=finite, initial=np.inf)
-    high = np.max(plane, axis=1, where=finite, initial=-np.inf)
-    return (low == high) & (finite.sum(axis=1) >= MIN_LINE_PIXELS)
+    turned = plane.strides[0] < plane.strides[1]  # the rows of memory are read in their order
+    stored, axis = (plane.T, 0) if turned else (plane, 1)
+    low, high = np.full(len(plane), np.inf), np.full(len(plane), -np.inf)
+    number = np.zeros(len(plane), int)
+    for rows in row_blocks(stored.shape, stored):
+        part, there = stored[rows], slice(None) if turned else rows
+        finite = np.isfinite(part)
+        lowest = np.min(part, axis=axis, where=finite, initial=np.inf)
+        highest = np.max(part, axis=axis, where=finite, initial=-np.inf)
+        low[there] = np.minimum(low[there], lowest)
+        high[there] = np.maximum(high[there], highest)
+        number[there] += finite.sum(axis=axis)
+    return (low == high) & (number >= MIN_LINE_PIXELS)
 
 
 def _solid_area(
@@ -273,7 +282,7 @@ def _markers(
     """Give the pixels of the lowest value where it is far below all others: marked bad pixels."""
     if unmeasured.all():
         return
-    low = float(np.min(plane, where=~unmeasured, initial=np.inf))
+    low = _range(plane, unmeasured)[0]
     if low == 0 or not noise > 0 or low > middle - MIN_MARKER_GAP * noise:
         return
     found = (plane == low) & ~unmeasured
