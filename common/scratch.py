@@ -59,7 +59,7 @@ def release(*arrays: np.ndarray | None) -> None:
 
 def row_blocks(
     shape: tuple[int, ...], *arrays: np.ndarray | None, multiple: int = 1,
-    pixels: int = MAX_BLOCK_PIXELS,
+    pixels: int | None = None,
 ) -> Iterator[slice]:  # fmt: skip
     """Give the rows of a frame in blocks, from the top.
 
@@ -72,10 +72,11 @@ def row_blocks(
     multiple : int, optional
         Rows of a block are a multiple of this; the last block has the rest.
     pixels : int, optional
-        Of a block, at most, but for frames so wide that one row has more.
+        Of a block, at most, but for frames so wide that one row has more; default:
+        `MAX_BLOCK_PIXELS`.
     """
     height, per_row = shape[0], int(np.prod(shape[1:], dtype=np.int64))
-    rows = max(1, pixels // max(1, per_row) // multiple) * multiple
+    rows = max(1, (pixels or MAX_BLOCK_PIXELS) // max(1, per_row) // multiple) * multiple
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
         release(*arrays)
