@@ -84,7 +84,7 @@ def _denoise_channels(
                           for c in range(pixels.shape[-1])])  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    some = missing_of(pixels).any(-1, keepdims=True)
+    some = np.asarray(missing_of(pixels).any(-1, keepdims=True))
     planes = scratch.empty(pixels.shape, pixels.dtype)
     for rows in row_blocks(pixels.shape, pixels, planes):
         planes[rows] = to_planes(np.where(some[rows], np.nan, pixels[rows]), units)
