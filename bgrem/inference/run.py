@@ -1,5 +1,6 @@
 """Run a network over an image: load it, fill holes, tile by tile, smaller tiles without memory."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from bgrem.inference.device import automatic_precision
 from bgrem.inference.tiling import TILE_MULTIPLE, TilePlan, map_tiles
 from bgrem.models import Model, load_model, require_task
+from bgrem.networks.gpu import DeviceWarning
 from common import scratch
 from common.cli import is_out_of_memory
 from common.scratch import row_blocks, with_halo
@@ -26,7 +28,13 @@ def run_tiles(
     function: Callable[[np.ndarray], np.ndarray],
     progress: Progress | None,
 ) -> np.ndarray:
-    """Run the tiles; where memory runs out, one at a time, then smaller ones."""
+    """Run the tiles; where memory runs out, one at a time, then smaller ones.
+
+    Warns
+    -----
+    DeviceWarning
+        Each time they are tried again with less memory.
+    """
     tile, batch_size = config.tile, config.batch_size
     while True:
         plan = TilePlan(scaled.shape, tile, min(config.overlap, tile - TILE_MULTIPLE))
@@ -35,9 +43,14 @@ def run_tiles(
         except Exception as error:
             if not is_out_of_memory(error) or (tile <= MIN_TILE_PX and batch_size == 1):
                 raise
-            tile, batch_size = (
-                (tile, 1) if batch_size > 1 else (max(MIN_TILE_PX, tile // 32 * 16), 1)
-            )
+            # the same pixels with fewer tiles at once; with smaller ones to the seams
+            smaller = tile if batch_size > 1 else max(MIN_TILE_PX, tile // 32 * 16)
+            warnings.warn(
+                f"the memory is too small for {batch_size} x {tile} px at once: tiles of "
+                f"{smaller} px one by one",
+                DeviceWarning, stacklevel=2,
+            )  # fmt: skip
+            tile, batch_size = smaller, 1
 
 
 def fill_missing(scaled: np.ndarray, missing: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -9,7 +9,7 @@ OPERATION_ERRORS = {"OpError", "XlaRuntimeError", "JaxRuntimeError"}
 
 
 class DeviceWarning(UserWarning):
-    """The GPU failed, and the processor computes in its place."""
+    """The GPU failed, or memory ran out: the computation goes on in another way."""
 
 
 def find_gpu() -> str | None:
