@@ -139,8 +139,8 @@ def _write(
     if "sigma" in files and (sigma := model.sigma()) is not None:
         products["sigma"] = plain.with_pixels(sigma)
     if "mask" in files:
-        used = model.enlarge(np.clip(model.used.min(-1, keepdims=True), 0, 1))
-        products["mask"] = plain.with_pixels(used.astype(np.float32))
+        used = np.clip(model.used.min(-1, keepdims=True), 0, 1)
+        products["mask"] = plain.with_pixels(model.enlarge(used, np.float32))
     for option, product in products.items():
         sentence = f"this is the input {verb} its background model" if option == "result" else ""
         write_image(

@@ -6,6 +6,7 @@ import numpy as np
 
 from bgoptimizer.model import BackgroundModel
 from bgoptimizer.operation import measure_operation
+from common import scratch
 from common.image import AstroImage
 
 
@@ -78,9 +79,9 @@ def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -
         operation, notes = measured.choice, (measured.note,)
     divide = operation == "divide"
     constant = _constant(model, divide)
-    result = np.empty_like(image.pixels)
-    background = np.empty_like(image.pixels)
+    result, background = (scratch.empty(image.shape, image.pixels.dtype) for _ in range(2))
     for rows, values in model.row_blocks():
+        scratch.release(image.pixels, result, background)
         pixels = image.pixels[rows].astype(np.float64)
         offset = model.per_pixel(constant, rows)
         if divide:

@@ -12,6 +12,7 @@ from bgoptimizer.guidance.guidance import Guidance, prepare_guidance
 from bgoptimizer.model import BackgroundModel
 from common.header import celestial_wcs, header_of, is_mosaic, mosaic_pattern
 from common.image import AstroImage
+from common.scratch import row_blocks
 
 
 def fit_background(
@@ -248,23 +249,30 @@ def _objective(name: str) -> Callable[..., BackgroundModel]:
 def _check_pixels(image: AstroImage, weights: np.ndarray | None) -> None:
     for channel in range(image.shape[-1]):
         plane = image.pixels[..., channel]
-        good = np.isfinite(plane)
-        if not good.any():
+        low, high, left = _range(plane, None if weights is None else weights[..., channel])
+        if low > high:
             raise ValueError(
                 f"{image.name}: channel {channel} has no measured pixel (all NaN, zero or "
                 "missing). Check the file, or read its zeros as data with --zeros data."
             )
-        low, high = (
-            np.min(plane, where=good, initial=np.inf),
-            np.max(plane, where=good, initial=-np.inf),
-        )
         if low == high:
             raise ValueError(
                 f"{image.name}: channel {channel} is constant ({low:g}). There is no background "
                 "to fit."
             )
-        if weights is not None and not (good & (weights[..., channel] > 0)).any():
+        if not left:
             raise ValueError(
                 f"{image.name}: channel {channel} has no pixel that the mask leaves. "
                 "1 means use, 0 means leave out."
             )
+
+
+def _range(plane: np.ndarray, weights: np.ndarray | None) -> tuple[float, float, bool]:
+    """Return the lowest and highest pixel, and whether the mask leaves any."""
+    low, high, left = np.inf, -np.inf, False
+    for rows in row_blocks(plane.shape, plane):
+        good = np.isfinite(plane[rows])
+        low = min(low, float(np.min(plane[rows], where=good, initial=np.inf)))
+        high = max(high, float(np.max(plane[rows], where=good, initial=-np.inf)))
+        left = left or bool((good if weights is None else good & (weights[rows] > 0)).any())
+    return low, high, left

@@ -9,6 +9,7 @@ from scipy.interpolate import make_interp_spline
 
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.surface import evaluate_spline
+from common import scratch
 
 if TYPE_CHECKING:
     from bgoptimizer.original.spline import SplineSurface
@@ -118,21 +119,24 @@ class BackgroundModel:
         if len(self.planes) == 1:
             yield from self.planes[0].row_blocks((height, width))
             return
-        whole = np.empty(self.shape, np.float32)
+        whole = scratch.empty(self.shape, np.float32)
         for phase, plane in enumerate(self.planes):
             top, left = divmod(phase, 2)
             part = whole[top::2, left::2]
             for rows, values in plane.row_blocks(part.shape[:2]):
                 part[rows] = values
+                scratch.release(whole)
         for start in range(0, height, ROWS_AT_ONCE):
             rows = slice(start, min(start + ROWS_AT_ONCE, height))
             yield rows, whole[rows].astype(np.float64)
+            scratch.release(whole)
 
     def evaluate(self, dtype: Any = np.float32) -> np.ndarray:
         """Return the background at every pixel, shape (H, W, C), in the image's units."""
-        out = np.empty(self.shape, dtype)
+        out = scratch.empty(self.shape, dtype)
         for rows, values in self.row_blocks():
             out[rows] = values
+            scratch.release(out)
         return out
 
     def levels(self) -> np.ndarray:
@@ -152,12 +156,12 @@ class BackgroundModel:
 
     def sigma(self, dtype: Any = np.float32) -> np.ndarray | None:
         """Return the standard deviation of the background at every pixel (H, W, C), or None."""
-        return None if self.sigma_cells is None else self.enlarge(self.sigma_cells).astype(dtype)
+        return None if self.sigma_cells is None else self.enlarge(self.sigma_cells, dtype)
 
-    def enlarge(self, cells: np.ndarray) -> np.ndarray:
+    def enlarge(self, cells: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
         """Return values of cells (h, w, C) at every pixel (H, W, C): linear between centres."""
         factor = self.cell_factor * (1 if len(self.planes) == 1 else 2)
-        return enlarge_cells(cells, factor, self.shape[:2])
+        return enlarge_cells(cells, factor, self.shape[:2], dtype)
 
     def keras_layer(self) -> "SplineSurface":
         """Return the (first) plane as a Keras layer with these control points and weights."""
@@ -170,7 +174,9 @@ class BackgroundModel:
         return layer
 
 
-def enlarge_cells(cells: np.ndarray, factor: int, shape: tuple[int, int]) -> np.ndarray:
+def enlarge_cells(
+    cells: np.ndarray, factor: float, shape: tuple[int, int], dtype: Any = np.float64
+) -> np.ndarray:
     """Return cells (h, w, C) at every pixel of `shape`, linear between the cells' centres."""
     rows = np.clip((np.arange(shape[0]) + 0.5) / factor - 0.5, 0, cells.shape[0] - 1)
     columns = np.clip((np.arange(shape[1]) + 0.5) / factor - 0.5, 0, cells.shape[1] - 1)
@@ -179,4 +185,8 @@ def enlarge_cells(cells: np.ndarray, factor: int, shape: tuple[int, int]) -> np.
     right = np.minimum(left + 1, cells.shape[1] - 1)
     down, across = (rows - top)[:, None, None], (columns - left)[None, :, None]
     wide = cells[:, left] * (1 - across) + cells[:, right] * across
-    return wide[top] * (1 - down) + wide[bottom] * down
+    found = scratch.empty((*shape, cells.shape[-1]), dtype)
+    for part in scratch.row_blocks(found.shape, found):
+        upper, lower = wide[top[part]] * (1 - down[part]), wide[bottom[part]] * down[part]
+        found[part] = upper + lower
+    return found

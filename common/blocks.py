@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from common.scratch import release
+
 
 def block_reduce(plane: np.ndarray, factor: int, statistic: str = "median") -> np.ndarray:
     """Return the median or mean of every block of a plane, missing pixels left out.
@@ -28,6 +30,7 @@ def block_reduce(plane: np.ndarray, factor: int, statistic: str = "median") -> n
         blocks = cut_blocks(strip, factor, np.nan)[0].swapaxes(0, 1).reshape(columns, -1)
         inside = len(strip) * np.minimum(factor, width - factor * np.arange(columns))
         out[row] = _row_statistic(blocks, statistic, np.maximum(1, inside // 4))
+        release(plane)
     return out
 
 

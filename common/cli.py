@@ -271,6 +271,14 @@ def add_common_flags(
         group.add_argument(
             "--params", type=Path, metavar="FILE", help="use the settings of a parameter file"
         )
+        group.add_argument(
+            "--shard", metavar="I/N",
+            help="every N-th input alone, from the I-th on: for N processes or machines",
+        )  # fmt: skip
+        group.add_argument(
+            "--resume", type=Path, metavar="FILE",
+            help="list finished inputs in FILE (JSON lines), skip those that it has already",
+        )  # fmt: skip
     group.add_argument("--version", action="version", version=f"%(prog)s {version}")
 
 

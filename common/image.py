@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from common import scratch
+
 Card = tuple[str, Any, str]
+
+
+def missing_of(pixels: np.ndarray) -> np.ndarray:
+    """Return where pixels are not measured (NaN or infinite): bool, of their shape."""
+    missing = scratch.empty(pixels.shape, bool)
+    for rows in scratch.row_blocks(pixels.shape, pixels, missing):
+        np.logical_not(np.isfinite(pixels[rows]), out=missing[rows])
+    return missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +98,7 @@ class AstroImage:
     @property
     def missing(self) -> np.ndarray:
         """Bool array, shape (H, W, C): True where there is no measurement (NaN or infinite)."""
-        return ~np.isfinite(self.pixels)
+        return missing_of(self.pixels)
 
     def with_pixels(
         self, pixels: np.ndarray, *, cards: Iterable[Card] = (), history: Iterable[str] = ()

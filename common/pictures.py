@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from common.atomic import atomic_write
+from common.scratch import row_blocks
 from common.screen import Stf, apply_stf
 
 MAX_PANEL_PX = 900  # px; longest side of a panel
@@ -20,13 +21,17 @@ def shrink(pixels: np.ndarray, longest: int = MAX_PANEL_PX) -> np.ndarray:
         return pixels.astype(np.float64)
     height, width, channels = pixels.shape
     rows, columns = -(-height // factor), -(-width // factor)
-    padded = np.full((rows * factor, columns * factor, channels), np.nan)
-    padded[:height, :width] = pixels
-    good = np.isfinite(padded)
-    axes = (1, 3)
-    blocks = np.where(good, padded, 0).reshape(rows, factor, columns, factor, channels).sum(axes)
-    counts = good.reshape(rows, factor, columns, factor, channels).sum(axes)
-    return np.where(counts > 0, blocks / np.maximum(counts, 1), np.nan)
+    found = np.empty((rows, columns, channels))
+    for part in row_blocks(pixels.shape, pixels, multiple=factor):
+        there = slice(part.start // factor, -(-part.stop // factor))
+        shape = (there.stop - there.start, factor, columns, factor, channels)
+        padded = np.full((shape[0] * factor, columns * factor, channels), np.nan)
+        padded[: part.stop - part.start, :width] = pixels[part]
+        good = np.isfinite(padded)
+        blocks = np.where(good, padded, 0).reshape(shape).sum((1, 3))
+        counts = good.reshape(shape).sum((1, 3))
+        found[there] = np.where(counts > 0, blocks / np.maximum(counts, 1), np.nan)
+    return found
 
 
 def display(pixels: np.ndarray, stf: Stf) -> np.ndarray:

@@ -63,7 +63,8 @@ def prepare_guidance(
     ValueError
         If a shape does not fit, or nothing of it lies in the frame.
     """
-    known = np.zeros(image.shape[:2], np.int8)
+    helped = objects is not None or samples is not None
+    known = np.zeros(image.shape[:2] if helped else 0, np.int8)
     if objects is not None:
         known[_plane(objects, image, "objects")] = OBJECT
     if samples is not None:

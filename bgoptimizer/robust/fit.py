@@ -21,7 +21,9 @@ from bgoptimizer.robust.plans import (
 )
 from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.robust.tasks import Fitted, Task, solve
+from common import scratch
 from common.blocks import block_reduce
+from common.scratch import row_blocks
 
 POINTS_PER_HEIGHT = 14  # a glow of sigma = 0.09 heights is followed, the texture of a nebula is not
 LAST_ROUNDS = 6  # of reweighting in the last fit
@@ -166,8 +168,11 @@ def _spread(plane: np.ndarray) -> np.ndarray:
     step = pixel_step(plane)
     if not step:
         return plane
-    rng = np.random.default_rng(0)
-    return plane + rng.uniform(-step / 2, step / 2, plane.shape).astype(plane.dtype)
+    rng, spread = np.random.default_rng(0), scratch.empty(plane.shape, plane.dtype)
+    for rows in row_blocks(plane.shape, plane, spread):
+        part = rng.uniform(-step / 2, step / 2, plane[rows].shape)
+        spread[rows] = plane[rows] + part.astype(plane.dtype)
+    return spread
 
 
 def _sigma(plan: Plan, part: Fitted, grid: Grid, config: BackgroundConfig) -> np.ndarray:

@@ -162,7 +162,8 @@ def run_network(
         facts = {"model": model.name, "outside_domain": outside, "sha256": model.sha256}
         return facts | dict(more)
 
-    return run_over_files(call, read, work, name=name)
+    made_with = str(read_description(config.model).get("sha256", ""))
+    return run_over_files(call, read, work, name=name, made_with=made_with)
 
 
 def run_system(

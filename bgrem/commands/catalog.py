@@ -15,7 +15,7 @@ from bgrem.denoising.flow import Denoised
 from bgrem.frame.background import whole_image_statistics
 from bgrem.inference.device import describe_device, describe_engine
 from bgrem.inference.run import load_for
-from bgrem.models import Model, find_model
+from bgrem.models import Model, find_model, read_description
 from common.batch import Files, refuse_one_name, run_over_files
 from common.command import Call, RunRecord
 from common.header import header_of
@@ -72,7 +72,10 @@ def run(call: Call) -> int:
             "sha256": None if model is None else model.sha256,
         }
 
-    return run_over_files(call, read, work, name=_name_files, refuse_several=_refuse_several)
+    weights = "" if args.denoised else str(read_description(denoising.model).get("sha256", ""))
+    return run_over_files(
+        call, read, work, name=_name_files, refuse_several=_refuse_several, made_with=weights
+    )
 
 
 def _refuse_several(call: Call, number: int) -> None:

@@ -14,9 +14,11 @@ from bgrem.frame.normalisers import normaliser_of
 from bgrem.frame.picture.choice import choose_settings
 from bgrem.inference.run import Progress, load_for
 from bgrem.models import Model
+from common import scratch
 from common.header import is_mosaic
 from common.image import AstroImage
 from common.progress import expect_passes
+from common.scratch import row_blocks, stack_channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,19 +126,23 @@ def denoise(
         for channel in range(image.shape[-1])
     ]
     pixels = image.pixels
-    result = np.stack([plane.sources for plane in planes], -1)
-    background = np.stack([plane.background for plane in planes], -1)
-    if config.strength < 1:
-        removed = pixels - result
-        result = pixels - config.strength * removed if config.strength else pixels.copy()
-        background = config.strength * background
-    dtype = pixels.dtype
-    result = np.where(image.missing, np.nan, result).astype(dtype)
-    background = background.astype(dtype)
+    result, background = (scratch.empty(pixels.shape, pixels.dtype) for _ in range(2))
+    for channel, plane in enumerate(planes):
+        parts = plane.sources, plane.background
+        for rows in row_blocks(pixels.shape, pixels, result, background, *parts):
+            there = (rows, slice(None), channel)
+            light, level = (part[rows] for part in parts)
+            if config.strength < 1:
+                removed = pixels[there] - light
+                light = pixels[there] - config.strength * removed
+                light = light if config.strength else pixels[there]
+                level = config.strength * level
+            result[there] = np.where(np.isfinite(pixels[there]), light, np.nan)
+            background[there] = level
     residual = residual_of(pixels, result, background)
     return Denoised(
         image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual),
-        np.stack([plane.sigma for plane in planes], -1),
+        stack_channels([plane.sigma for plane in planes]),
         _stack_optional([plane.capped for plane in planes]),
         _stack_optional([plane.twin for plane in planes]),
         binning,
@@ -146,7 +152,7 @@ def denoise(
 def _stack_optional(planes: list[np.ndarray | None]) -> np.ndarray | None:
     """Return the planes of all channels as (H, W, C), or None where there are none."""
     known = [plane for plane in planes if plane is not None]
-    return np.stack(known, -1) if known else None
+    return stack_channels(known) if known else None
 
 
 def _kept(
@@ -155,8 +161,10 @@ def _kept(
     """Return a picture without its noise: all of its light is in the result."""
     found, sigma = denoise_picture(image, config, model, progress, mosaic=mosaic)
     pixels = image.pixels
-    result = np.where(image.missing, np.nan, found).astype(pixels.dtype)
-    background = np.zeros_like(pixels)
+    result, background = (scratch.empty(pixels.shape, pixels.dtype) for _ in range(2))
+    for rows in row_blocks(pixels.shape, pixels, found, result, background):
+        result[rows] = np.where(np.isfinite(pixels[rows]), found[rows], np.nan)
+        background[rows] = 0
     residual = residual_of(pixels, result, background)
     return Denoised(
         image.with_pixels(result), image.with_pixels(background), image.with_pixels(residual), sigma

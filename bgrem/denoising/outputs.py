@@ -14,6 +14,7 @@ from common.command import RunRecord
 from common.header import SATURATION_KEYWORDS, header_number, header_of
 from common.image import AstroImage, Card
 from common.io import write_image
+from common.scratch import sample_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,8 +77,9 @@ def measured_cards(done: Denoised, strength: float = 1.0, *, kept: bool = False)
         "BGNOISE": (done.sigma, "measured noise of a pixel (median)")
     }
     if strength > 0 and not kept:
-        background = done.background.pixels / strength
-        planes["BGLEVEL"] = (background, "measured level of the background (median)")
+        planes["BGLEVEL"] = (
+            done.background.pixels, "measured level of the background (median)"
+        )  # fmt: skip
     cards: list[Card] = []
     if done.binning > 1:
         cards.append(("BGBIN", done.binning, "[pix] side of the sums that were denoised"))
@@ -86,7 +88,9 @@ def measured_cards(done: Denoised, strength: float = 1.0, *, kept: bool = False)
     for keyword, (plane, words) in planes.items():
         for channel in range(plane.shape[-1]):
             number = str(channel + 1) if plane.shape[-1] > 1 else ""
-            median = float(np.nanmedian(plane[..., channel]))
+            median = float(np.nanmedian(sample_of(plane[..., channel])))
+            if keyword == "BGLEVEL":
+                median /= strength
             cards.append((keyword + number, float(f"{median:.6g}"), words))
     return cards
 

@@ -11,6 +11,8 @@ from bgrem.inference.run import Progress, fill_missing, run_tiles
 from bgrem.inference.tiling import TilePlan
 from bgrem.models import Model
 from bgrem.networks.diffusion import denoise_steps
+from common.image import missing_of
+from common.scratch import row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ def denoise_plane(
     twin: bool,
 ) -> DenoisedPlane:
     """Denoise one channel, shape (H, W)."""
-    missing = ~np.isfinite(pixels)
+    missing = missing_of(pixels)
     lifted = pixels if config.minimum is None else np.maximum(pixels, config.minimum)
     normaliser = normaliser_of(model.description)
     try:
@@ -47,6 +49,7 @@ def denoise_plane(
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     scaled = fill_missing(statistics.forward(lifted), missing, config.seed)
+    del lifted
     tiling = _tiling(config, model, normaliser, scaled.shape)
 
     def predict_tiles(tiles: np.ndarray) -> np.ndarray:
@@ -57,7 +60,10 @@ def denoise_plane(
 
     def sources_of(noisy: np.ndarray) -> np.ndarray:
         sources = run_tiles(noisy, tiling, predict_tiles, progress)
-        return np.maximum(sources, 0) if config.clip else sources
+        for rows in row_blocks(sources.shape, sources):
+            if config.clip:
+                np.maximum(sources[rows], 0, out=sources[rows])
+        return sources
 
     sources = sources_of(scaled)
     twin_sources = sources_of(sources + other_noise(scaled - sources)) if twin else None

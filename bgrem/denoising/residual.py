@@ -2,7 +2,8 @@
 
 import numpy as np
 
-ROWS_AT_ONCE = 256  # rows whose float64 copies are held
+from common import scratch
+from common.scratch import row_blocks
 
 
 def residual_of(pixels: np.ndarray, result: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -11,9 +12,8 @@ def residual_of(pixels: np.ndarray, result: np.ndarray, background: np.ndarray) 
     float32 where that holds for all pixels, else float64.
     """
     if pixels.dtype == np.float32:
-        narrow = np.empty(pixels.shape, np.float32)
-        for start in range(0, len(pixels), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
+        narrow = scratch.empty(pixels.shape, np.float32)
+        for rows in row_blocks(pixels.shape, pixels, result, background, narrow):
             parts = result[rows], background[rows]
             narrow[rows] = _exact(pixels[rows], *parts)
             again = restore_pixels(*parts, narrow[rows])
@@ -21,7 +21,10 @@ def residual_of(pixels: np.ndarray, result: np.ndarray, background: np.ndarray) 
                 break
         else:
             return narrow
-    return _exact(pixels, result, background)
+    wide = scratch.empty(pixels.shape, np.float64)
+    for rows in row_blocks(pixels.shape, pixels, result, background, wide):
+        wide[rows] = _exact(pixels[rows], result[rows], background[rows])
+    return wide
 
 
 def _exact(pixels: np.ndarray, result: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from bgrem.frame.noise import (
     MAX_CORRELATION,
@@ -11,24 +12,22 @@ from bgrem.frame.noise import (
     pixel_noise,
     smoothed_noise,
 )
-from bgrem.frame.sky.steps import level_steps
+from bgrem.frame.sky.base import Base, find_base
 from bgrem.frame.sources import mask_sources
-from common.blocks import cut_blocks
-from common.robust import mad_sigma
+from common import scratch
+from common.image import missing_of
+from common.scratch import release, row_blocks, sample_of, with_halo
 from common.smooth.quadratic import local_quadratic
 
 # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
 BACKGROUND_MESH_PX = 64
-TREND_DEGREE = 3  # of the polynomial that removes strong gradients before a mesh is laid
-# exponents of y and x in the polynomial
-TREND_POWERS = [(i, j) for i in range(TREND_DEGREE + 1) for j in range(TREND_DEGREE + 1 - i)]
 BACKGROUND_MASK_SIGMA = 2.0  # noise; smoothed pixels above it belong to sources
 BACKGROUND_MASK_SCALES_PX = (1.5, 5.0)  # px; scales on which sources are looked for
 BACKGROUND_MASK_GROWTH = 1.0  # scales; how far the mask goes on around a source
+# px; Gaussians of the widest scale reach 4 of them, opening 2 px, growth one scale
+MASK_REACH_PX = 32
 # of neighbours; below the first it is within its error, from the second on it counts as measured
 CORRELATION_ERRORS = (0.05, 0.1)
-CONSTANT_BLOCK_PX = 16  # px; an area of one value has such a block, mostly equal counts have not
-MAX_CONSTANT_SHARE = 0.9  # of the measured pixels; beyond it the frame itself is like that
 MIN_BACKGROUND_MESH_PX = 16  # px; smaller meshes have too few pixels for a mode
 MESH_FILTER_SIDE = 3  # meshes; side of the median filter between them
 BACKGROUND_MASK_ROUNDS = 3  # of masking and meshing
@@ -38,13 +37,6 @@ TROUGH_DEPTHS = (0.35, 0.6)  # noise; dense sources alone reach the first, waves
 WAVE_SCALE = 0.22  # of a mesh's side; standard deviation of the weights of the local surface
 WAVE_ROUNDS = 2  # of masking and fitting the local surface
 MIN_MASK_LEVEL = 0.3  # noise; fainter and wider light cannot be separated from a varying sky
-TREND_ROUNDS = 5  # of the polynomial's reweighting; the weights hardly change any more
-BLOCKS_PER_SIDE = 6  # of the image's shorter side, at least: a cubic needs four and noise more
-MEASURED_SHARE = 0.25  # of a block's pixels that must be measured
-BLOCKS_PER_TERM = 3  # measured blocks for each of the (TREND_DEGREE + 1)^2 products of powers
-BLOCK_PERCENTILE = 40  # of a block's pixels: the darker half has more of the sky among dense stars
-DARK_RESIDUAL = 0.3  # dark blocks count as if they were so much nearer: bright ones hold objects
-TREND_CLIP = 1.5  # robust standard deviations; a block this far off has half its weight
 MESHES_PER_WAVE = 2  # a mesh's side relative to that of the first one, on which waves are sky
 LEAST_NOISE = 0.7  # of the neighbours' differences: a mesh of equal pixels must not divide by 0
 MOST_MASKED = 0.8  # of the measured pixels; beyond it only the brighter half stays masked
@@ -67,11 +59,17 @@ class Statistics:
 
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """Return pixels in the network's units: background 0, noise 1 (float32)."""
-        return ((pixels - self.background) / self.sigma).astype(np.float32)
+        scaled, sigma = scratch.empty(pixels.shape, np.float32), self.sigma
+        for rows in row_blocks(pixels.shape, pixels, self.background, sigma, scaled):
+            scaled[rows] = (pixels[rows] - self.background[rows]) / sigma[rows]
+        return scaled
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Return values of the network in the image's units, without the smooth background."""
-        return values * self.sigma
+        found = scratch.empty(values.shape, np.result_type(values, self.sigma))
+        for rows in row_blocks(values.shape, values, self.sigma, found):
+            np.multiply(values[rows], self.sigma[rows], out=found[rows])
+        return found
 
 
 @dataclass(frozen=True)
@@ -127,38 +125,42 @@ def whole_image_statistics(
     ValueError
         If no pixel is measured, or the image is constant.
     """
-    missing = ~np.isfinite(pixels) if missing is None else missing
+    missing = missing_of(pixels) if missing is None else missing
     if missing.all():
         raise ValueError("no pixel is measured: there is nothing to denoise.")
-    middle = float(np.median(pixels[~missing]))
-    flat = np.where(missing, middle, pixels).astype(np.float64) - middle
-    base = level_steps(flat, missing)
-    missing = missing | _constant_areas(flat, missing)
-    base += _robust_trend(flat - base, missing, mesh)
-    original, flat = flat, np.where(missing, 0, flat - base)
-    noise = pixel_noise(flat, missing, original)
+    base, missing = find_base(pixels, missing, mesh)
+    original, level = base.sample(pixels, missing)
+    unknown = sample_of(missing)
+    noise = pixel_noise(level, unknown, original)
     if not noise > 0:
         raise ValueError("the image is constant: it has no noise that could be removed.")
-    flat /= noise  # `sep` takes a noise of 1 for granted where a mesh tells it little
-    fine, _ = _mesh(flat, missing, mesh // MESHES_PER_WAVE)  # waves are no sources
-    correlation = _correlation(flat - fine, missing)
+    flat = scratch.empty(pixels.shape, np.float32)
+    for rows in row_blocks(flat.shape, flat, pixels, missing):
+        # `sep` takes a noise of 1 for granted where a mesh tells it little
+        flat[rows] = base.flatten(pixels, missing, rows) / noise
+    fine = _mesh(flat, missing, mesh // MESHES_PER_WAVE)  # waves are no sources
+    correlation = _correlation(level / noise - sample_of(fine.back()), unknown)
+    rest = _less(flat, fine)
+    del original, level
     # neighbours that are alike differ by less than the noise
     scale = np.sqrt(1 - correlation)
-    flat, fine, noise = flat * scale, fine * scale, noise / scale
+    for rows in row_blocks(flat.shape, flat, pixels, missing, rest):
+        # from the pixels once more: rounded twice, modes of a mesh would jump
+        flat[rows] = base.flatten(pixels, missing, rows) / noise * scale
+        rest[rows] *= scale
+    noise /= scale
     look = _Look(mask_sigma, correlation)
-    mask = missing | _sources(flat - fine, missing, look)
     for _ in range(BACKGROUND_MASK_ROUNDS):
-        background, sigma = _mesh(flat, mask, mesh)
-        mask = missing | _sources(flat - background, missing, look)
-    rough, _ = _mesh(flat, missing, mesh // MESHES_IN_TROUGH)
-    if (weight := _wave_weight(rough)) > 0:
-        sky, mask = _wavy_sky(flat, missing, rough, mesh, look)
-        background = (1 - weight) * background + weight * sky
-        sigma = (1 - weight) * sigma + weight * _mesh(flat - sky, mask, mesh)[1]
-    return Statistics(
-        (background * noise + base + middle).astype(np.float32),
-        (np.maximum(sigma, LEAST_NOISE) * noise).astype(np.float32),
-    )
+        grid = _mesh(flat, missing | _sources(rest, missing, look), mesh)
+        rest = _less(flat, grid)
+    rough = _mesh(flat, missing, mesh // MESHES_IN_TROUGH)
+    found: list[tuple[float, Any, np.ndarray | None]] = [(1.0, grid, None)]
+    if (weight := _wave_weight(sample_of(rough.back()))) > 0:
+        rest, sky, mask = _wavy_sky(flat, missing, _less(flat, rough), mesh, look)
+        waves = _mesh(rest, mask, mesh)
+        found = [(1 - weight, grid, None), (weight, waves, sky)]
+    del flat, rest
+    return _statistics(found, base, noise)
 
 
 def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -174,15 +176,6 @@ def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
     rows = np.ma.median(known, axis=1, keepdims=True).filled(0)
     columns = np.ma.median(known - rows, axis=0, keepdims=True).filled(0)
     return np.asarray(rows + columns, np.float32)
-
-
-def _constant_areas(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Return the blocks of one value: strips and fillings without noise say nothing of it."""
-    blocks = cut_blocks(flat, CONSTANT_BLOCK_PX, np.nan)
-    equal = (np.nanmin(blocks, (1, 3)) == np.nanmax(blocks, (1, 3))).repeat(CONSTANT_BLOCK_PX, 0)
-    equal = equal.repeat(CONSTANT_BLOCK_PX, 1)[: flat.shape[0], : flat.shape[1]] & ~missing
-    measured = (~missing).sum()
-    return equal if equal.sum() < MAX_CONSTANT_SHARE * measured else np.zeros_like(missing)
 
 
 def _correlation(flat: np.ndarray, missing: np.ndarray) -> float:
@@ -203,84 +196,101 @@ def _wave_weight(rough: np.ndarray) -> float:
 
 
 def _wavy_sky(
-    flat: np.ndarray, missing: np.ndarray, rough: np.ndarray, mesh: int, look: _Look
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a sky that varies by many sigma within a mesh, and where it does not see the sky.
+    flat: np.ndarray, missing: np.ndarray, rest: np.ndarray, mesh: int, look: _Look
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pixels without a sky that varies by many sigma within a mesh, the sky, and its mask.
 
     Crests are not masked as sources, since sources are looked for above a sky that follows them:
-    first the rough mesh, then the surface itself.
+    first the rough mesh, without which `rest` is, then the surface itself.
     """
-    sky = rough
     for _ in range(WAVE_ROUNDS):
-        mask = missing | _sources(flat - sky, missing, look)
+        mask = missing | _sources(rest, missing, look)
         sky = local_quadratic(flat, ~mask, WAVE_SCALE * mesh)
-    return sky, mask
+        rest = _less(flat, sky)
+    return rest, sky, mask
 
 
-def _robust_trend(flat: np.ndarray, missing: np.ndarray, mesh: int) -> np.ndarray:
-    """Return a polynomial through block medians, reweighted against those far off."""
-    height, width = flat.shape
-    side = max(1, min(mesh // 2, min(flat.shape) // BLOCKS_PER_SIDE))
-    blocks = cut_blocks(np.where(missing, np.nan, flat), side, np.nan).swapaxes(1, 2)
-    rows, columns = blocks.shape[:2]
-    blocks = blocks.reshape(rows, columns, -1)
-    enough = np.isfinite(blocks).sum(-1) > MEASURED_SHARE * side * side
-    if enough.sum() < BLOCKS_PER_TERM * (TREND_DEGREE + 1) ** 2:
-        return np.zeros_like(flat)
-    levels = np.zeros(enough.shape)
-    # the darker half of a block knows more of the sky where stars are dense
-    percentile = np.nanpercentile if missing.any() or blocks.size != flat.size else np.percentile
-    levels[enough] = percentile(blocks[enough], BLOCK_PERCENTILE, axis=-1)
+def _statistics(
+    found: list[tuple[float, Any, np.ndarray | None]], base: Base, noise: float
+) -> Statistics:
+    """Return background and noise from weights, meshes, and skies that stand for their background.
 
-    y, x = _from_minus_one(rows, side, height), _from_minus_one(columns, side, width)
-    design = np.stack([np.outer(y**i, x**j)[enough] for i, j in TREND_POWERS], -1)
-    values, weights = levels[enough], np.ones(int(enough.sum()))
-    for _ in range(TREND_ROUNDS):
-        root = np.sqrt(weights)
-        solution = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
-        residual = values - design @ solution
-        scale = mad_sigma(residual, 0.0) or 1.0
-        # bright blocks hold objects: they count less than dark ones
-        off = np.where(residual > 0, residual, DARK_RESIDUAL * residual) / (TREND_CLIP * scale)
-        weights = 1 / (1 + off**2)
-    y, x = _from_minus_one(height, 1, height), _from_minus_one(width, 1, width)
-    trend = np.zeros(flat.shape)
-    for coefficient, (i, j) in zip(solution, TREND_POWERS, strict=True):
-        trend += coefficient * np.outer(y**i, x**j)
-    return trend
-
-
-def _from_minus_one(count: int, side: int, length: int) -> np.ndarray:
-    """Return the centres of `count` blocks along an axis that runs from -1 to 1."""
-    return 2 * (np.arange(count) + 0.5) * side / length - 1
+    One plane of a mesh is in memory at a time.
+    """
+    shape = base.shape
+    background, sigma = (scratch.empty(shape, np.float32) for _ in range(2))
+    total = [scratch.empty(shape, np.float64) for _ in found[1:]]  # of several, in full precision
+    for out, name in ((background, "back"), (sigma, "rms")):
+        for number, (weight, grid, sky) in enumerate(found):
+            plane = sky if sky is not None and name == "back" else getattr(grid, name)()
+            for rows in row_blocks(shape, plane, out, *total):
+                part = plane[rows].astype(np.float64)
+                if total:
+                    part = weight * part + (total[0][rows] if number else 0)
+                    total[0][rows] = part
+                if number < len(found) - 1:
+                    continue
+                if name == "back":
+                    out[rows] = part * noise + base.rows(rows) + base.middle
+                else:
+                    out[rows] = np.maximum(part, LEAST_NOISE) * noise
+    return Statistics(background, sigma)
 
 
 def _sources(flat: np.ndarray, missing: np.ndarray, look: _Look) -> np.ndarray:
     """Return where sources are: smoothed pixels that stand out, and their surroundings."""
-    filled = np.where(missing, 0, flat)
 
     def noise(scale: float) -> float:
         return max(smoothed_noise(scale, look.correlation), MIN_MASK_LEVEL / look.sigma)
 
-    found = mask_sources(
-        filled,
-        missing,
-        scales=BACKGROUND_MASK_SCALES_PX,
-        sigma=look.sigma,
-        growth=BACKGROUND_MASK_GROWTH,
-        noise=noise,
-        opened=True,
-    )
+    def mask(pixels: np.ndarray, missing: np.ndarray, smooth: Any = None) -> np.ndarray:
+        return mask_sources(
+            np.where(missing, 0, pixels), missing, scales=BACKGROUND_MASK_SCALES_PX,
+            sigma=look.sigma, growth=BACKGROUND_MASK_GROWTH, noise=noise, smooth=smooth,
+            opened=True,
+        )  # fmt: skip
+
+    sample, known = sample_of(flat), ~sample_of(missing)
+    if sample is flat:
+        found = mask(flat, missing)
+    else:
+        found = scratch.empty(flat.shape, bool)
+        filled = np.where(known, sample, 0)
+        levels = {scale: np.median(ndimage.gaussian_filter(filled, scale, mode="nearest")[known])
+                  for scale in BACKGROUND_MASK_SCALES_PX}  # fmt: skip
+
+        def smooth(pixels: np.ndarray, scale: float) -> np.ndarray:
+            light = ndimage.gaussian_filter(pixels, scale, mode="nearest") - levels[scale]
+            return np.asarray(light)
+
+        for rows in row_blocks(flat.shape, flat, missing, found):
+            wide, inner = with_halo(rows, MASK_REACH_PX, len(flat))
+            found[rows] = mask(flat[wide], missing[wide], smooth)[inner]
     # where nearly everything is masked nothing would be left to measure: keep the darkest half
     if found[~missing].mean() > MOST_MASKED:
-        found &= filled > np.median(filled[~missing])
+        middle = np.median(sample[known])
+        for rows in row_blocks(flat.shape, flat, missing, found):
+            found[rows] &= np.where(missing[rows], 0, flat[rows]) > middle
     return found
 
 
-def _mesh(flat: np.ndarray, mask: np.ndarray, mesh: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return background and rms of a mesh of clipped modes."""
+def _mesh(flat: np.ndarray, mask: np.ndarray, mesh: int) -> Any:
+    """Return a mesh of clipped modes with a background and an rms: a `sep.Background`."""
     grid = sep_mesh(flat, mesh, mask, least=MIN_BACKGROUND_MESH_PX)
-    return grid.back(), grid.rms()
+    release(flat, mask)
+    return grid
+
+
+def _less(flat: np.ndarray, sky: Any) -> np.ndarray:
+    """Return pixels without a sky: an array, or the background of a mesh."""
+    rest = scratch.empty(flat.shape, np.float32)
+    whole = isinstance(sky, np.ndarray)
+    for rows in row_blocks(flat.shape, flat, rest, sky if whole else None):
+        rest[rows] = flat[rows] - sky[rows] if whole else flat[rows]
+    if not whole:
+        sky.subfrom(rest)
+        release(rest)
+    return rest
 
 
 def sep_mesh(
@@ -303,7 +313,9 @@ def sep_mesh(
     side = max(least, min(mesh, min(pixels.shape) // 2))
     if mask is not None:
         mask = np.ascontiguousarray(mask)  # that of a turned view lies column by column
+    # it computes in float32 itself; of other types it makes copies
+    kind = np.float32 if pixels.dtype == np.float32 else np.float64
     return sep.Background(
-        np.ascontiguousarray(pixels, np.float64), mask=mask, bw=side, bh=side,
+        np.ascontiguousarray(pixels, kind), mask=mask, bw=side, bh=side,
         fw=MESH_FILTER_SIDE, fh=MESH_FILTER_SIDE,
     )  # fmt: skip

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common import scratch
+
 TILE_MULTIPLE = 16  # px; the networks halve a tile four times
 
 
@@ -118,29 +120,56 @@ def map_tiles(
     Returns
     -------
     array, shape (H, W), float32
+        Of `common.scratch`.
     """
     sides = plan.sides
-    total = np.zeros(plan.shape, np.float32)
-    weight = np.zeros(plan.shape, np.float32)
+    found = scratch.empty(plan.shape, np.float32)
+    seam = _Seam(found, plan)
     for starts in plan.batches(batch_size):
         batch = np.stack([cut(image, start, sides) for start in starts])[..., None]
         # one shape for all batches: a network is not compiled again for the last one
         filled = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
         results = function(np.ascontiguousarray(filled, np.float32))[: len(starts), ..., 0]
         for (row, column), result in zip(starts, results, strict=True):
-            _add(total, weight, result, row, column, plan)
+            if row > seam.top:
+                scratch.release(image)
+            seam.add(result, row, column)
         if progress is not None:
             progress(len(starts))
-    return total / weight
+    seam.finish(plan.shape[0])
+    return found
 
 
-def _add(
-    total: np.ndarray, weight: np.ndarray, result: np.ndarray, row: int, column: int, plan: TilePlan
-) -> None:
-    area = total[row : row + result.shape[0], column : column + result.shape[1]]
-    window = np.outer(*(
-        fade(side, plan.overlap, first=start == 0, last=start + side >= length)
-        for side, start, length in zip(plan.sides, (row, column), plan.shape, strict=True)
-    )).astype(np.float32)[: area.shape[0], : area.shape[1]]  # fmt: skip
-    area += window * result[: area.shape[0], : area.shape[1]]
-    weight[row : row + result.shape[0], column : column + result.shape[1]] += window
+class _Seam:
+    """The rows of an image that further tiles may reach: sums of results and of their weights."""
+
+    def __init__(self, found: np.ndarray, plan: TilePlan) -> None:
+        self.found, self.plan, self.top = found, plan, 0
+        self.total, self.weight = (
+            np.zeros((plan.sides[0], plan.shape[1]), np.float32) for _ in range(2)
+        )
+
+    def add(self, result: np.ndarray, row: int, column: int) -> None:
+        """Add a tile; all rows above it are complete."""
+        self.finish(row)
+        plan = self.plan
+        window = np.outer(*(
+            fade(side, plan.overlap, first=start == 0, last=start + side >= length)
+            for side, start, length in zip(plan.sides, (row, column), plan.shape, strict=True)
+        )).astype(np.float32)  # fmt: skip
+        area = self.total[:, column : column + result.shape[1]]
+        window = window[:, : area.shape[1]]
+        area += window * result[:, : area.shape[1]]
+        self.weight[:, column : column + result.shape[1]] += window
+
+    def finish(self, row: int) -> None:
+        """Write the rows above `row`."""
+        done = min(row, self.plan.shape[0]) - self.top
+        if done <= 0:
+            return
+        self.found[self.top : self.top + done] = self.total[:done] / self.weight[:done]
+        scratch.release(self.found)
+        for plane in (self.total, self.weight):
+            plane[:-done] = plane[done:].copy()
+            plane[len(plane) - done :] = 0
+        self.top += done

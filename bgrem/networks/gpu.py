@@ -12,7 +12,7 @@ OPERATION_ERRORS = {"OpError", "XlaRuntimeError", "JaxRuntimeError"}
 
 
 class DeviceWarning(UserWarning):
-    """The GPU failed, and the processor computes in its place."""
+    """The GPU failed, or memory ran out: the computation goes on in another way."""
 
 
 def start_backend() -> None:

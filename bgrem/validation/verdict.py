@@ -23,7 +23,7 @@ from bgrem.validation import metrics
 from bgrem.validation.checks.sweeps import SEXTRACTOR_THRESHOLD, default_finder, denoised_finder
 from bgrem.validation.frames import Planes, own_noise
 from bgrem.validation.injection import inject_sources
-from common.image import AstroImage, Card
+from common.image import AstroImage, Card, missing_of
 from common.robust import ROUNDED_FWHM_PER_SIGMA
 
 VERDICT_SNRS = (5.0, 10.0)  # S/N of a matched filter; of the injected stars, by turns
@@ -141,7 +141,7 @@ def judge_frame(
     """
     channel = image.shape[-1] // 2
     pixels = image.pixels[..., channel]
-    windows = [_planes(pixels, done, channel, one) for one in _windows(~np.isfinite(pixels))]
+    windows = [_planes(pixels, done, channel, one) for one in _windows(missing_of(pixels))]
     spread = _point_spread(windows, saturate)
     rng = np.random.default_rng([seed, 14])
     windows = [one for one in windows if np.nanmin(one.pixels) < np.nanmax(one.pixels)]

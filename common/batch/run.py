@@ -8,6 +8,7 @@ from typing import Any
 
 from common.atomic import write_together
 from common.batch.chips import ALL_HDUS, run_on_all_hdus
+from common.batch.done import DoneList, take_shard
 from common.batch.inputs import input_paths
 from common.batch.loop import run_each
 from common.batch.outputs import Files, name_products, prepare_outputs, refuse_one_name
@@ -22,6 +23,7 @@ def run_over_files(
     name: Callable[[Call, Path], Files] = name_products,
     refuse_several: Callable[[Call, int], None] = refuse_one_name,
     timed: bool = True,
+    made_with: str = "",
 ) -> int:
     """Run a command over its inputs and return the exit code; each is done or fails on its own.
 
@@ -41,6 +43,8 @@ def run_over_files(
         Takes call and number of inputs, raises ValueError where they would go into one file.
     timed : bool, optional
         Whether the seconds are reported.
+    made_with : str, optional
+        The SHA-256 of a model's weights; with another model nothing is done already.
     """
     args = call.args
     if any(getattr(one, "hdu", None) == ALL_HDUS for one in call.settings.values()):
@@ -48,6 +52,9 @@ def run_over_files(
 
     def run_one(path: Path) -> None:
         start = time.perf_counter()
+        if done is not None and done.has(path, name(call, path)):
+            call.say(f"{path}: is done already")
+            return
         call.reporter.status("reading", "Reading", input=path)
         found = read(path)
         files = name(call, path)
@@ -63,9 +70,12 @@ def run_over_files(
                 with suppress(OSError):
                     folder.rmdir()
             raise
-        seconds = {"seconds": round(time.perf_counter() - start, 3)} if timed else {}
-        call.report(outcome | seconds)
+        seconds = round(time.perf_counter() - start, 3)
+        if done is not None:
+            done.add(path, files, seconds)
+        call.report(outcome | ({"seconds": seconds} if timed else {}))
 
+    done = DoneList.of(call, made_with)
     if len(paths := input_paths(call)) > 1:
         refuse_several(call, len(paths))
-    return run_each(call, paths, run_one, lambda path: name(call, path))
+    return run_each(call, take_shard(call, paths), run_one, lambda path: name(call, path))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common import scratch
 from common.fits.hdus import (
     Hdu,
     Scaling,
@@ -124,12 +125,11 @@ def read_fits(
             layout, channels = "plane", tuple(range(len(chosen)))
         channels = _channels(chosen[0].core, layout, channels, len(chosen), name)
         height, width = plane_of(arrays[0], layout, 0).shape
-        pixels = np.empty((height, width, len(channels)), dtype)
+        pixels = scratch.empty((height, width, len(channels)), dtype)
         for place, channel in enumerate(channels):
             source = channel if len(chosen) > 1 else 0
             plane = plane_of(arrays[source], layout, channel)
-            for top in range(0, height, ROWS_AT_ONCE):
-                rows = slice(top, top + ROWS_AT_ONCE)
+            for rows in scratch.row_blocks(pixels.shape, pixels):
                 pixels[rows, :, place] = scalings[source].decode(plane[rows], dtype)
     if unreadable:
         shown = "; ".join(card.decode("latin-1").strip() for card in unreadable)

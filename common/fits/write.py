@@ -27,6 +27,7 @@ from common.fits.hdus import (
 )
 from common.fits.read import ROWS_AT_ONCE, FitsCarrier, plane_of
 from common.image import AstroImage
+from common.scratch import release
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -260,6 +261,7 @@ class _Planes:
                 values = values.astype(self.dtype, order="C")
             if self.image.zero_border is not None:
                 values = np.where(self.image.zero_border[rows, :, place], 0, values)
+            release(self.image.pixels, self.image.zero_border)
             if self.stored is not None:
                 values = self.stored.encode(values)
             return np.ascontiguousarray(values, self.dtype)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from common import scratch
 from common.robust import difference_noise
+from common.scratch import MAX_BLOCK_PIXELS, release, row_blocks
 
 ZEROS = ("border", "all", "data")  # which exact zeros are missing pixels
 MAX_MAGNITUDE = 1e30  # in any unit; fill values lie above, such as the largest float32, 3.4e38
@@ -81,9 +83,13 @@ def _zero_border(pixels: np.ndarray) -> np.ndarray | None:
 
 def _median_is_zero(pixels: np.ndarray) -> bool:
     """Count instead of sorting: an image of 100 million pixels would take seconds and a copy."""
-    finite = np.count_nonzero(np.isfinite(pixels))
-    most = max(np.count_nonzero(pixels > 0), np.count_nonzero(pixels < 0))
-    return bool(most <= finite / 2)
+    finite = above = below = 0
+    for rows in row_blocks(pixels.shape, pixels):
+        part = pixels[rows]
+        finite += int(np.count_nonzero(np.isfinite(part)))
+        above += int(np.count_nonzero(part > 0))
+        below += int(np.count_nonzero(part < 0))
+    return max(above, below) <= finite / 2
 
 
 def _solid_border(zero: np.ndarray) -> np.ndarray:
@@ -115,17 +121,18 @@ def _fill_areas(plane: np.ndarray, zero: np.ndarray | None) -> Iterator[tuple[np
     middle = float(np.median(sample[usual]))
     distances = np.abs(sample[usual].astype(np.float64) - middle)
     reach = MAX_SPREAD_RATIO * float(np.quantile(distances, SPREAD_QUANTILE)) or MAX_MAGNITUDE
-    with np.errstate(invalid="ignore"):
-        unmeasured = ~(np.abs(plane - middle) < min(reach, MAX_MAGNITUDE))
-    impossible = unmeasured & np.isfinite(plane)
+    unmeasured, impossible = (scratch.empty(plane.shape, bool) for _ in range(2))
+    for rows in row_blocks(plane.shape, plane, unmeasured, impossible):
+        with np.errstate(invalid="ignore"):
+            unmeasured[rows] = ~(np.abs(plane[rows] - middle) < min(reach, MAX_MAGNITUDE))
+        impossible[rows] = unmeasured[rows] & np.isfinite(plane[rows])
     if impossible.any():
         yield impossible, float(plane[impossible].min())
     if zero is not None:
         unmeasured |= zero
     if unmeasured.all():
         return
-    low, high = (float(f(plane, where=~unmeasured, initial=i))
-                 for f, i in ((np.min, np.inf), (np.max, -np.inf)))  # fmt: skip
+    low, high = _range(plane, unmeasured)
     distinct = _equal_share(plane[::step, ::step]) < MAX_EQUAL_SHARE
     if low == high:
         return
@@ -137,13 +144,26 @@ def _fill_areas(plane: np.ndarray, zero: np.ndarray | None) -> Iterator[tuple[np
         if solid.any():
             unmeasured |= solid
             yield solid, value
+    release(plane, unmeasured)
     yield from _markers(plane, unmeasured, middle, _noise(plane, step))
+
+
+def _range(plane: np.ndarray, unmeasured: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest measured pixel."""
+    ends = [
+        (np.min(plane[rows], where=~unmeasured[rows], initial=np.inf),
+         np.max(plane[rows], where=~unmeasured[rows], initial=-np.inf))
+        for rows in row_blocks(plane.shape, plane, unmeasured)
+    ]  # fmt: skip
+    low, high = zip(*ends, strict=True)
+    return float(min(low)), float(max(high))
 
 
 def _noise(plane: np.ndarray, step: int) -> float:
     """Return the noise from differences of neighbours; 0 where there are none."""
     with np.errstate(invalid="ignore", over="ignore"):
-        differences = np.diff(plane[::step].astype(np.float64), axis=1)
+        lines = max(step, -(-plane.size // MAX_BLOCK_PIXELS))
+        differences = np.diff(plane[::lines].astype(np.float64), axis=1)
     differences = differences[np.isfinite(differences) & (differences != 0)]
     return difference_noise(differences, 0.0) if differences.size else 0.0
 
@@ -168,6 +188,7 @@ def _repeated_values(plane: np.ndarray, unmeasured: np.ndarray) -> dict[float, i
     counts: dict[float, int] = {}
     height = plane.shape[0]
     for top in range(0, height, CHUNK_ROWS):
+        release(plane, unmeasured)
         part = np.pad(
             plane[max(top - 1, 0) : top + CHUNK_ROWS + 1],
             ((top == 0, top + CHUNK_ROWS >= height), (1, 1)), mode="edge",
@@ -190,10 +211,19 @@ def _repeated_values(plane: np.ndarray, unmeasured: np.ndarray) -> dict[float, i
 
 def _constant_lines(plane: np.ndarray) -> np.ndarray:
     """Return for each row whether all its measured pixels, and many of them, are equal."""
-    finite = np.isfinite(plane)
-    low = np.min(plane, axis=1, where=finite, initial=np.inf)
-    high = np.max(plane, axis=1, where=finite, initial=-np.inf)
-    return (low == high) & (finite.sum(axis=1) >= MIN_LINE_PIXELS)
+    turned = plane.strides[0] < plane.strides[1]  # the rows of memory are read in their order
+    stored, axis = (plane.T, 0) if turned else (plane, 1)
+    low, high = np.full(len(plane), np.inf), np.full(len(plane), -np.inf)
+    number = np.zeros(len(plane), int)
+    for rows in row_blocks(stored.shape, stored):
+        part, there = stored[rows], slice(None) if turned else rows
+        finite = np.isfinite(part)
+        lowest = np.min(part, axis=axis, where=finite, initial=np.inf)
+        highest = np.max(part, axis=axis, where=finite, initial=-np.inf)
+        low[there] = np.minimum(low[there], lowest)
+        high[there] = np.maximum(high[there], highest)
+        number[there] += finite.sum(axis=axis)
+    return (low == high) & (number >= MIN_LINE_PIXELS)
 
 
 def _solid_area(
@@ -252,7 +282,7 @@ def _markers(
     """Give the pixels of the lowest value where it is far below all others: marked bad pixels."""
     if unmeasured.all():
         return
-    low = float(np.min(plane, where=~unmeasured, initial=np.inf))
+    low = _range(plane, unmeasured)[0]
     if low == 0 or not noise > 0 or low > middle - MIN_MARKER_GAP * noise:
         return
     found = (plane == low) & ~unmeasured

@@ -6,7 +6,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
+from common import scratch
 from common.blocks import cut_blocks
+from common.scratch import row_blocks, with_halo
 
 BLOCK_PX = 4  # px; pixels are summed in blocks of this side first, a third of the least scale
 REACH = 3.5  # scales; farther pixels have no weight
@@ -16,6 +18,7 @@ STIFFNESS = (
     1e-3  # of the weight of free surroundings: holds level, slope and curvature of a fit at 0
 )
 PLACES_AT_ONCE = 1 << 16  # fits that are solved together: 40 MB
+MAX_PLACES = 1 << 20  # fits whose 21 moments are held together: 180 MB
 
 
 def local_quadratic(
@@ -47,8 +50,12 @@ def local_quadratic(
     -----
     Cleveland & Devlin 1988, J. Am. Stat. Assoc. 83, 596.
     """
-    weight = _block_sums(free.astype(np.float64), block)
-    value = _block_sums(np.where(free, pixels, 0.0), block)
+    blocks = tuple(-(-side // block) for side in pixels.shape)
+    weight, value = np.empty(blocks), np.empty(blocks)
+    for rows in row_blocks(pixels.shape, pixels, free, multiple=block):
+        there = slice(rows.start // block, -(-rows.stop // block))
+        weight[there] = _block_sums(free[rows].astype(np.float64), block)
+        value[there] = _block_sums(np.where(free[rows], pixels[rows], 0.0), block)
     if not weight.any():
         return np.zeros(pixels.shape)
     level = _surface(value, weight, max(1.0, scale / block), block**2)
@@ -67,6 +74,14 @@ def _surface(value: np.ndarray, weight: np.ndarray, spread: float, most: int) ->
 
 def _fit(value: np.ndarray, weight: np.ndarray, spread: float, most: int) -> np.ndarray:
     """Return the parabolas' values at all blocks; arguments as of `_surface`."""
+    level = np.empty(weight.shape)
+    for rows in row_blocks(weight.shape, multiple=1, pixels=MAX_PLACES):
+        wide, inner = with_halo(rows, math.ceil(REACH * spread), len(weight))
+        level[rows] = _fit_rows(value[wide], weight[wide], spread, most)[inner]
+    return level
+
+
+def _fit_rows(value: np.ndarray, weight: np.ndarray, spread: float, most: int) -> np.ndarray:
     reach = math.ceil(REACH * spread)
     units = np.arange(-reach, reach + 1) / spread  # offsets in scales: all moments are of one size
     window = np.exp(-0.5 * units**2)
@@ -105,4 +120,7 @@ def _between(level: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray
     box = [-0.5, level.shape[0] * side - 0.5, -0.5, level.shape[1] * side - 0.5]
     degrees = [3 if count > 3 else 1 for count in level.shape]
     spline = RectBivariateSpline(*centres, level, bbox=box, kx=degrees[0], ky=degrees[1], s=0)
-    return np.asarray(spline(np.arange(shape[0]), np.arange(shape[1])))
+    found = scratch.empty(shape, np.float64)
+    for rows in row_blocks(shape, found):
+        found[rows] = spline(np.arange(rows.start, rows.stop), np.arange(shape[1]))
+    return found

@@ -8,6 +8,7 @@ from bgrem.denoising.flow import denoise
 from bgrem.denoising.residual import residual_of, restore_pixels
 from bgrem.inference.run import fill_missing
 from bgrem.models import load_model
+from bgrem.networks.gpu import DeviceWarning
 from common.image import AstroImage
 
 
@@ -138,7 +139,12 @@ def test_when_memory_runs_out_batches_then_tiles_get_smaller(
         return scaled
 
     monkeypatch.setattr(module, "map_tiles", exhausted)
-    run(starfield[0], tiny, tile=512, batch_size=4)
+    with pytest.warns(DeviceWarning) as lines:
+        run(starfield[0], tiny, tile=512, batch_size=4)
+    assert [str(line.message) for line in lines] == [
+        "the memory is too small for 4 x 512 px at once: tiles of 512 px one by one",
+        "the memory is too small for 1 x 512 px at once: tiles of 256 px one by one",
+    ]
     assert seen == [(512, 4), (512, 1), (256, 1)]
 
 

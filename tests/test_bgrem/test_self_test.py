@@ -142,7 +142,8 @@ def test_tiles_that_do_not_fit_a_gpu_together_are_computed_one_by_one_there(
     gpu, tiny_model, starfield
 ):
     model = failing_once(load_model(tiny_model), operation_error("ResourceExhaustedError"))
-    denoise(starfield[0], CONFIG, model=model)
+    with pytest.warns(DeviceWarning, match="tiles of .* px one by one"):
+        denoise(starfield[0], CONFIG, model=model)
     assert not model.on_processor
 
 

@@ -13,10 +13,14 @@ from bgrem.frame.picture.level import picture_statistics
 from bgrem.frame.picture.stretch import require_linear
 from bgrem.inference.run import Progress
 from bgrem.models import Model
-from common.image import AstroImage
+from common import scratch
+from common.image import AstroImage, missing_of
 from common.progress import expect_passes
+from common.scratch import row_blocks, with_halo
 
 WIDE_PX = 12.0  # px; sigma of a Gaussian: what the removed noise has on this scale is light
+# px; what further pixels say of the light of one: 4 wide Gaussians, 4 and 4 narrow ones, a maximum
+LIGHT_REACH_PX = 4 * 12 + 4 + 4 + 1
 DETAIL_PX = 1.0  # px; the same, of the faintest stars
 DETAIL_SIGMA = (2.0, 4.0)  # noise after that Gaussian; from where to where detail is put back
 
@@ -78,26 +82,34 @@ def _denoise_channels(
     pixels: np.ndarray, name: str, config: DenoiseConfig, model: Model, progress: Progress | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Denoise channels, shape (H, W, C): the light of a pixel without all of them stays."""
-    missing = ~np.isfinite(pixels)
     try:
         units = np.array([np.median(picture_statistics(pixels[..., c]).sigma)
                           for c in range(pixels.shape[-1])])  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    some = missing.any(-1, keepdims=True)
-    planes = to_planes(np.where(some, np.nan, pixels), units)
+    some = np.asarray(missing_of(pixels).any(-1, keepdims=True))
+    planes = scratch.empty(pixels.shape, pixels.dtype)
+    for rows in row_blocks(pixels.shape, pixels, planes):
+        planes[rows] = to_planes(np.where(some[rows], np.nan, pixels[rows]), units)
     once = replace(config, steps=1, clip=False)
-    sigmas = np.empty(planes.shape, np.float32)
+    sigmas = scratch.empty(planes.shape, np.float32)
     for k in range(planes.shape[-1]):
         part = config.strength * (config.luminance if k == 0 else config.colour)
         done = denoise_plane(planes[..., k], name, once, model, progress, twin=False)
-        removed = planes[..., k] - done.sources - done.background
-        removed = np.where(some[..., 0], 0, removed)
-        removed -= _light(removed, done.sigma, config.detail)
-        planes[..., k] -= part * removed
-        sigmas[..., k] = done.sigma
-    result = np.where(some, pixels, from_planes(planes, units))
-    return result, channel_noise(sigmas, units)
+        removed = scratch.empty(planes.shape[:2], planes.dtype)
+        for rows in row_blocks(removed.shape, planes, removed, done.sources, done.background):
+            noise = planes[rows, :, k] - done.sources[rows] - done.background[rows]
+            removed[rows] = np.where(some[rows, :, 0], 0, noise)
+        for rows in row_blocks(removed.shape, planes, removed, done.sigma, sigmas):
+            wide, inner = with_halo(rows, LIGHT_REACH_PX, len(removed))
+            light = _light(removed[wide], done.sigma[wide], config.detail)[inner]
+            planes[rows, :, k] -= part * (removed[rows] - light)
+            sigmas[rows, :, k] = done.sigma[rows]
+        del done, removed
+    for rows in row_blocks(planes.shape, pixels, planes, sigmas):
+        planes[rows] = np.where(some[rows], pixels[rows], from_planes(planes[rows], units))
+        sigmas[rows] = channel_noise(sigmas[rows], units)
+    return planes, sigmas
 
 
 def _light(removed: np.ndarray, sigma: np.ndarray, detail: float) -> np.ndarray:

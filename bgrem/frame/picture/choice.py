@@ -10,6 +10,7 @@ from bgrem.frame.picture.level import LEVEL_BLOCK_PX, picture_statistics
 from common.blocks import block_reduce
 from common.header import is_mosaic
 from common.image import AstroImage
+from common.scratch import sample_of
 
 WIDE_BLOCKS = 4.0  # blocks; sigma of a Gaussian: structure on this scale is background for surveys
 HIGH_SHARE = 0.05  # of the frame; a nebula covers more
@@ -58,7 +59,7 @@ def has_nebula(plane: np.ndarray) -> bool:
     if known.mean() < 0.5 or min(blocks.shape) < 4 * WIDE_BLOCKS:
         return False
     try:
-        noise = float(np.median(picture_statistics(plane).sigma))
+        noise = float(np.median(picture_statistics(sample_of(plane)).sigma))
     except ValueError:
         return False
     blocks = np.where(known, blocks, np.median(blocks[known]))

@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from bgrem.frame.noise import pixel_noise
 from common.robust import mad_sigma
+from common.scratch import release, sample_of
 
 LINES_FOR_PROFILE = 1024  # lines of a frame whose middle pixels give the profile across them
 STEP_SIGMA = 8.0  # errors of a difference, or its usual size around; waves are not so sharp
@@ -15,28 +16,41 @@ MIN_STEP_SIDE_PX = 3  # px; a narrower strip at the border is bad columns
 MAX_STEP_CHANGE = 0.5  # of a step; how far the levels of both sides may be from its height
 
 
-def level_steps(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """Return the steps of an image, (H, W): one level for each part between them, the largest's 0.
+def level_steps(
+    pixels: np.ndarray, missing: np.ndarray, middle: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps of columns, (W,), and of rows, (H,): a level for each part between them.
 
-    A step is a difference of two neighbouring columns, or rows, which all of their pixels share and
-    which stays. No smooth surface follows it: without it here, a strip of another level is a row of
-    sources.
+    That of the largest part is 0. A step is a difference of two neighbouring columns, or rows,
+    which all of their pixels share and which stays. No smooth surface follows it: without it here,
+    a strip of another level is a row of sources.
 
     Parameters
     ----------
-    flat : array, shape (H, W)
+    pixels : array, shape (H, W)
     missing : bool array, shape (H, W)
+    middle : float, optional
+        Median of the pixels, taken off first: sums are more exact then.
     """
-    noise = pixel_noise(flat, missing)
-    across = _offsets(*_profile(flat, missing), noise)
-    down = _offsets(*_profile((flat - across).T, missing.T), noise)
-    return across + down[:, None]
+
+    def lines(axis: int) -> tuple[np.ndarray, np.ndarray]:
+        step = -(-pixels.shape[axis] // LINES_FOR_PROFILE)
+        part = np.s_[::step, :] if axis == 0 else np.s_[:, ::step]
+        flat = np.where(missing[part], np.nan, pixels[part].astype(np.float64) - middle)
+        release(pixels, missing)
+        return flat, np.arange(0, pixels.shape[axis], step)
+
+    sample = np.where(known := ~sample_of(missing), sample_of(pixels).astype(np.float64), middle)
+    noise = pixel_noise(sample - middle, ~known)
+    across = _offsets(*_profile(lines(0)[0]), noise)
+    flat, columns = lines(1)
+    down = _offsets(*_profile((flat - across[columns]).T), noise)
+    return across, down
 
 
-def _profile(flat: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _profile(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of the middle half of each column's pixels, and their number, both (W,)."""
-    step = -(-len(flat) // LINES_FOR_PROFILE)
-    values = np.sort(np.where(missing, np.nan, flat)[::step], axis=0)  # NaN comes last
+    values = np.sort(lines, axis=0)  # NaN comes last
     count = np.isfinite(values).sum(0)
     place = np.arange(len(values))[:, None]
     middle = (place >= count // 4) & (place < count - count // 4)
