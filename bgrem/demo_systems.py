@@ -8,7 +8,7 @@ import numpy as np
 from bgrem import cli
 from common.image import AstroImage
 from common.io import read_image, write_image
-from common.pictures import write_side_by_side
+from common.pictures import beside, caption, display, draw_circles, save_picture, write_side_by_side
 from common.screen import auto_stf
 
 DEMO_SEED = 2024  # of the simulated field
@@ -16,6 +16,7 @@ DEMO_EXPOSURE_RATIO = 2  # long / short exposure time
 DEMO_STREAK_LENGTHS_PX = (20, 100)  # px; frames without streaks, or with endless ones, show little
 DEMO_RAW_SIDE_PX = 448  # px at most, of the raw frame: four windows of 256 px that overlap by 64
 DEMO_SATELLITES = 12  # number that is put in
+DEMO_BAD_FLAGS = 2 + 4 + 16  # at the edge, beside saturated pixels, a hot pixel
 DEMO_SATELLITE_PEAK = 8.0  # brightest pixel in units of the frame's noise
 
 
@@ -61,9 +62,11 @@ def noisemap_demo(folder: Path, side: int) -> int:
 
     It has at most `DEMO_RAW_SIDE_PX` px a side: a map costs three times as much as denoising.
 
-    Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits and
-    noisemap.png.
+    Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits,
+    raw_detections.ecsv and noisemap.png, with circles around what was put in and what was found.
     """
+    from astropy.table import Table
+
     from bgrem.simulate.staring import draw_noise, simulate_staring_frame
     from bgrem.simulate.trails import add_satellites
 
@@ -75,22 +78,36 @@ def noisemap_demo(folder: Path, side: int) -> int:
     rng = np.random.default_rng(DEMO_SEED)
     noise = draw_noise(frame.sigma, frame.hot_pixels, frame.gain, frame.read_noise, rng)
     peaks = np.full(DEMO_SATELLITES, DEMO_SATELLITE_PEAK * float(np.median(frame.sigma)))
-    raw, _ = add_satellites(frame.structure + noise, peaks, rng)
+    raw, injected = add_satellites(frame.structure + noise, peaks, rng)
     write_image(folder / "raw.fits", AstroImage(raw.astype(np.float32)), overwrite=True)
-    code = _run(["noisemap", str(folder / "raw.fits"), "-o", str(folder), "--overwrite", "--quiet"])
+    list_path = folder / "raw_detections.ecsv"
+    command = ["noisemap", str(folder / "raw.fits"), "-o", str(folder)]
+    code = _run([*command, "--detections", str(list_path), "--overwrite", "--quiet"])
     if code:
         return code
     image, residual, found = (
         read_image(folder / f"raw{word}.fits").pixels for word in ("", "_residual", "_map")
     )
     level = np.nanmedian(image)
-    panels = [
-        ("raw frame", image), ("map of its structures", found),
-        ("what remains", residual - np.nanmedian(residual) + level),
-    ]  # fmt: skip
-    write_side_by_side(
-        panels, auto_stf(image, linked=False), folder / "noisemap.png", overwrite=True
+    stretch = auto_stf(image, linked=False)
+    remains = display(residual - np.nanmedian(residual) + level, stretch)
+    table = Table.read(list_path, format="ascii.ecsv")
+    table = table[table["FLAGS"] & DEMO_BAD_FLAGS == 0]
+    detected = np.column_stack([table["X_IMAGE"] - 1, table["Y_IMAGE"] - 1])
+    put = np.column_stack([injected["x"], injected["y"]])
+    remains = draw_circles(remains, put, 9, (90, 220, 90))
+    remains = draw_circles(remains, detected, 6, (250, 170, 40))
+    near = np.hypot(*(put[:, None] - detected[None]).transpose(2, 0, 1)).min(1, initial=np.inf) < 2
+    text = (
+        f"what remains: {len(put)} satellites put in (green), "
+        f"{near.sum()} of them among {len(detected)} unflagged detections (orange)"
     )
+    panels = [
+        caption(display(image, stretch), "raw frame"),
+        caption(display(found, stretch), "map of its structures"),
+        caption(remains, text),
+    ]
+    save_picture(beside(panels), folder / "noisemap.png", overwrite=True)
     return 0
 
 

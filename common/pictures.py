@@ -44,6 +44,17 @@ def caption(panel: np.ndarray, text: str) -> np.ndarray:
     return np.asarray(canvas)
 
 
+def draw_circles(
+    panel: np.ndarray, places: np.ndarray, radius: float, colour: tuple[int, int, int]
+) -> np.ndarray:
+    """Return an RGB panel (H, W, 3) with circles around (x, y), shape (N, 2), 0-based pixels."""
+    canvas = Image.fromarray(panel)
+    draw = ImageDraw.Draw(canvas)
+    for x, y in places:
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+    return np.asarray(canvas)
+
+
 def beside(panels: Sequence[np.ndarray]) -> np.ndarray:
     """Return panels of one height with gaps between them."""
     gap = np.full((panels[0].shape[0], 6, 3), 24, np.uint8)
