@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import fft, ndimage, sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
@@ -141,13 +142,12 @@ def fit_stars(
             bright = _calibrators(template, table, saturated)
             if len(bright) >= MIN_CALIBRATORS:
                 template = update_template(template, left, variance, bright)
-    for redescending in (False,) * LAST_FITS + (True,) * LAST_FITS:
-        if len(table):
-            table, light = _fit(flat - sky, variance, template, table, redescending=redescending)
+    last = (False,) * LAST_FITS + (True,) * LAST_FITS
+    table, light = _fit_again(flat - sky, variance, template, table, last)
     if len(table):
         table = table[_are_stars(flat - sky - light, variance, template, table)]
-    if len(table):
-        table, light = _fit(flat - sky, variance, template, table, redescending=True)
+        # Cauchy's weights alone would leave a star dark that shared its light with a dropped one
+        table, light = _fit_again(flat - sky, variance, template, table, (False, True))
         sky = sky + sky_of(flat - sky - light, missing | saturated)
     return Stars(template, table, light, sky, _with_rims(saturated, flat - sky - light))
 
@@ -209,10 +209,20 @@ def _beside(template: Template, one: np.ndarray, other: np.ndarray) -> np.ndarra
 
 
 def _without_twins(table: np.ndarray) -> np.ndarray:
-    """Return the stars without the fainter one of two that are nearer than `TWINS_PX`."""
-    table = table[np.argsort(-table[:, 2])]
+    """Return the stars (N, 3) with those that are nearer than `TWINS_PX` as one, of all flux.
+
+    The fit cannot tell their fluxes apart: one alone would keep a part of the light.
+    """
     pairs = cKDTree(table[:, :2]).query_pairs(TWINS_PX, output_type="ndarray")
-    return np.delete(table, np.unique(pairs.max(1)) if len(pairs) else [], axis=0)
+    if not len(pairs):
+        return table
+    links = sparse.coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(table),) * 2)
+    number, group = connected_components(links, directed=False)
+    flux = np.bincount(group, table[:, 2], number)
+    weight = np.maximum(table[:, 2], 1e-9)
+    place = [np.bincount(group, weight * table[:, k], number) / np.bincount(group, weight, number)
+             for k in (0, 1)]  # fmt: skip
+    return np.stack([*place, flux], 1)
 
 
 def _photon_variance(left: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -299,6 +309,19 @@ def _with_rims(saturated: np.ndarray, left: np.ndarray) -> np.ndarray:
     uneven = np.abs(ndimage.gaussian_filter(left, STREAK_SMOOTHING_PX)) > BRIGHT_STREAK_NOISE
     labels, _ = ndimage.label(uneven | saturated, np.ones((3, 3)))
     return np.asarray(np.isin(labels, np.unique(labels[saturated])))
+
+
+def _fit_again(
+    flat: np.ndarray, variance: np.ndarray, template: Template, table: np.ndarray,
+    redescending: tuple[bool, ...],
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the stars and their light after several fits, twins as one before each."""
+    light = np.zeros(flat.shape)
+    for one in redescending:
+        if len(table):
+            table = _without_twins(table)
+            table, light = _fit(flat, variance, template, table, redescending=one)
+    return table, light if len(table) else np.zeros(flat.shape)
 
 
 def _fit(
