@@ -8,36 +8,58 @@ import numpy as np
 # Left out are limits of memory (rows, chunks, pixels at most): they are not tuned.
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "noise map": {
-        "bgrem.noise_mapping.protection": (
-            "HIDING_ROUNDS",
-            "MAX_POINT_PIXELS",
-        ),
         "bgrem.noise_mapping.hiding": (
             "SEARCH_ROUNDS",
             "POINT_SIGMA_PX",
             "LOCAL_NOISE_SIDE_PX",
             "MAX_LOCAL_NOISE",
-            "MIN_TRAIL_TO_STREAK_LENGTH",
-            "MAX_TRAIL_VARIANCE_RATIO",
-            "TRAIL_MARGIN_PX",
             "PEAK_FOOT_SHARE",
             "PEAK_MARGIN_PX",
         ),
-        "bgrem.noise_mapping.neighbours": (
-            "NEIGHBOUR_DISTANCES_PX[0]",
-            "NEIGHBOUR_DISTANCES_PX[1]",
-            "SEARCH_DISTANCES_PX[0]",
-            "SEARCH_DISTANCES_PX[1]",
-            "MAX_FILL_DISTANCE_PX",
-            "FILL_NEIGHBOURS",
-            "STREAK_END_NOISE",
-            "MAX_HIDDEN_SHARE",
-            "STREAK_END_MARGIN_PX",
+        "bgrem.noise_mapping.template": (
+            "START_WIDTH_PX",
+            "REACH_PX",
+            "MAX_WEIGHT_SHARE",
+            "HUBER_SIGMA",
+            "AVERAGE_ROUNDS",
+            "CHANGE_PRIOR",
         ),
+        "bgrem.noise_mapping.star_fit": (
+            "MIN_SIGNIFICANCE",
+            "MIN_KEPT",
+            "ROUNDS",
+            "LEARNING_ROUNDS",
+            "BESIDE_PX",
+            "TWINS_PX",
+            "DYNAMIC_RANGE",
+            "SEARCH_SEGMENTS",
+            "MIN_SEGMENTS",
+            "SEGMENTS_AGREE",
+            "MIN_SEGMENT_WEIGHT",
+            "CHECK_SEGMENTS",
+            "MAX_CHI_SQUARE",
+            "MAX_MISFIT",
+            "MAX_WRONG_SEGMENTS",
+            "CORE_SHARE",
+            "FIRST_FITS",
+            "LAST_FITS",
+            "FIT_ROUNDS",
+            "HUBER_SIGMA",
+            "PLACE_ERROR_PX",
+            "FAINT_LIGHT",
+            "FAINT_SHARE",
+            "MIN_PHOTON_LIGHT",
+            "MIN_PHOTON_PIXELS",
+            "CALIBRATORS",
+            "MIN_CALIBRATORS",
+            "MIN_INSIDE",
+            "PLATEAU_SHARE",
+            "MIN_PLATEAU_NOISE",
+        ),
+        "bgrem.noise_mapping.amplifiers": ("MIN_PART_PX",),
         "bgrem.noise_mapping.residual_noise": (
             "RMS_BRIGHTNESS_SIDE_PX",
             "MIN_PIXELS_FOR_RMS",
-            "MIN_PIXELS_FOR_SCATTER",
             "TAIL_SHARE",
         ),
         "bgrem.noise_mapping.streaks": (
@@ -50,8 +72,6 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "MIN_SHIFT_PX",
             "COARSE_SHIFT_PX",
             "MIN_CORRELATION_SCATTER",
-            "MIN_USABLE_LENGTH_PX",
-            "MIN_USABLE_LENGTH_WIDTHS",
             "MAX_POWER_SHARE",
             "MIN_STREAK_PIXELS",
             "MIN_ELONGATION",
@@ -263,15 +283,13 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
 # The value at which a constant does nothing, for those that have one: {module: {label: value}}. It
 # is measured as a third variant; what does not need the constant then may lose it.
 OFF: dict[str, dict[str, Any]] = {
-    "bgrem.noise_mapping.protection": {"MAX_POINT_PIXELS": 0},
     "bgrem.noise_mapping.hiding": {"SEARCH_ROUNDS": 1, "MAX_LOCAL_NOISE": np.inf},
-    "bgrem.noise_mapping.neighbours": {"STREAK_END_NOISE": np.inf, "STREAK_END_MARGIN_PX": 0.0},
+    "bgrem.noise_mapping.star_fit": {"MAX_MISFIT": np.inf, "TWINS_PX": 0.0, "LAST_FITS": 0},
     "bgrem.noise_mapping.residual_noise": {
-        "RMS_BRIGHTNESS_SIDE_PX": 1, "MIN_PIXELS_FOR_RMS": 1, "MIN_PIXELS_FOR_SCATTER": 1,
+        "RMS_BRIGHTNESS_SIDE_PX": 1, "MIN_PIXELS_FOR_RMS": 1,
     },
     "bgrem.noise_mapping.streaks": {
-        "MIN_CORRELATION_SCATTER": -np.inf, "MIN_USABLE_LENGTH_PX": 0.0,
-        "MIN_USABLE_LENGTH_WIDTHS": 0.0, "MAX_POWER_SHARE": np.inf, "MIN_STREAK_PIXELS": 1,
+        "MIN_CORRELATION_SCATTER": -np.inf, "MAX_POWER_SHARE": np.inf, "MIN_STREAK_PIXELS": 1,
         "MIN_ELONGATION": 1.0, "MAX_STREAK_ANGLE": np.pi / 4, "MIN_PARALLEL_OBJECTS": 0,
         "MIN_PARALLEL_SHARE": 0.0, "MIN_CORRELATION_RATIO": 0.0,
     },
@@ -301,13 +319,10 @@ SWITCHED_OFF = 0.0  # stands for a factor where a constant has its value of `OFF
 MAPPING = "bgrem.noise_mapping"
 REMEMBERED: dict[str, dict[str, tuple[str, int, tuple[str, ...]]]] = {
     "noise map": {
-        "shift": ("scipy.ndimage", 2, ()),
-        "map_coordinates": ("scipy.ndimage", 2, ()),
         "run_tiles": (f"{MAPPING}.runs", 1, ()),  # model, tiles and time are always the same
         "find_units": (f"{MAPPING}.flow", 1, ()),
-        "find_streaks": (f"{MAPPING}.protection", 1, (f"{MAPPING}.streaks",)),
+        "find_streaks": (f"{MAPPING}.star_fit", 1, (f"{MAPPING}.streaks",)),
         "_scatter_curve": (f"{MAPPING}.residual_noise", 2, (f"{MAPPING}.residual_noise",)),
-        "_neighbours": (f"{MAPPING}.neighbours", 4, (f"{MAPPING}.neighbours",)),
     },
     "object map": {
         "Grid": ("bgoptimizer.robust.fit", 4, ()),

@@ -19,10 +19,8 @@ STARING_SEED = 63_200
 STARING_SHAPE = (256, 256)  # one tile of the network
 # name: range of the streaks' length in px, number of frames; 0 px: none
 STREAKS = {"streaks": (12, 90, 4), "overlong": (150, 300, 1), "short": (5, 9, 2), "none": (0, 0, 1)}
-UNUSABLE = 2  # frames whose streaks are too short for neighbours along them, as they are found
 ROUND = 2  # frames with round stars
 PEAKS = (5.0, 8.0)  # of satellites, noise
-MAX_UNUSABLE_PX = 20.0  # px; longer streaks are never called short
 SATELLITES, TRAILS = 8, 4  # of each peak; lines
 FALSE_PEAKS = 40  # highest ones of a frame; one false alarm per frame needs the first few
 CLIP = 10.0  # noise; a saturated streak must not be all of a map's error
@@ -38,23 +36,7 @@ def staring_frames(number: int) -> list[str]:
             if low <= staring_length(seed) <= high
         )  # fmt: skip
         found += [f"{kind} {next(seeds)}" for _ in range(min(wanted, number))]
-    seeds = (seed for seed in range(STARING_SEED, STARING_SEED + 1000) if _is_unusable(seed))
-    found += [f"unusable {next(seeds)}" for _ in range(min(UNUSABLE, number))]
     return found + [f"round {STARING_SEED + k}" for k in range(min(ROUND, number))]
-
-
-@functools.cache
-def _is_unusable(seed: int) -> bool:
-    """Return whether a frame's streaks are called short."""
-    from bgrem.noise_mapping.streaks import find_streaks
-    from bgrem.noise_mapping.units import frame_level
-
-    if not 0 < staring_length(seed) <= MAX_UNUSABLE_PX:
-        return False
-    pixels = prepare_staring(f"unusable {seed}")[0].pixels
-    level, sigma = frame_level(pixels)
-    streaks = find_streaks(((pixels - level) / sigma).astype(np.float32))
-    return streaks is not None and streaks.short
 
 
 @functools.cache

@@ -412,10 +412,11 @@ class NoiseMapConfig(_Windows):
     )
     ddim_steps: int = option(1, "steps from there back to 0", least=1, most=1000)
     protect: float = option(
-        3.0, "points and trails above this are hidden from the network, streaks are "
-             "interpolated along their direction; 0: off",
+        3.0, "star streaks are fitted and subtracted, and what else stands out of the noise by "
+             "this is hidden from the network; 0: off",
         unit="noise",
     )  # fmt: skip
+    false_alarms: float = option(1.0, "expected false alarms per frame in --detections", above=0)
     eta: float = option(
         0.0, "randomness of the steps: 0 deterministic, 1 as the DDPM", least=0, most=1
     )

@@ -31,6 +31,9 @@ MARK_RADIUS_PX = 7.0  # px; wider than a satellite, narrower than their distance
 ZOOM = 2  # of the pictures with circles: a satellite is two pixels wide
 MARKED_SIDE_PX = 320  # px; of the part of a survey field: its circles do not cover each other
 MARK_COLOR = (255, 200, 60)  # red, green, blue; seen on black and on white
+TRUE_COLOR = (90, 220, 90)  # the same, of what was put in
+DEMO_NEAR_PX = 2.0  # px; a detection that is farther from a satellite is another thing
+DEMO_BAD_FLAGS = 2 + 4 + 16  # at the edge, beside saturated pixels, a hot pixel
 DEMO_SATELLITE_PEAK = 8.0  # brightest pixel in units of the frame's noise
 
 PICTURE_STARS = 900  # per megapixel
@@ -90,10 +93,17 @@ def draw_sources(observed: np.ndarray, found: Sequence[tuple[str, Detections]], 
     save_picture(beside(panels), path, overwrite=True)
 
 
-def _marked(panel: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _marked(
+    panel: np.ndarray, places: np.ndarray, radius: float = MARK_RADIUS_PX,
+    colour: tuple[int, int, int] = MARK_COLOR,
+) -> np.ndarray:  # fmt: skip
     """Return a panel enlarged, with circles around places (N, 2) of x and y from 0."""
-    middles = ZOOM * (places + 0.5) - 0.5
-    return circle(enlarge(panel, ZOOM), middles, ZOOM * MARK_RADIUS_PX, MARK_COLOR)
+    return circle(enlarge(panel, ZOOM), _enlarged(places), ZOOM * radius, colour)
+
+
+def _enlarged(places: np.ndarray) -> np.ndarray:
+    """Return where places (N, 2) lie in an enlarged panel."""
+    return ZOOM * (places + 0.5) - 0.5
 
 
 def enhance_demo(folder: Path, side: int) -> int:
@@ -139,9 +149,11 @@ def noisemap_demo(folder: Path, side: int) -> int:
 
     It has at most `DEMO_RAW_SIDE_PX` px a side: a map costs three times as much as denoising.
 
-    Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits and
-    noisemap.png.
+    Writes raw.fits, raw_residual.fits, raw_map.fits, raw_deviation.fits, raw_rms.fits,
+    raw_detections.ecsv and noisemap.png, with circles around what was put in and what was found.
     """
+    from astropy.table import Table
+
     from bgrem.simulate.staring import draw_noise, simulate_staring_frame
     from bgrem.simulate.trails import add_satellites
 
@@ -155,7 +167,9 @@ def noisemap_demo(folder: Path, side: int) -> int:
         peaks = np.full(DEMO_SATELLITES, DEMO_SATELLITE_PEAK * float(np.median(frame.sigma)))
         raw, satellites = add_satellites(frame.structure + noise, peaks, rng)
         write_image(folder / "raw.fits", AstroImage(raw.astype(np.float32)), overwrite=True)
-    code = _run(["noisemap", str(folder / "raw.fits"), "-o", str(folder), "--overwrite", "--quiet"])
+    listed = folder / "raw_detections.ecsv"
+    command = ["noisemap", str(folder / "raw.fits"), "-o", str(folder), "--overwrite", "--quiet"]
+    code = _run([*command, "--detections", str(listed)])
     if code:
         return code
     image, residual, found = (
@@ -163,15 +177,20 @@ def noisemap_demo(folder: Path, side: int) -> int:
     )
     stretch = auto_stf(image, linked=False)
     level = np.nanmedian(image) - np.nanmedian(residual)
-    places = np.column_stack([satellites["x"], satellites["y"]])
-    panels = []
-    for text, pixels in (
-        ("raw frame; circles: satellites", image),
-        ("map of its structures", found),
-        ("what remains; the same circles", residual + level),
-    ):
-        marked = places if "circles" in text else places[:0]
-        panels.append(caption(_marked(display(pixels, stretch), marked), text))
+    put = np.column_stack([satellites["x"], satellites["y"]])
+    table = Table.read(listed, format="ascii.ecsv")
+    table = table[table["FLAGS"] & DEMO_BAD_FLAGS == 0]
+    detected = np.column_stack([table["X_IMAGE"] - 1, table["Y_IMAGE"] - 1])
+    apart = np.hypot(*(put[:, None] - detected[None]).transpose(2, 0, 1))
+    true = int((apart.min(1, initial=np.inf) < DEMO_NEAR_PX).sum())
+    remains = _marked(display(residual + level, stretch), put, 1.5 * MARK_RADIUS_PX, TRUE_COLOR)
+    remains = circle(remains, _enlarged(detected), ZOOM * MARK_RADIUS_PX, MARK_COLOR)
+    panels = [
+        caption(_marked(display(image, stretch), put), "raw frame; circles: satellites put in"),
+        caption(_marked(display(found, stretch), put[:0]), "map of its structures"),
+        caption(remains, f"what remains: {true} of {len(put)} satellites (green) are detected; "
+                         f"{len(detected)} detections (orange)"),
+    ]  # fmt: skip
     save_picture(beside(panels), folder / "noisemap.png", overwrite=True)
     return 0
 

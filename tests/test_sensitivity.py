@@ -54,21 +54,21 @@ def constant(group, label):
 
 
 def test_a_constant_changes_where_it_was_imported_and_is_put_back():
-    from bgrem.noise_mapping import neighbours, residual_noise, streaks
+    from bgrem.noise_mapping import detections, residual_noise, streaks
 
-    modules, before = (streaks, neighbours, residual_noise), streaks.BRIGHT_STREAK_NOISE
+    modules, before = (streaks, detections, residual_noise), streaks.BRIGHT_STREAK_NOISE
     with table.changed(constant("noise map", "BRIGHT_STREAK_NOISE"), 2.5):
         assert [module.BRIGHT_STREAK_NOISE for module in modules] == [2.5] * 3
     assert [module.BRIGHT_STREAK_NOISE for module in modules] == [before] * 3
 
 
 def test_one_value_of_a_tuple_changes():
-    from bgrem.noise_mapping import neighbours
+    from bgrem.frame import background
 
-    first, last = neighbours.NEIGHBOUR_DISTANCES_PX
-    with table.changed(constant("noise map", "NEIGHBOUR_DISTANCES_PX[1]"), 9):
-        assert neighbours.NEIGHBOUR_DISTANCES_PX == (first, 9)
-    assert neighbours.NEIGHBOUR_DISTANCES_PX == (first, last)
+    first, *more = background.BACKGROUND_MASK_SCALES_PX
+    with table.changed(constant("smooth background", "BACKGROUND_MASK_SCALES_PX[0]"), 9):
+        assert background.BACKGROUND_MASK_SCALES_PX == (9, *more)
+    assert background.BACKGROUND_MASK_SCALES_PX == (first, *more)
 
 
 def test_what_follows_from_a_constant_changes_with_it():

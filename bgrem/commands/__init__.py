@@ -98,6 +98,9 @@ NOISEMAP = Command(
                 word="rms",
                 help="name of the residual's noise, left-overs of streaks included: detect "
                      "against it, in SExtractor as WEIGHT_TYPE MAP_RMS (default: <stem>_rms)"),
+        Product("detections", hdu=TABLE_ROWS,
+                help="write a table of what remains: place, light, signal-to-noise ratio, length "
+                     "and angle, flags (.ecsv, .fits, .csv, .vot, or .reg for DS9)"),
     ),
     configs={NoiseMapConfig: "method", InputConfig: ""},
 )  # fmt: skip

@@ -8,10 +8,13 @@ import numpy as np
 from bgrem.config import NoiseMapConfig
 from bgrem.inference.run import Progress, fill_missing, load_for
 from bgrem.models import Model
-from bgrem.noise_mapping.protection import choose_protection
+from bgrem.noise_mapping.detections import Remains, find_detections
+from bgrem.noise_mapping.hiding import hide_light
 from bgrem.noise_mapping.residual_noise import residual_rms
 from bgrem.noise_mapping.runs import DiffusionRuns
+from bgrem.noise_mapping.star_fit import find_stars
 from bgrem.noise_mapping.units import find_units
+from common.header import header_of
 from common.image import AstroImage
 from common.progress import expect_passes
 
@@ -25,19 +28,45 @@ class NoiseMap:
     residual : AstroImage
         Frame - map: satellites and the frame's noise.
     map : AstroImage
-        Streaks, banding, sky: the mean of all runs. Bright streaks are corrected by the light of
-        their neighbours along them.
+        Streaks, banding, sky: the fit of the stars, and the mean of all runs for the rest.
     deviation : AstroImage
         Sample standard deviation of the runs, pixel by pixel; 0 where all runs are the same.
     rms : AstroImage
         Noise of the residual's pixels, left-overs of streaks included: what to detect against
         (`bgrem.noise_mapping.residual_noise.residual_rms`).
+    streaks : AstroImage
+        Light of the stars alone; 0 in a frame whose stars are round.
+    saturated : bool array
+        Where the frame is cut at the full well: there the map is the frame.
     """
 
     residual: AstroImage
     map: AstroImage
     deviation: AstroImage
     rms: AstroImage
+    streaks: AstroImage
+    saturated: np.ndarray
+
+    def detections(self, false_alarms: float = NoiseMapConfig.false_alarms) -> Any:
+        """Return the table of what remains: `bgrem.noise_mapping.detections.find_detections`.
+
+        Raises
+        ------
+        ValueError
+            If the frame has several channels.
+        """
+        if self.residual.shape[-1] != 1:
+            raise ValueError(
+                f"{self.residual.name}: {self.residual.shape[-1]} channels. Detections are of one: "
+                "select it with --channels 0."
+            )
+        residual, rms, streaks = (
+            one.pixels[..., 0].astype(float) for one in (self.residual, self.rms, self.streaks)
+        )
+        with np.errstate(invalid="ignore"):
+            light = np.nan_to_num(streaks / np.nanmedian(rms))
+        remains = Remains(residual, rms, light, self.saturated[..., 0])
+        return find_detections(self.residual, remains, false_alarms)
 
 
 def noisemap(
@@ -55,10 +84,9 @@ def noisemap(
     Sect. 3.1 and equation 6). The noise is drawn for the whole frame, so that it does not depend
     on the tiles.
 
-    Points of light and trails are replaced before that (`protect`), so that they are not in the
-    map: by their neighbours along the streaks, or, in a frame without streaks, by the sky. Where
-    streaks are too short for it, lines that are longer than they are replaced by the sky, and
-    points by a first map.
+    All stars of a staring frame make the same streak. It is measured on the frame and subtracted
+    before that, with sky and bands (`bgrem.noise_mapping.star_fit`). What still stands out is
+    replaced by the sky (`protect`), so that it is not in the map.
 
     Parameters
     ----------
@@ -74,7 +102,7 @@ def noisemap(
     Returns
     -------
     NoiseMap
-        Residual, map, deviation and rms, each with the shape and type of the image.
+        All with the shape of the image.
 
     Raises
     ------
@@ -86,27 +114,35 @@ def noisemap(
         image = AstroImage(np.asarray(image))
     model = model or load_for(config, "noisemap")
     expect_passes(progress, image.shape[-1] * config.runs * config.ddim_steps)
+    header = header_of(image)
     planes = [
-        _map_plane(image.pixels[..., channel], image.name, config, model, progress)
+        _map_plane(image.pixels[..., channel], header, image.name, config, model, progress)
         for channel in range(image.shape[-1])
     ]
     dtype = image.pixels.dtype
-    mapped, deviation, rms = (
-        np.where(image.missing, np.nan, np.stack(part, -1)).astype(dtype)
-        for part in zip(*planes, strict=True)
+    *parts, saturated = (np.stack(part, -1) for part in zip(*planes, strict=True))
+    mapped, deviation, rms, streaks = (
+        np.where(image.missing, np.nan, part).astype(dtype) for part in parts
     )
     return NoiseMap(
         image.with_pixels((image.pixels - mapped).astype(dtype)),
         image.with_pixels(mapped),
         image.with_pixels(deviation),
         image.with_pixels(rms),
+        image.with_pixels(streaks),
+        saturated,
     )
 
 
 def _map_plane(
-    pixels: np.ndarray, name: str, config: NoiseMapConfig, model: Model, progress: Progress | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return map, standard deviation of the runs and residual's noise of a channel, each (H, W)."""
+    pixels: np.ndarray,
+    header: Any,
+    name: str,
+    config: NoiseMapConfig,
+    model: Model,
+    progress: Progress | None,
+) -> tuple[np.ndarray, ...]:
+    """Return map, deviation of the runs, residual's noise, streaks, saturated: each (H, W)."""
     missing = ~np.isfinite(pixels)
     try:
         units = find_units(pixels, missing, config, model)
@@ -115,14 +151,21 @@ def _map_plane(
     flat = np.where(missing, 0, units.flatten(pixels)).astype(np.float32)
     flat = fill_missing(flat, missing, config.seed)
 
-    # one generator for all noise: protection draws first, then run by run
+    stars = find_stars(flat, missing, units.background, header) if config.protect else None
+    rest = flat if stars is None else (flat - stars.light - stars.sky).astype(np.float32)
+
+    # one generator for all noise: what is hidden draws first, then run by run
     rng = np.random.default_rng(config.seed)
+    given, hidden = hide_light(rest, config.protect, rng)
     runs = DiffusionRuns.of(units, config, model, progress)
-    protection = choose_protection(flat, config)
-    protected = protection.protect(runs.map_once, rng)
-
-    mean, deviation = runs.mean_and_deviation(protected.flat, rng)
-
-    mapped = protection.finish(mean)
-    rms = residual_rms(flat - mapped, mapped, protected.hidden | missing)
-    return units.to_pixels(mapped), deviation, units.sigma * rms
+    mean, deviation = runs.mean_and_deviation(given, rng)
+    if stars is None:
+        rms = residual_rms(rest - mean, mean, hidden | missing)
+        streaks, saturated = np.zeros(flat.shape), np.zeros(flat.shape, bool)
+        mapped = mean
+    else:
+        rms = residual_rms(rest - mean, stars.light, hidden | missing)
+        streaks, saturated = stars.light, stars.saturated
+        mapped = np.where(saturated, flat, mean + flat - rest)
+    sigma = units.sigma
+    return units.to_pixels(mapped), deviation, sigma * rms, sigma * streaks, saturated

@@ -10,7 +10,6 @@ from common.robust import MAD_TO_SIGMA
 
 RMS_BRIGHTNESS_SIDE_PX = 5  # px; the rim of a streak is as uncertain as its middle
 MIN_PIXELS_FOR_RMS = 100  # pixels; fewer give no noise of a range
-MIN_PIXELS_FOR_SCATTER = 10  # pixels; fewer give no scatter of a range
 MAX_PIXELS_FOR_RMS = 2_000_000  # pixels; more make the noise no better
 TAIL_SHARE = 0.01  # of the pixels; the largest ones, left out where left-overs are measured
 TAIL_SIGMA = 2.5758  # standard deviations that TAIL_SHARE of a Gaussian exceeds, both signs
@@ -46,31 +45,6 @@ def residual_rms(
         curve = _scatter_curve(left[measured], light[measured], MIN_PIXELS_FOR_RMS, tails=True)
         rms = np.where(bright, np.maximum(rms, np.interp(light, *curve)), rms)
     return rms.astype(np.float32)
-
-
-def scatter(values: np.ndarray, brightness: np.ndarray) -> np.ndarray:
-    """Return the robust standard deviation of values as a function of brightness.
-
-    It increases with the light: photon noise, and errors of the interpolation between pixels. At
-    each pixel, with b its brightness:
-
-        scatter(b) = 1.4826 median |values|    over the pixels of about this brightness
-
-    The ranges of brightness hold a tenth of the pixels, and less the brighter they are. Between
-    their medians it is interpolated.
-
-    Parameters
-    ----------
-    values, brightness : array, shape (H, W)
-        The values' mean is about 0.
-
-    Returns
-    -------
-    array, shape (H, W), float32
-        In the unit of the values.
-    """
-    curve = _scatter_curve(values.ravel(), brightness.ravel(), MIN_PIXELS_FOR_SCATTER)
-    return np.interp(brightness, *curve).astype(np.float32)
 
 
 def _scatter_curve(

@@ -1,4 +1,4 @@
-"""Streaks of a staring frame: their direction and length. The first step of `choose_protection`.
+"""Streaks of a staring frame: their direction and length. The first step of `find_stars`.
 
 All stars of a frame make streaks of one direction. A satellite's trail has it only by chance.
 """
@@ -16,8 +16,6 @@ MAX_SHIFT_PX = 80  # px; largest shift of the correlation
 MIN_SHIFT_PX = 3  # px; noise that is smoothed by 1 px does not correlate at larger shifts
 COARSE_SHIFT_PX = 12  # px along the streaks, to which their direction is estimated at first
 MIN_CORRELATION_SCATTER = 3.0  # times the scatter of the correlation: less is noise
-MIN_USABLE_LENGTH_PX = 8.0  # px; the neighbours along shorter streaks are dark
-MIN_USABLE_LENGTH_WIDTHS = 1.5  # widths; the neighbours along shorter streaks are dark
 MAX_POWER_SHARE = 0.1  # of all light's power, for one object: no bright star and no trail decides
 MIN_STREAK_PIXELS = 12  # px of an object; smaller ones have no reliable direction
 MIN_ELONGATION = 1.6  # variance along / variance across the streaks
@@ -30,7 +28,7 @@ ROUNDNESS_SHIFT_PX = 5  # px; shift at which roundness is measured
 MIN_CORRELATION_RATIO = 1.18
 MAX_SKY_NOISE = 2.0  # noise; what is brighter is no sky
 SKY_WIDTH_PX = 8.0  # px; what is smaller is no sky
-BRIGHT_STREAK_NOISE = 1.5  # noise; brighter streaks are replaced by the light of their neighbours
+BRIGHT_STREAK_NOISE = 1.5  # noise; brighter light of stars is a streak: its noise is measured apart
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,10 @@ class Streaks:
         Radians from x towards y, 0 to pi.
     length : float
         Pixels; 2 * `MAX_SHIFT_PX` stands for longer ones.
-    short : bool
-        Too short, relative to their width, for an interpolation between neighbours along them.
     """
 
     angle: float
     length: float
-    short: bool = False
 
 
 def find_streaks(flat: np.ndarray) -> Streaks | None:
@@ -76,9 +71,6 @@ def find_streaks(flat: np.ndarray) -> Streaks | None:
     ):
         return None
     length = _length(_profile(correlation, angle))
-    width = _length(_profile(correlation, angle + np.pi / 2))
-    if length < max(MIN_USABLE_LENGTH_PX, MIN_USABLE_LENGTH_WIDTHS * width):
-        return Streaks(float(angle), length, short=True)
     # at larger shifts the angle is more precise; beyond half the length little light is left
     arm = np.arange(MIN_SHIFT_PX, max(COARSE_SHIFT_PX, min(length / 2, MAX_SHIFT_PX / 2)))
     angle = _best_angle(correlation, angle + np.radians(np.linspace(-3, 3, 121)), arm)

@@ -54,6 +54,7 @@ def test_the_other_systems_leave_their_files_and_pictures(demo):
         "raw_map.fits",
         "raw_deviation.fits",
         "raw_rms.fits",
+        "raw_detections.ecsv",
     ):
         assert (folder / name).exists()
     for name in ("picture.png", "enhanced.png", "noisemap.png"):

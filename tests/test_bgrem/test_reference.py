@@ -3,20 +3,13 @@
 import numpy as np
 import pytest
 import reference
-from streaked import streaked
 
 from bgrem.frame.detect import Detections
-from bgrem.frame.sources import segment_moments
+from bgrem.frame.sources import second_moments, segment_moments
 from bgrem.inference.tiling import TilePlan, map_tiles
-from bgrem.noise_mapping.neighbours import NEIGHBOUR_DISTANCES_PX, STREAK_END_NOISE, light_along
-from bgrem.noise_mapping.residual_noise import scatter
-from bgrem.noise_mapping.streaks import Streaks, second_moments
 from bgrem.validation.checks.noise import autocorrelation
 from bgrem.validation.metrics import MATCH_RADIUS_FWHM, MIN_IGNORED_SNR, MIN_LISTED_SNR, score
 
-# ten equal ranges of brightness, then ever narrower ones of the brightest pixels
-SHARES = [*np.linspace(0, 0.9, 10), *(1 - np.logspace(-1.25, -4, 12))]
-FEWEST = 10  # pixels in a range
 FLOAT32 = 2e-6  # of the largest value: a dozen operations on float32, each good to 6e-8
 
 
@@ -86,38 +79,6 @@ def test_moments_along_an_angle_are_sums_over_the_pixels(angle):
     for k in np.unique(labels)[1:]:
         slow = reference.moments_along(labels, weights, k, angle)
         assert [part[k] for part in found] == pytest.approx(slow, rel=1e-8, abs=1e-8)
-
-
-def test_the_scatter_is_measured_in_ranges_of_brightness():
-    rng = np.random.default_rng(5)
-    brightness = rng.exponential(5, (40, 50))
-    values = rng.normal(size=brightness.shape) * np.sqrt(1 + brightness)
-    slow = reference.scatter(values, brightness, SHARES, FEWEST)
-    assert scatter(values, brightness) == pytest.approx(slow, rel=FLOAT32)
-
-
-@pytest.mark.parametrize("angle", [0.4, 2.2])
-def test_light_along_streaks_is_that_of_the_neighbours(angle):
-    frame, _ = streaked(angle, 30, number=120)
-    part = frame[60:86, 70:100]
-    never = 1e6  # nothing is hidden
-    fast = light_along(part, Streaks(angle, 30.0), never).light
-    slow = reference.light_along(
-        part, angle, *NEIGHBOUR_DISTANCES_PX, SHARES, FEWEST, STREAK_END_NOISE
-    )
-    # splines in float32: a filter of 15 terms and 16 products for each value
-    assert np.abs(fast - slow).max() < 5 * FLOAT32 * np.abs(part).max()
-
-
-def test_neighbours_of_short_streaks_end_where_these_do():
-    frame, _ = streaked(0.4, 14, number=200)
-    part = frame[60:86, 70:100]
-    fast = light_along(part, Streaks(0.4, 14.0), 1e6).light
-    last = 14 // 2 - 2
-    slow = reference.light_along(
-        part, 0.4, NEIGHBOUR_DISTANCES_PX[0], last, SHARES, FEWEST, STREAK_END_NOISE
-    )
-    assert np.abs(fast - slow).max() < 5 * FLOAT32 * np.abs(part).max()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from bgrem.noise_mapping import residual_noise
-from bgrem.noise_mapping.residual_noise import residual_rms, scatter
+from bgrem.noise_mapping.residual_noise import residual_rms
 from bgrem.simulate.trails import draw_trails
 
 
 @pytest.mark.parametrize("enough", [90_000, 2_000_000])
-def test_scatter_grows_with_the_light(monkeypatch, enough):
+def test_the_noise_grows_with_the_light(monkeypatch, enough):
     monkeypatch.setattr(residual_noise, "MAX_PIXELS_FOR_RMS", enough)
     rng = np.random.default_rng(0)
     brightness = np.tile(np.linspace(0, 100, 400), (300, 1))
     values = rng.standard_normal(brightness.shape) * np.sqrt(1 + brightness / 10)
-    found = scatter(values, brightness)
+    found = residual_rms(values, brightness)
     assert found[:, 200].mean() == pytest.approx(np.sqrt(1 + 50 / 10), rel=0.1)
     assert found[:, -1].mean() == pytest.approx(np.sqrt(1 + 10), rel=0.15)
 
