@@ -40,9 +40,9 @@ def amplifier_edges(
         Keywords.
     """
     sections = _sections(header or {})
-    steps = level_steps(flat, missing)
+    across, down = level_steps(flat, missing)
     found = []
-    for profile, index in ((steps[0], 0), (steps[:, 0], 2)):
+    for profile, index in ((across, 0), (down, 2)):
         height = np.abs(np.diff(profile))
         # a step may lie within a pixel: the largest of neighbouring differences
         places = (np.flatnonzero(height * (height == maximum_filter1d(height, 5))) + 1).tolist()
