@@ -23,7 +23,7 @@ FOLLOWERS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("bgrem.noise_mapping.residual_noise", "TAIL_SHARE"): (
         "TAIL_SIGMA", lambda share: float(special.ndtri(1 - share / 2)),
     ),
-    ("bgrem.frame.background", "TREND_DEGREE"): (
+    ("bgrem.frame.sky.base", "TREND_DEGREE"): (
         "TREND_POWERS",
         lambda degree: [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)],
     ),

@@ -90,8 +90,6 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "BACKGROUND_MASK_ROUNDS",
             "BACKGROUND_MASK_SIGMA",
             "BACKGROUND_MASK_GROWTH",
-            "CONSTANT_BLOCK_PX",
-            "MAX_CONSTANT_SHARE",
             "BACKGROUND_MASK_SCALES_PX[0]",
             "BACKGROUND_MASK_SCALES_PX[1]",
             "MIN_MASK_LEVEL",
@@ -106,6 +104,10 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "TROUGH_DEPTHS[1]",
             "WAVE_SCALE",
             "WAVE_ROUNDS",
+        ),
+        "bgrem.frame.sky.base": (
+            "CONSTANT_BLOCK_PX",
+            "MAX_CONSTANT_SHARE",
             "TREND_DEGREE",
             "TREND_ROUNDS",
             "BLOCKS_PER_SIDE",
@@ -295,8 +297,10 @@ OFF: dict[str, dict[str, Any]] = {
     },
     "bgrem.frame.background": {
         "MESH_FILTER_SIDE": 1, "BACKGROUND_MASK_ROUNDS": 1, "MIN_MASK_LEVEL": 0.0,
-        "MOST_MASKED": 1.0, "LEAST_NOISE": 0.0, "TREND_ROUNDS": 1,
-        "BLOCK_PERCENTILE": 50, "TREND_CLIP": np.inf, "DARK_RESIDUAL": 1.0,
+        "MOST_MASKED": 1.0, "LEAST_NOISE": 0.0,
+    },
+    "bgrem.frame.sky.base": {
+        "TREND_ROUNDS": 1, "BLOCK_PERCENTILE": 50, "TREND_CLIP": np.inf, "DARK_RESIDUAL": 1.0,
     },
     "bgoptimizer.robust.mask": {
         "GROW_NOISE_SIGMA": 0.0,

@@ -72,11 +72,11 @@ def test_one_value_of_a_tuple_changes():
 
 
 def test_what_follows_from_a_constant_changes_with_it():
-    from bgrem.frame import background
+    from bgrem.frame.sky import base
 
     with table.changed(constant("smooth background", "TREND_DEGREE"), 2):
-        assert len(background.TREND_POWERS) == 6
-    assert len(background.TREND_POWERS) == 10
+        assert len(base.TREND_POWERS) == 6
+    assert len(base.TREND_POWERS) == 10
 
 
 @pytest.mark.parametrize("place", list(table.FOLLOWERS))
