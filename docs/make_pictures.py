@@ -1,9 +1,9 @@
 """Make the pictures of the README from the files of `make demo`.
 
 `python docs/make_pictures.py demo/denoise docs` writes enhanced.png, noisemap.png and catalog.png.
-The others come from elsewhere: before_after.png is that of `make demo` (bgoptimizer), made
-smaller, denoised.png that of `benchmarks/quality.py --picture`, and picture.png that of
-`benchmarks/pictures.py --picture`.
+noisemap.png is that of `make demo`, made smaller. The others come from elsewhere: before_after.png
+is that of `make demo` (bgoptimizer), made smaller, denoised.png that of
+`benchmarks/quality.py --picture`, and picture.png that of `benchmarks/pictures.py --picture`.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import numpy as np
 from astropy.io import fits
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy.spatial import cKDTree
 
 from common import read_image
@@ -24,7 +25,7 @@ WIDTH = 11.0  # inches; 100 dots each: GitHub shows about 1000 pixels
 COLOURS = 128  # of the PNG's palette, which keeps a noisy picture below 400 kB
 CATALOG_PART = (170, 300)  # rows, columns of the part of a frame that is shown
 ENHANCED_PART = (200, 200)
-NOISEMAP_PART = (260, 260)
+NOISEMAP_SHRINK = 2  # the demo enlarges its frame by as much
 SEARCH_RADIUS = 0.75  # FWHM; within it a detection is taken to be the source
 FAINTEST = 1.0  # signal-to-noise ratio of a source that a detection may be
 
@@ -53,16 +54,13 @@ def draw_enhanced(demo: Path, path: Path) -> None:
 
 
 def draw_noisemap(demo: Path, path: Path) -> None:
-    """Draw a raw frame, the map of its structures, and the residual."""
-    raw = _read(demo / "raw.fits")
-    residual = _read(demo / "raw_residual.fits")
-    level = np.nanmedian(raw) - np.nanmedian(residual)
-    panels = [
-        ("raw frame: star streaks, satellites", raw),
-        ("map of bgrem noisemap", _read(demo / "raw_map.fits")),
-        ("residual: satellites and noise", residual + level),
-    ]
-    _draw([(title, pixels, []) for title, pixels in panels], raw, path, NOISEMAP_PART)
+    """Write the demo's picture with its circles, smaller."""
+    with Image.open(demo / "noisemap.png") as picture:
+        size = (picture.width // NOISEMAP_SHRINK, picture.height // NOISEMAP_SHRINK)
+        smaller = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    # its octree keeps the few pixels of a circle in their colour
+    few = smaller.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 def draw_catalog(demo: Path, path: Path) -> None:
