@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from source_commands import write_commands
 
 from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
 from common import AstroImage, read_image, write_image
@@ -27,14 +28,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory):
     """A folder with both commands of this source tree."""
-    folder = tmp_path_factory.mktemp("commands")
-    for name in ("bgoptimizer", "bgrem"):
-        file = folder / name
-        line = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
-        main = f"from {name}.__main__ import main; sys.exit(main())"
-        file.write_text(f"#!{sys.executable}\n{line}\n{main}\n")
-        file.chmod(0o755)
-    return folder
+    return write_commands(tmp_path_factory.mktemp("commands"))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from siril_stand_in import FakeSiril, LogColor
+from source_commands import write_commands
 
 from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
 from common import AstroImage
@@ -22,14 +23,7 @@ RETURNS = {"Siril 1.4": None, "Siril 1.5": True}  # what methods give that have 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory):
     """A folder with both commands of this source tree."""
-    folder = tmp_path_factory.mktemp("commands")
-    for name in ("bgoptimizer", "bgrem"):
-        file = folder / name
-        line = f"import sys; sys.path.insert(0, {str(SCRIPT.parents[1])!r})"
-        main = f"from {name}.__main__ import main; sys.exit(main())"
-        file.write_text(f"#!{sys.executable}\n{line}\n{main}\n")
-        file.chmod(0o755)
-    return folder
+    return write_commands(tmp_path_factory.mktemp("commands"))
 
 
 def load(siril, monkeypatch):
