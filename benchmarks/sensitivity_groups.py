@@ -169,7 +169,6 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "DEGREE_MARGIN",
             "CLIP_ROUNDS",
         ),
-        "bgoptimizer.robust.plans": ("FLAT_MARGIN",),
         "bgoptimizer.robust.fit": ("LAST_ROUNDS",),
         "bgoptimizer.cells": ("STEP_REPEATS", "STEP_NOISE", "CELLS_PER_SHORT_SIDE"),
     },

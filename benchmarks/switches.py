@@ -80,7 +80,7 @@ def prior_rows(number: int) -> list[Row]:
     """Return for each scene what the prior next to the limit of averaging changes."""
     from bgoptimizer import fit_background
     from bgoptimizer.robust import fit as fitting
-    from bgoptimizer.robust.plans import average, plan_channel
+    from bgoptimizer.robust.plans import Choice, plan_channel
     from bgoptimizer.robust.smoothing import choose_priors
     from bgoptimizer.robust.tasks import solve
 
@@ -96,21 +96,21 @@ def prior_rows(number: int) -> list[Row]:
             model = fit_background(scene.observed)
         plan, grid, noise = kept["plan"], kept["grid"], kept["plan"].noise
         weights = plan.found.sky * ~plan.found.objects
+        sky = plan.chosen[0].sky
         with mock.patch("bgoptimizer.robust.smoothing.AVERAGE_MARGIN", np.inf):
-            every = choose_priors(grid, plan.values, weights, noise)
+            every = choose_priors(grid, plan.values - sky.values, weights, noise)
         best = min(row[2] for row in every)
         limit = fitting_limit()
         near = min((row for row in every if row[2] > best), default=None,
                    key=lambda row: abs(row[2] / best - limit))  # fmt: skip
         if near is None:
             continue
-        with_it = [row for row in every if row in plan.chosen or row is near]
-        without = [row for row in every if row in plan.chosen and row is not near]
+        others = [row for row in every if row[2] <= best * limit and row is not near]
         both = []
-        for rows_ in (with_it, without):
-            tasks = replace(plan, chosen=rows_).tasks()
-            part = average(solve(grid, tasks, fitting.LAST_ROUNDS))
-            both.append(part.values + plan.offset.values)
+        for rows_ in ([*others, near], others):
+            one = replace(plan, chosen=[Choice(*row, sky) for row in rows_])
+            part = one.surface(solve(grid, one.tasks(), fitting.LAST_ROUNDS))
+            both.append(part.values)
         pixel = noise * model.cell_factor / 1.2533  # a median of N pixels: sigma * sqrt(pi / 2N)
         truth = reduced(scene.background[..., 0], model.cell_factor)
         rows.append({

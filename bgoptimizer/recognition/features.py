@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgoptimizer.cells import cell_noise
-from bgoptimizer.robust.smoothing import Grid
+from bgoptimizer.robust.smoothing import Grid, resample
 from bgoptimizer.robust.trend import find_trend
 from common.blocks import cut_blocks
 
@@ -67,14 +67,13 @@ def smooth_trend(cells: np.ndarray, present: np.ndarray) -> np.ndarray:
     means = np.where(number > 0, total / np.maximum(number, 1), np.median(cells[present]))
     aspect = min(max(means.shape) / min(means.shape), 4.0)
     rows, columns = means.shape
-    grid = Grid(rows, columns, round(TREND_POINTS * aspect / 1.5))
+    extent = cells.shape[0] / side, cells.shape[1] / side
+    grid = Grid(rows, columns, round(TREND_POINTS * aspect / 1.5), extent=extent)
     trend = find_trend(means, (number > side**2 / 2).astype(float), grid).values
     if side == 1:
         return trend
-    places = [(np.arange(length) + 0.5) / side - 0.5 for length in cells.shape]
-    return np.asarray(ndimage.map_coordinates(
-        trend, np.meshgrid(*places, indexing="ij"), order=3, mode="nearest"
-    ))  # fmt: skip
+    places = [(np.arange(length) + 0.5) / side for length in cells.shape]
+    return resample(trend, grid.centres, places)
 
 
 def halve(plane: np.ndarray) -> np.ndarray:

@@ -14,13 +14,13 @@ from bgoptimizer.robust.plans import (
     MIN_CELLS,
     Channel,
     Plan,
-    average,
     plan_channel,
     plan_difference,
     plan_with_objects,
 )
 from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.robust.tasks import Fitted, Task, solve
+from bgoptimizer.robust.uncertainty import bootstrap_sigma
 from common import scratch
 from common.blocks import block_reduce
 from common.scratch import row_blocks
@@ -43,7 +43,9 @@ def fit_robust(
         that of the image in the message.
     """
     channels, factor = cut_channels(pixels, guidance, config, name)
-    grid = grid_of(channels[0].cells.shape, config)
+    grid = grid_of(
+        channels[0].cells.shape, config, (pixels.shape[0] / factor, pixels.shape[1] / factor)
+    )
     plans = []
     if guidance.reference is None and guidance.objects is None:
         logits = find_logits([channel.cells for channel in channels], factor)
@@ -63,10 +65,9 @@ def fit_robust(
     parts, sigmas = [], []
     for c, plan in enumerate(plans):
         own, fitted = fitted[: len(tasks[c])], fitted[len(tasks[c]) :]
-        part, sigma = average(own), None
+        part, sigma = plan.surface(own), None
         if config.uncertainty:
-            sigma = _sigma(plan, part, grid, config)
-        part = Fitted(part.points + plan.offset.points, part.values + plan.offset.values, part.used)
+            sigma = bootstrap_sigma(plan, grid, part.values, config)
         if config.downscaling_func == "median" and reference is None:
             bias = _confusion(plan, part, pixels[..., c], factor)
             part = replace(part, points=part.points - bias, values=part.values - bias)
@@ -104,11 +105,13 @@ def _solver(name: str) -> Callable[[Grid, list[Task], int], list[Fitted]]:
     return descend
 
 
-def grid_of(shape: tuple[int, ...], config: BackgroundConfig) -> Grid:
-    """Return the surfaces of frames with so many blocks (h, w)."""
+def grid_of(
+    shape: tuple[int, ...], config: BackgroundConfig, extent: tuple[float, float] | None = None
+) -> Grid:
+    """Return the surfaces of frames with so many blocks (h, w); `extent` is that of `Grid`."""
     aspect = min(max(shape) / min(shape), 4.0)
     points = config.control_points or round(POINTS_PER_HEIGHT**2 * aspect)
-    return Grid(shape[0], shape[1], points, config.order or 3)
+    return Grid(shape[0], shape[1], points, config.order or 3, extent)
 
 
 def cut_channels(
@@ -173,14 +176,6 @@ def _spread(plane: np.ndarray) -> np.ndarray:
         part = rng.uniform(-step / 2, step / 2, plane[rows].shape)
         spread[rows] = plane[rows] + part.astype(plane.dtype)
     return spread
-
-
-def _sigma(plan: Plan, part: Fitted, grid: Grid, config: BackgroundConfig) -> np.ndarray:
-    from bgoptimizer.robust.uncertainty import bootstrap_sigma
-
-    return bootstrap_sigma(
-        plan.values, plan.found, grid, plan.chosen, plan.noise, part.values, config
-    )
 
 
 def _confusion(plan: Plan, part: Fitted, plane: np.ndarray, factor: int) -> float:

@@ -8,11 +8,10 @@ from bgoptimizer.cells import cell_noise
 from bgoptimizer.guidance.guidance import OBJECT, SKY
 from bgoptimizer.guidance.reference import MIN_SCALE_SIGMA, scale_of
 from bgoptimizer.robust.mask import SURE_WEIGHT, ObjectMap, find_stars, recognise_objects
-from bgoptimizer.robust.smoothing import Grid, choose_priors
+from bgoptimizer.robust.smoothing import AVERAGE_MARGIN, Grid, choose_priors
 from bgoptimizer.robust.tasks import Fitted, Task
-from bgoptimizer.robust.trend import Trend, dark_side, find_trend
+from bgoptimizer.robust.trend import Trend, dark_side, find_trend, no_trend
 
-FLAT_MARGIN = 0.02  # relative; by so much the cells without the first sky must be predicted better
 MIN_CELLS = 16  # cells; fewer do not determine a surface
 MIN_NOISE = 1e-7  # of the cells' range; noiseless simulations have none
 
@@ -52,19 +51,38 @@ class Channel:
 
 
 @dataclass(frozen=True, eq=False)
+class Choice:
+    """One of the surfaces that are averaged.
+
+    Attributes
+    ----------
+    prior : str
+    stiffness : float
+    miss : float
+        Held-out error in noise.
+    sky : Trend
+        Taken off the cells before, added to the surface after.
+    """
+
+    prior: str
+    stiffness: float
+    miss: float
+    sky: Trend
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The last fit of one channel.
 
     Attributes
     ----------
     found : ObjectMap
-    chosen : list of (prior, stiffness, held-out error)
+    chosen : list of Choice
+        Best first.
     values : array, shape (h, w)
-        What the surface goes through: the cells without `offset`, holes filled.
+        What the surface goes through: the cells, holes filled.
     noise : float
         Standard deviation of a cell.
-    offset : Trend
-        To be added to the surface.
     bounded : bool
         Whether objects bound the surface from above.
     note : str
@@ -72,29 +90,31 @@ class Plan:
     """
 
     found: ObjectMap
-    chosen: list[tuple[str, float, float]]
+    chosen: list[Choice]
     values: np.ndarray
     noise: float
-    offset: Trend
     bounded: bool = True
     note: str = ""
 
     def tasks(self) -> list[Task]:
-        """Return one task for each prior.
+        """Return one task for each choice.
 
         Where objects lie the cells bound the surface from above: objects add light.
         """
         found = self.found
         weights = found.sky * ~found.objects
         bound = (found.objects & (found.sky > 0)) | found.floor if self.bounded else None
-        return [Task(name, stiffness, self.noise, self.values, weights, bound)
-                for name, stiffness, _ in self.chosen]  # fmt: skip
+        return [Task(one.prior, one.stiffness, self.noise, self.values - one.sky.values, weights,
+                     bound) for one in self.chosen]  # fmt: skip
 
-
-def average(fitted: list[Fitted]) -> Fitted:
-    """Return the mean surface of near ties: less error under the objects."""
-    parts = ([getattr(one, name) for one in fitted] for name in ("points", "values", "used"))
-    return Fitted(*(np.mean(part, 0) for part in parts))
+    def surface(self, fitted: list[Fitted]) -> Fitted:
+        """Return the mean of what was fitted for the tasks: less error under the objects."""
+        pairs = list(zip(fitted, self.chosen, strict=True))
+        return Fitted(
+            np.mean([fit.points + one.sky.points for fit, one in pairs], 0),
+            np.mean([fit.values + one.sky.values for fit, one in pairs], 0),
+            np.mean([fit.used for fit, _ in pairs], 0),
+        )
 
 
 def plan_channel(channel: Channel, grid: Grid) -> Plan:
@@ -151,13 +171,11 @@ def plan_difference(channel: Channel, grid: Grid, reference: np.ndarray, name: s
     objects = np.zeros_like(present) if channel.known is None else channel.known == OBJECT
     sky = _sure_sky(channel, present, measured * ~stars)
     found = ObjectMap(sky, objects, np.zeros_like(present), [])
-    values = _filled(left, present)
-    level = scale * dark_side(reference[present])[0]
-    offset = Trend(np.full(len(grid.control_points), level), np.full(cells.shape, level), 0)
+    values = _filled(left, present) + scale * dark_side(reference[present])[0]
     share = present.sum() / max(channel.present.sum(), 1)
     note = f"reference: light {scale:.3g} times as strong, over {100 * share:.0f} % of the frame"
-    chosen = choose_priors(grid, values, sky * ~objects, noise)
-    return Plan(found, chosen, values, noise, offset, bounded=False, note=note)
+    chosen = _choices(grid, values, sky * ~objects, noise, no_trend(grid))
+    return Plan(found, chosen, values, noise, bounded=False, note=note)
 
 
 def _filled(cells: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -182,13 +200,20 @@ def _first_sky(channel: Channel, grid: Grid) -> tuple[Trend, float]:
 def _with_priors(
     channel: Channel, grid: Grid, found: ObjectMap, noise: float, first: Trend
 ) -> Plan:
-    """Return the plan for the cells, or for what the first sky leaves if it is predicted better."""
+    """Return the plan: priors for the cells, and for what the first sky leaves of them."""
     cells = _filled(channel.cells, channel.present)
     weights = found.sky * ~found.objects
-    plain = choose_priors(grid, cells, weights, noise)
+    chosen = _choices(grid, cells, weights, noise, no_trend(grid))
     if first.degree > 1:  # all priors have a plane
-        flat = choose_priors(grid, cells - first.values, weights, noise)
-        if flat[0][2] * (1 + FLAT_MARGIN) < plain[0][2]:
-            return Plan(found, flat, cells - first.values, noise, first)
-    none = Trend(np.zeros_like(first.points), np.zeros_like(first.values), 0)
-    return Plan(found, plain, cells, noise, none)
+        chosen += _choices(grid, cells, weights, noise, first)
+    chosen.sort(key=lambda one: one.miss)
+    limit = chosen[0].miss * (1 + AVERAGE_MARGIN)
+    return Plan(found, [one for one in chosen if one.miss <= limit], cells, noise)
+
+
+def _choices(
+    grid: Grid, cells: np.ndarray, weights: np.ndarray, noise: float, sky: Trend
+) -> list[Choice]:
+    """Return the best prior and its near ties for cells without a sky."""
+    rows = choose_priors(grid, cells - sky.values, weights, noise)
+    return [Choice(*row, sky) for row in rows]

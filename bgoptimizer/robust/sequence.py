@@ -39,13 +39,15 @@ def _objects_of(channels: list[Channel], grid: Grid) -> np.ndarray:
     first = _recognise(channels, skies, grid)
     # one prior for all: it is chosen anew for each frame in its own fit
     plan = plan_with_objects(channels[0], grid, first)
-    name, stiffness, _ = plan.chosen[0]
-    skies = []
-    for one in channels:
+    best = plan.chosen[0]
+    for k, one in enumerate(channels):
         weights = plan.found.sky * one.measured(one.present) * ~first
         filled = np.where(one.present, one.cells, np.median(one.cells[one.present]))
-        surface, _ = robust_fit(grid.priors[name], filled, weights, stiffness, plan.noise, rounds=3)
-        skies.append(surface.values)
+        offset = skies[k] if best.sky.degree else 0.0
+        surface, _ = robust_fit(
+            grid.priors[best.prior], filled - offset, weights, best.stiffness, plan.noise, rounds=3
+        )
+        skies[k] = surface.values + offset
     return _recognise(channels, skies, grid)
 
 

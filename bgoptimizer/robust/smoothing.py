@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import make_interp_spline
 from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
 
 from bgoptimizer.surface import radial_basis, squared_distances
@@ -19,6 +19,7 @@ FIT_BIN_CELLS = 2  # cells; the fit sees 2x2 cells as one: the narrowest glow is
 PRIORS: dict[str, float | None] = {
     "spline": None, "rq 0.3": 0.3, "rq 0.5": 0.5, "rq 0.8": 0.8,
 }  # fmt: skip
+FREE = 1e6  # variance of a plane over that of the rest: no plane costs anything
 DEGREES = (1, 2, 3, 4, 5, 6)  # of the polynomials, which are priors without a penalty
 # relative; priors this close to the best are averaged: less error under the mask
 AVERAGE_MARGIN = 0.03
@@ -59,17 +60,22 @@ class Grid:
         About so many, on a regular grid.
     order : {2, 3}
         Of the spline between them.
+    extent : (float, float), optional
+        Height and width of the frame in cells, where the last ones are cut; default: whole cells.
     """
 
-    def __init__(self, rows: int, columns: int, control_points: int, order: int = 3) -> None:
+    def __init__(
+        self, rows: int, columns: int, control_points: int, order: int = 3,
+        extent: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
         self.order = order
         self.rows, self.columns = rows, columns
+        extent = (rows, columns) if extent is None else extent
+        self.centres = [_centres(length) for length in extent]  # of the cells, in cells
+        self.coarse_centres = [_means(places) for places in self.centres]
         self.coarse_shape = (-(-rows // FIT_BIN_CELLS), -(-columns // FIT_BIN_CELLS))
-        y, x = np.indices(self.coarse_shape)
-        centres = (
-            np.stack([(y + 0.5) * FIT_BIN_CELLS, (x + 0.5) * FIT_BIN_CELLS], -1).reshape(-1, 2)
-            / rows
-        )
+        y, x = np.meshgrid(*self.coarse_centres, indexing="ij")
+        centres = np.stack([y, x], -1).reshape(-1, 2) / rows
         self.control_points = control_grid(rows, columns, control_points)
         points = self.control_points
         count = len(points)
@@ -101,16 +107,29 @@ class Grid:
 
     def refine(self, coarse: np.ndarray) -> np.ndarray:
         """Return values on the cells from values on the coarse cells (cubic)."""
-        rows, columns = self.coarse_shape
-        degree = min(3, rows - 1), min(3, columns - 1)
-        spline = RectBivariateSpline(
-            np.arange(rows) * FIT_BIN_CELLS + (FIT_BIN_CELLS - 1) / 2,
-            np.arange(columns) * FIT_BIN_CELLS + (FIT_BIN_CELLS - 1) / 2,
-            coarse.reshape(rows, columns),
-            kx=degree[0],
-            ky=degree[1],
-        )
-        return spline(np.arange(self.rows), np.arange(self.columns))
+        return resample(coarse.reshape(self.coarse_shape), self.coarse_centres, self.centres)
+
+
+def resample(
+    values: np.ndarray, knots: list[np.ndarray], places: list[np.ndarray]
+) -> np.ndarray:  # fmt: skip
+    """Return values (h, w) given at knots along both axes at other places: cubic, also beyond."""
+    for axis, (known, wanted) in enumerate(zip(knots, places, strict=True)):
+        degree = min(3, len(known) - 1)
+        values = make_interp_spline(known, values, k=degree, axis=axis)(wanted)
+    return values
+
+
+def _centres(length: float) -> np.ndarray:
+    """Return the centres of the cells from 0 to a length; the last may be cut."""
+    edges = np.append(np.arange(0, length), length)
+    return (edges[1:] + edges[:-1]) / 2
+
+
+def _means(places: np.ndarray) -> np.ndarray:
+    """Return where the means of `FIT_BIN_CELLS` cells lie."""
+    starts = np.arange(0, len(places), FIT_BIN_CELLS)
+    return np.add.reduceat(places, starts) / np.diff(np.append(starts, len(places)))
 
 
 class Prior:
@@ -133,7 +152,7 @@ class Prior:
             self.energy = np.maximum(values, 0)
         else:
             plane = np.hstack([points - points.mean(0), np.ones((count, 1))])
-            covariance = 1 / (1 + square / (2 * scale**2)) + 1e3 * plane @ plane.T  # free plane
+            covariance = 1 / (1 + square / (2 * scale**2)) + FREE * plane @ plane.T
             values, vectors = eigh(covariance)
             keep = values > 1e-9
             vectors = vectors[:, keep] * np.sqrt(values[keep])

@@ -24,6 +24,11 @@ class Trend:
     degree: int
 
 
+def no_trend(grid: Grid) -> Trend:
+    """Return a sky of 0."""
+    return Trend(np.zeros(len(grid.control_points)), np.zeros((grid.rows, grid.columns)), 0)
+
+
 def dark_side(values: np.ndarray) -> tuple[float, float]:
     """Return centre and spread of values (N,) that light of objects has lifted, from the dark side.
 

@@ -8,9 +8,11 @@ from bgoptimizer.robust.mask import (
     GROW_MODEL_SIGMA,
     GROW_NOISE_SIGMA,
     MAX_OBJECT_SHARE,
+    MEAN_MISS,
     ObjectMap,
     robust_fit,
 )
+from bgoptimizer.robust.plans import Plan
 from bgoptimizer.robust.smoothing import Grid
 
 WIDER_CELLS = 4  # cells by which another map may reach further
@@ -19,44 +21,39 @@ EXTENDED_HALF_WIDTH = 0.1  # heights; from this half-width on an object has such
 
 
 def bootstrap_sigma(
-    cells: np.ndarray,
-    found: ObjectMap,
-    grid: Grid,
-    chosen: list[tuple[str, float, float]],
-    noise: float,
-    surface: np.ndarray,
-    config: BackgroundConfig,
+    plan: Plan, grid: Grid, surface: np.ndarray, config: BackgroundConfig
 ) -> np.ndarray:
-    """Return the standard deviation of the surface, shape (h, w).
+    """Return the standard deviation of the surface (h, w) of a plan, shape (h, w).
 
     `config.uncertainty` fits on blocks drawn with replacement, each under a prior drawn from the
     near ties and around objects of a map that could as well be true, give the spread that the data
     and the choices leave; the posterior deviation, scaled by how far held-out blocks missed, gives
     what no data constrain (under objects).
     """
+    found, noise = plan.found, plan.noise
     rng = np.random.default_rng(config.seed)
     weights = found.sky * ~found.objects
     maps = _other_maps(found)
     side = max(2, grid.rows // 12)
     down, across = -(-grid.rows // side), -(-grid.columns // side)
-    spread = np.zeros_like(cells)
+    spread = np.zeros_like(plan.values)
     for _ in range(config.uncertainty):
-        name, stiffness, _ = chosen[rng.integers(len(chosen))]
+        one = plan.chosen[rng.integers(len(plan.chosen))]
         drawn = rng.multinomial(down * across, np.full(down * across, 1 / (down * across)))
         times = np.kron(drawn.reshape(down, across), np.ones((side, side)))
         times = times[: grid.rows, : grid.columns]
         objects = maps[rng.integers(len(maps))]
         fit, _ = robust_fit(
-            grid.priors[name], cells, found.sky * ~objects * times, stiffness, noise, rounds=3,
-            bound=(objects & (found.sky > 0)) | found.floor,
+            grid.priors[one.prior], plan.values - one.sky.values, found.sky * ~objects * times,
+            one.stiffness, noise, rounds=3, bound=(objects & (found.sky > 0)) | found.floor,
         )  # fmt: skip
-        spread += (fit.values - surface) ** 2
+        spread += (fit.values + one.sky.values - surface) ** 2
     spread /= config.uncertainty
-    posterior = np.zeros_like(cells)
-    for name, stiffness, error in chosen:
-        unsure = grid.priors[name].deviation(weights, stiffness, noise)
-        posterior += (unsure * max(error / 0.8, 0.3)) ** 2  # 0.8 = mean |error| of a unit normal
-    known = np.sqrt(spread + posterior / len(chosen))
+    posterior = np.zeros_like(plan.values)
+    for one in plan.chosen:
+        unsure = grid.priors[one.prior].deviation(weights, one.stiffness, noise)
+        posterior += (unsure * max(one.miss / MEAN_MISS, 0.3)) ** 2
+    known = np.sqrt(spread + posterior / len(plan.chosen))
     return np.hypot(known, _hidden_wings(found.objects, known, noise))
 
 

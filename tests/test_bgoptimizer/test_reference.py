@@ -38,3 +38,14 @@ def test_coarse_cells_are_weighted_means():
                 weight += weights[y, x]
         assert mean_weights[k] == pytest.approx(weight / FIT_BIN_CELLS**2, rel=1e-13)
         assert means[k] == pytest.approx(total / max(weight, 1e-9), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("extent", [(26, 39), (25.375, 38.375), (24.9, 38.1)])
+def test_all_surfaces_hold_a_plane_to_the_edges(extent):
+    rows, columns = (int(np.ceil(length)) for length in extent)
+    grid = Grid(rows, columns, 100, extent=extent)
+    y, x = np.meshgrid(*grid.centres, indexing="ij")
+    plane = 24 * x - 16 * y
+    for prior in grid.priors.values():
+        fitted = prior.fit(plane, np.ones_like(plane), float(prior.stiffnesses[0]))
+        assert np.abs(fitted.values - plane).max() < 1e-3, prior  # of 900; a ridge of 1e-13 is left
