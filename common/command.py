@@ -188,6 +188,8 @@ class Call:
         The table that the command stands in.
     run_words : callable
         Runs another command line of the program, without its name.
+    keep_work : callable, optional
+        In a worker: takes what is done with one input, in place of the loop over inputs.
     """
 
     command: Command
@@ -195,6 +197,8 @@ class Call:
     version: str
     commands: Mapping[str, Command]
     run_words: Callable[[list[str]], int]
+    _: KW_ONLY
+    keep_work: Callable[[Callable[[Path], None]], int] | None = None
 
     def run(self) -> int:
         """Run the command and return its exit code."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.atomic import explain_write_errors
 from common.batch.outputs import Files
 from common.command import Call
 
@@ -95,7 +96,7 @@ class DoneList:
         outputs = {option: str(file) for option, file in files.items()}
         entry = {"key": self.key(source, files), "input": str(source), "outputs": outputs,
                  "seconds": round(seconds, 3)}  # fmt: skip
-        with open(self.path, "ab+") as file:
+        with explain_write_errors(self.path), open(self.path, "ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 torn = file.read(1) != b"\n"
