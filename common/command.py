@@ -271,9 +271,10 @@ class Call:
             notes = "".join(f" ({note})" for note in outcome.get("notes", ()))
             cli.put(f"{outcome['input']}: wrote {written}{notes}")
 
-    def say(self, line: str) -> None:
-        """Print a line of what goes on; with ``--json`` an event, with ``--quiet`` nothing."""
-        events.emit("status", phase="running", message=line)
+    def say(self, line: str, *, event: bool = True) -> None:
+        """Print a line of what goes on; with ``--json`` an `event`, with ``--quiet`` nothing."""
+        if event:
+            events.emit("status", phase="running", message=line)
         if not (self.args.quiet or self.args.json):
             cli.put(line)
 

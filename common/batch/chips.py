@@ -71,6 +71,7 @@ def _run_chips(call: Call, path: Path) -> None:
             args = argparse.Namespace(**vars(call.args))
             args.hdu, args.inputs, args.overwrite = str(index), [str(path)], True
             args.shard = args.jobs = args.scheduler = None
+            args.watch = False
             args.output = folder / output.name if named else folder
             for option, file in given.items():
                 setattr(args, option, folder / file.name)

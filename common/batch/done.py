@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,3 +106,14 @@ class DoneList:
             file.write(b"\n" * torn + line)
             file.flush()
             os.fsync(file.fileno())
+
+
+def is_listed(call: Call, path: Path, name: Callable[[Path], Files], done: DoneList | None) -> bool:
+    """Return whether an input is finished already, and say so."""
+    try:
+        if done is None or not done.has(path, name(path)):
+            return False
+    except (ValueError, OSError):
+        return False  # what is wrong with it is said when it is its turn
+    call.say(f"{path}: is done already")
+    return True

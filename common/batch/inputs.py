@@ -46,15 +46,16 @@ def expand_inputs(
 
 def input_paths(call: Call) -> list[Path]:
     """Return the inputs of a call; files of folders that the command made are left out."""
-    return expand_inputs(call.args.inputs, lambda path: _is_output(call, path))
+    return expand_inputs(call.args.inputs, lambda path: is_output(call, path))
 
 
-def _is_output(call: Call, path: Path) -> bool:
-    """Return whether a file of a folder is an output, with a line on stderr."""
+def is_output(call: Call, path: Path, *, say: bool = True) -> bool:
+    """Return whether a file of a folder is an output; `say` it in a line on stderr."""
     from common.provenance import tool_of
 
     maker = tool_of(path)
     if maker not in (call.command.name, *call.command.skips):
         return False
-    call.warn(f"{path}: left out, {maker} made it. Name it to take it too.", "info")
+    if say:
+        call.warn(f"{path}: left out, {maker} made it. Name it to take it too.", "info")
     return True

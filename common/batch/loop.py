@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import cli
-from common.batch.done import DoneList, take_shard
+from common.batch.done import DoneList, is_listed, take_shard
 from common.batch.inputs import input_paths
 from common.batch.outputs import Files, refuse_one_name
+from common.batch.watch import LOOK_SECONDS, Watch
 from common.batch.worker import concerns_all
 from common.batch.workers import run_on_workers, wants_workers
 from common.command import Call
 from common.progress import events
+
+MANY = 2  # inputs at least, where more may come
 
 
 def run_over_inputs(
@@ -38,17 +41,23 @@ def run_over_inputs(
     """
     if call.keep_work is not None:
         return call.keep_work(run_one)
-    done = DoneList.of(call, made_with)
-    if len(paths := input_paths(call)) > 1:
+    done, paths, watch = DoneList.of(call, made_with), [], None
+    if call.args.watch:
+        watch = Watch(call)
+        refuse_several(call, MANY)
+    elif len(paths := input_paths(call)) > 1:
         refuse_several(call, len(paths))
     if len(paths := take_shard(call, paths)) > 1:
         _refuse_clashes(paths, name)
-    elsewhere = wants_workers(call, len(paths))
+    elsewhere = wants_workers(call, MANY if watch else len(paths))
     events.emit("info", topic="version", tool=call.command.name, version=call.version,
-                schema=events.SCHEMA, files=len(paths))  # fmt: skip
+                schema=events.SCHEMA, files=None if watch else len(paths))  # fmt: skip
+    call.reporter.endless = watch is not None
     with call.reporter:
         if elsewhere:
-            code = run_on_workers(call, paths, name, done)
+            code = run_on_workers(call, paths, name, done, watch)
+        elif watch is not None:
+            code = _run_watching(call, watch, run_one, name, done)
         else:
             code = _run_here(call, paths, run_one, name, done)
     call.reporter.status("complete", "Done")
@@ -60,24 +69,46 @@ def _run_here(
     name: Callable[[Path], Files], done: DoneList | None,
 ) -> int:  # fmt: skip
     """Run over the inputs one after the other; return the exit code."""
-    code = cli.EXIT_DONE
+    failed = False
     for number, path in enumerate(paths):
-        try:
-            with call.reporter.part(number / len(paths), (number + 1) / len(paths)):
-                if done is not None and done.has(path, name(path)):
-                    call.say(f"{path}: is done already")
-                    continue
-                start = time.perf_counter()
-                run_one(path)
-                if done is not None:
-                    done.add(path, name(path), time.perf_counter() - start)
-        except Exception as error:
-            if len(paths) == 1 or concerns_all(error):
-                raise
-            cli.raise_if_stopped()
-            code, (one, message) = cli.EXIT_SOME_FAILED, cli.describe_error(error)
-            cli.say_error(call.command.program, message, one, input=path)
-    return code
+        with call.reporter.part(number / len(paths), (number + 1) / len(paths)):
+            if not is_listed(call, path, name, done):
+                failed |= not _succeeds(call, path, run_one, name, done, only=len(paths) == 1)
+    return cli.EXIT_SOME_FAILED if failed else cli.EXIT_DONE
+
+
+def _run_watching(
+    call: Call, watch: Watch, run_one: Callable[[Path], None], name: Callable[[Path], Files],
+    done: DoneList | None,
+) -> int:  # fmt: skip
+    """Run over inputs as they come, until Ctrl-C; return the exit code."""
+    with watch.until_interrupt():
+        while True:
+            for path in watch.ready():
+                if not is_listed(call, path, name, done):
+                    watch.note(path, failed=not _succeeds(call, path, run_one, name, done))
+            time.sleep(LOOK_SECONDS)
+    return cli.EXIT_SOME_FAILED if watch.failed else cli.EXIT_DONE
+
+
+def _succeeds(
+    call: Call, path: Path, run_one: Callable[[Path], None], name: Callable[[Path], Files],
+    done: DoneList | None, *, only: bool = False,
+) -> bool:  # fmt: skip
+    """Run over one input and return whether it is done; raise the error of the only one."""
+    try:
+        start = time.perf_counter()
+        run_one(path)
+        if done is not None:
+            done.add(path, name(path), time.perf_counter() - start)
+    except Exception as error:
+        if only or concerns_all(error):
+            raise
+        cli.raise_if_stopped()
+        code, message = cli.describe_error(error)
+        cli.say_error(call.command.program, message, code, input=path)
+        return False
+    return True
 
 
 def _refuse_clashes(paths: Sequence[Path], name: Callable[[Path], Files]) -> None:

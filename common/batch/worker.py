@@ -89,6 +89,7 @@ def work_on(job: Job, path: str) -> Outcome:
         try:
             _go_to(job.folder)
             if job.key not in _kept:
+                cli.take_interrupt()  # of an earlier job, whose parent has stopped
                 _kept.clear()
                 _kept[job.key] = _set_up(job)
                 lines.clear()  # the parent has said them

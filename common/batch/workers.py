@@ -4,18 +4,20 @@ import argparse
 import os
 import secrets
 import tempfile
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli
 from common.atomic import remove_leftovers
 from common.batch.cluster import LOCAL, PROTOCOLS, TRIES, connect, count_cores, list_gpus
-from common.batch.done import DoneList
+from common.batch.done import DoneList, is_listed
 from common.batch.outputs import Files, make_folders, remove_empty
+from common.batch.watch import LOOK_SECONDS, Watch
 from common.batch.worker import ERROR, FILE_WARNING, Job, Outcome, stop_working, work_on
 from common.command import Call
 from common.progress import events
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 # what a worker is not to do itself: choose inputs, keep the list, start workers
-OF_THE_PARENT = ("jobs", "scheduler", "shard", "resume")
-LOOK_SECONDS = 1.0  # s; between looks at whether workers came or went, while none has finished
+OF_THE_PARENT = ("jobs", "scheduler", "shard", "resume", "watch")
 
 
 def wants_workers(call: Call, number: int) -> bool:
@@ -60,35 +61,42 @@ def _local_jobs(call: Call) -> int:
 
 
 def run_on_workers(
-    call: Call, paths: Sequence[Path], name: Callable[[Path], Files], done: DoneList | None
-) -> int:
+    call: Call, paths: Sequence[Path], name: Callable[[Path], Files], done: DoneList | None,
+    watch: Watch | None = None,
+) -> int:  # fmt: skip
     """Run over the inputs on workers of Dask; return the exit code.
 
-    An input whose worker dies is tried again on another one.
+    An input whose worker dies is tried again on another one. With `watch` it gives the inputs.
 
     Raises
     ------
     OSError
         If no other input could be written either, or the scheduler is lost.
     """
-    run = _Run(call, paths, name, done)
-    if not run.waiting:
+    run = _Run(call, paths, name, done, watch)
+    if not run.is_going_on():
         return run.code
     scheduler = call.args.scheduler or LOCAL
-    jobs = min(_local_jobs(call), len(run.waiting))
-    with _output_folders(call, paths, name), connect(scheduler, jobs) as client:
+    jobs = _local_jobs(call) if watch else min(_local_jobs(call), len(run.waiting))
+    places = paths or [Path("any.fits")]  # with --watch: the folder for outputs is that of any name
+    with _output_folders(call, places, name), connect(scheduler, jobs) as client:
         client.subscribe_topic("all", run.note_event)
         try:
-            run.work(client)
-        except BaseException as error:
-            if isinstance(error, Exception) and client.status != "running":
-                raise OSError(
-                    f"--scheduler {scheduler}: the connection is lost. Start the run again; with "
-                    "--resume what is done stays done."
-                ) from error
-            with suppress(Exception):  # what is being written is not to appear
-                client.run(stop_working, on_error="ignore")
-            raise
+            with nullcontext() if watch is None else watch.until_interrupt():
+                run.work(client)
+        except Exception as error:
+            if client.status == "running":
+                raise
+            raise OSError(
+                f"--scheduler {scheduler}: the connection is lost. Start the run again; with "
+                "--resume what is done stays done."
+            ) from error
+        finally:
+            if run.flying and client.status == "running":
+                with suppress(Exception):  # what is being written is not to appear
+                    client.run(stop_working, on_error="ignore")
+    if watch is not None:
+        return cli.EXIT_SOME_FAILED if watch.failed else cli.EXIT_DONE
     return run.code
 
 
@@ -121,12 +129,13 @@ class _Run:
 
     def __init__(
         self, call: Call, paths: Sequence[Path], name: Callable[[Path], Files],
-        done: DoneList | None,
+        done: DoneList | None, watch: Watch | None,
     ) -> None:  # fmt: skip
-        self.call, self.name, self.done = call, name, done
+        self.call, self.name, self.done, self.watch = call, name, done, watch
         self.number, self.finished = len(paths), 0
         call.reporter.done(0)
-        self.waiting = deque(path for path in paths if not self._is_done(path))
+        self.waiting: deque[Path] = deque()
+        self.add(paths)
         self.flying: dict[Future, Path] = {}
         self.events: deque[dict[str, Any]] = deque()  # of the scheduler; another thread adds them
         self.died: set[Path] = set()  # inputs whose worker died
@@ -138,6 +147,18 @@ class _Run:
             events.printed_kinds(),
         )  # fmt: skip
 
+    def add(self, paths: Sequence[Path]) -> None:
+        """Add inputs to those that wait, unless they are done already."""
+        for path in paths:
+            if is_listed(self.call, path, self.name, self.done):
+                self._count()
+            else:
+                self.waiting.append(path)
+
+    def is_going_on(self) -> bool:
+        """Return whether inputs wait, are worked on, or may come."""
+        return bool(self.waiting or self.flying or self.watch)
+
     def work(self, client: "Client") -> None:
         """Work until no input is left.
 
@@ -146,7 +167,9 @@ class _Run:
         from distributed import wait
 
         told = False
-        while self.waiting or self.flying:
+        while self.is_going_on():
+            if self.watch is not None:
+                self.add(self.watch.ready())
             workers = len(client.nthreads())
             if not workers and not told:
                 self.call.say("no worker is there yet: waiting")
@@ -157,6 +180,9 @@ class _Run:
                     if not any(file.exists() for file in self.name(path).values()):
                         self.fresh.add(path)
                 self._submit(client, path, self.job)
+            if not self.flying:
+                time.sleep(LOOK_SECONDS)
+                continue
             with suppress(TimeoutError):
                 wait(list(self.flying), timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
             self._say_deaths()
@@ -195,17 +221,6 @@ class _Run:
                 self.died.add(path)
                 self.call.warn(f"{path}: its worker died. The input is tried again.")
 
-    def _is_done(self, path: Path) -> bool:
-        """Return whether an input is finished already, and say so."""
-        try:
-            if self.done is None or not self.done.has(path, self.name(path)):
-                return False
-        except (ValueError, OSError):
-            return False  # the worker says what is wrong with its name
-        self.call.say(f"{path}: is done already")
-        self._count()
-        return True
-
     def _take(self, path: Path, outcome: Outcome) -> None:
         """Say what came of an input, and add it to the list."""
         self.died.discard(path)
@@ -223,6 +238,8 @@ class _Run:
         else:
             self._fail(path, *outcome.failure)
         self._count()
+        if self.watch is not None:
+            self.watch.note(path, failed=outcome.failure is not None)
 
     def _explain(self, error: BaseException | None, path: Path) -> tuple[int, str]:
         """Return the exit code and the line for an error of Dask's."""
@@ -238,11 +255,12 @@ class _Run:
 
     def _fail(self, path: Path, code: int, message: str) -> None:
         """Say that an input failed; the only one's error is the run's."""
-        only = self.number == 1
+        only = self.number == 1  # 0 with --watch
         self.code = code if only else cli.EXIT_SOME_FAILED
         more: dict[str, Any] = {} if only else {"input": path}
         cli.say_error(self.call.command.program, message, code, **more)
 
     def _count(self) -> None:
         self.finished += 1
-        self.call.reporter.done(self.finished / self.number)
+        if self.number:
+            self.call.reporter.done(self.finished / self.number)
