@@ -11,6 +11,7 @@ from typing import Any
 
 from common.atomic import explain_write_errors
 from common.batch.outputs import Files
+from common.batch.remote import RemotePath, is_remote
 from common.command import Call
 
 
@@ -76,11 +77,9 @@ class DoneList:
 
     def key(self, source: Path, files: Files) -> str:
         """Return what a unit is known by: input, parameters, program, model and output files."""
-        state = source.stat()
         parts: list[Any] = [
             self.call.command.name, self.call.version, self.call.parameters, self.made_with,
-            os.path.abspath(source), state.st_size, state.st_mtime_ns,
-            {option: os.path.abspath(file) for option, file in files.items()},
+            *_identity(source), {option: _absolute(file) for option, file in files.items()},
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
 
@@ -106,6 +105,18 @@ class DoneList:
             file.write(b"\n" * torn + line)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _identity(source: Path) -> list[Any]:
+    """Return what tells an input from others, and from itself after a change."""
+    if isinstance(source, RemotePath):
+        return source.identity()
+    state = source.stat()
+    return [os.path.abspath(source), state.st_size, state.st_mtime_ns]
+
+
+def _absolute(file: Path) -> str:
+    return str(file) if is_remote(file) else os.path.abspath(file)
 
 
 def is_listed(call: Call, path: Path, name: Callable[[Path], Files], done: DoneList | None) -> bool:

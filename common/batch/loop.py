@@ -9,6 +9,7 @@ from common import cli
 from common.batch.done import DoneList, is_listed, take_shard
 from common.batch.inputs import input_paths
 from common.batch.outputs import Files, refuse_one_name
+from common.batch.remote import name_remote, stage_remote, uses_remote
 from common.batch.watch import LOOK_SECONDS, Watch
 from common.batch.worker import concerns_all
 from common.batch.workers import run_on_workers, wants_workers
@@ -39,13 +40,16 @@ def run_over_inputs(
     refuse_several, made_with
         As `common.batch.run.run_over_files` takes them.
     """
+    if uses_remote(call):
+        name = name_remote(call, name)
+        run_one = stage_remote(call, run_one, name)
     if call.keep_work is not None:
         return call.keep_work(run_one)
     done, paths, watch = DoneList.of(call, made_with), [], None
     if call.args.watch:
         watch = Watch(call)
         refuse_several(call, MANY)
-    elif len(paths := input_paths(call)) > 1:
+    elif len(paths := input_paths(call, remote=True)) > 1:
         refuse_several(call, len(paths))
     if len(paths := take_shard(call, paths)) > 1:
         _refuse_clashes(paths, name)

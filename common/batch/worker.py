@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli
+from common.batch.remote import as_path
 from common.command import Call, Command
 from common.progress import events, output
 from common.reading.notice import FileWarning
@@ -93,7 +94,7 @@ def work_on(job: Job, path: str) -> Outcome:
                 _kept.clear()
                 _kept[job.key] = _set_up(job)
                 lines.clear()  # the parent has said them
-            _kept[job.key](Path(path))
+            _kept[job.key](as_path(path))
         except Exception as error:
             failure, ends_run = cli.describe_error(error), concerns_all(error)
             if job.args.debug:

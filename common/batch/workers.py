@@ -17,6 +17,7 @@ from common.atomic import remove_leftovers
 from common.batch.cluster import LOCAL, PROTOCOLS, TRIES, connect, count_cores, list_gpus
 from common.batch.done import DoneList, is_listed
 from common.batch.outputs import Files, make_folders, remove_empty
+from common.batch.remote import is_remote
 from common.batch.watch import LOOK_SECONDS, Watch
 from common.batch.worker import ERROR, FILE_WARNING, Job, Outcome, stop_working, work_on
 from common.command import Call
@@ -113,9 +114,10 @@ def _output_folders(
     for path in paths:
         with suppress(ValueError, OSError):  # the worker says what is wrong with its name
             files = name(path)
-            written |= {Path(os.path.realpath(file)).parent for file in files.values()}
-            if call.args.output is not None:
-                made += make_folders(next(iter(files.values())).parent)
+            here = [file for file in files.values() if not is_remote(file)]
+            written |= {Path(os.path.realpath(file)).parent for file in here}
+            if here and call.args.output is not None:
+                made += make_folders(here[0].parent)
     try:
         yield
     finally:
