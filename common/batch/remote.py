@@ -48,7 +48,7 @@ class RemotePath(PurePosixPath):
         try:
             from fsspec.core import url_to_fs
 
-            return url_to_fs(str(self))
+            return url_to_fs(str(self), use_listings_cache=False)  # others write there, too
         except ImportError as error:
             raise ValueError(f"{self}: {_one_line(error)} Run: {INSTALL}") from None
 

@@ -211,11 +211,13 @@ def bucket(tmp_path, monkeypatch):
         "AWS_SECRET_ACCESS_KEY": "none", "AWS_DEFAULT_REGION": "us-east-1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    system = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
     system.mkdir("sky")
     for letter in "ab":
         system.pipe(f"sky/night/{letter}.fits", f"text {letter}".encode())
     yield system
+    system.rm("sky", recursive=True)
     server.stop()
 
 
@@ -226,7 +228,6 @@ def test_a_night_in_a_bucket(bucket, jobs, capsys):
         pytest.importorskip("distributed", reason="pip install 'bgrem[dask]'")
     words = ["s3://sky/night", "-o", "s3://sky/clean", "--resume", "done.jsonl", *jobs]
     assert capitals(words) == 0
-    bucket.invalidate_cache()
     assert bucket.cat("sky/clean/a_capitals.fits") == b"TEXT A"
     assert len(bucket.find("sky/clean")) == 4
     assert "s3://sky/night/b.fits: wrote s3://sky/clean/b_capitals.fits" in capsys.readouterr().out
