@@ -71,6 +71,8 @@ def run(call: Call) -> int:
     shared = None
     found_in: tuple[str, ...] = ()
     if args.sequence:
+        if args.watch:
+            raise ValueError("--sequence: not with --watch. It needs all frames at the start.")
         paths = input_paths(call)
         if len(paths) < 2:
             raise ValueError("--sequence: give two or more images of one field.")

@@ -38,9 +38,9 @@ WRITE_ERRORS = {
     errno.EDQUOT: "the disk quota is used up. Free space, or choose another folder",
     errno.EFBIG: "the file would be larger than the limit (ulimit -f). Raise the limit",
     errno.EROFS: "the disk is read-only. Choose another folder",
+    0: "the disk is full or a limit reached. Free space, or choose another folder",  # unknown
 }
 SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")  # numpy's error, without errno
-SHORT_WRITE_REASON = "the disk is full or a limit reached. Free space, or choose another folder"
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -204,10 +204,9 @@ def _joined() -> Iterator[_Together]:
 def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
     """Give the path of an empty temporary file that becomes `path` when the block ends well.
 
-    The temporary file has the name of `path` and lies in a hidden folder beside it. It is flushed
-    to the disk and renamed, in `write_together` at the end of that block; on any exception
-    (KeyboardInterrupt and SystemExit too) it is removed and `path` stays as it was. A file in a
-    `scratch_folder` is temporary itself and written at once.
+    It has the name of `path` and lies in a hidden folder beside it. It is flushed to the disk and
+    renamed, in `write_together` at the end of that block; on any exception, also Ctrl-C, it is
+    removed and `path` stays as it was. A file in a `scratch_folder` is written at once.
 
     Parameters
     ----------
@@ -248,24 +247,28 @@ def explain_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _reason(error)
-        if reason is None:
+        number = _write_errno(error)
+        if number is None:
             raise
-        raise _Explained(f"{path}: could not be written, {reason}.") from error
+        raise _Explained(path, number) from error
 
 
 class _Explained(OSError):
     """An error that says why: it stays as it is in a block around."""
 
+    def __init__(self, path: str | os.PathLike[str], number: int) -> None:
+        super().__init__(f"{path}: could not be written, {WRITE_ERRORS[number]}.")
+        self.errno = number
 
-def _reason(error: BaseException | None) -> str | None:
-    """Return why an error, or the one that it came from, is one of `WRITE_ERRORS`."""
+
+def _write_errno(error: BaseException | None) -> int | None:
+    """Return which of `WRITE_ERRORS` an error is, or the one that it came from."""
     while error is not None and not isinstance(error, _Explained):
         if isinstance(error, OSError):
             if error.errno in WRITE_ERRORS:
-                return WRITE_ERRORS[error.errno]
+                return error.errno
             if SHORT_WRITE.match(str(error)):
-                return SHORT_WRITE_REASON
+                return 0
         error = error.__cause__ or error.__context__
     return None
 
@@ -288,16 +291,12 @@ _scratches: set[Path] = set()  # those of this process
 def scratch_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Give an empty temporary folder that is removed at the end, by the next run if need be.
 
-    Its lock is held while the process lives. The first one that a process makes in `parent` removes
-    those of dead processes of this machine; those of live ones and of other machines stay.
-
-    Parameters
-    ----------
-    parent : path, optional
-        Where it is made; the default is the system's folder for temporary files.
+    It lies in `parent`, by default the system's folder for temporary files, and is locked while
+    the process lives. The first one that a process makes there removes those of dead processes of
+    this machine; those of live ones and of other machines stay.
     """
     parent = Path(os.path.realpath(parent or tempfile.gettempdir()))
-    _remove_leftovers(parent)
+    _remove_leftovers_once(parent)
     folder = lock = None
     try:
         with hold_stops():
@@ -336,15 +335,13 @@ def _lock(descriptor: int) -> None:
     """Lock an open file; BlockingIOError where another process has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # the file system has no locks: nobody can remove a folder there
-        return
+    except OSError as error:  # else the file system has no locks: nobody can remove a folder there
+        if isinstance(error, BlockingIOError):
+            raise
 
 
-@functools.cache
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the temporary folders of dead processes; once in a process for each folder."""
+def remove_leftovers(parent: Path) -> None:
+    """Remove the temporary folders in a folder whose processes, of this machine, are dead."""
     if fcntl is None:
         return
     with suppress(OSError), os.scandir(parent) as entries:
@@ -354,6 +351,9 @@ def _remove_leftovers(parent: Path) -> None:
                 # after a restart the first part is the same, in another container the second
                 if any(map(str.__eq__, machine, _machine())):
                     _remove_if_dead(parent / entry.name)
+
+
+_remove_leftovers_once = functools.cache(remove_leftovers)  # in a process for each folder
 
 
 def _remove_if_dead(folder: Path) -> None:

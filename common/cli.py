@@ -171,6 +171,21 @@ def raise_if_stopped() -> None:
         raise KeyboardInterrupt
 
 
+def note_stop() -> None:
+    """Let `raise_if_stopped` raise from now on, as after Ctrl-C."""
+    global _stopped_by
+    _stopped_by = signal.SIGINT
+
+
+def take_interrupt() -> bool:
+    """Return whether Ctrl-C asked the run to stop; the run goes on to its own end."""
+    global _stopped_by
+    if _stopped_by != signal.SIGINT:
+        return False
+    _stopped_by = None
+    return True
+
+
 @contextmanager
 def _stop_on_signals(*, until_exit: bool) -> Iterator[Callable[[], None]]:
     """Turn the signals that ask to stop into KeyboardInterrupt, so that temporary files go.
@@ -278,6 +293,19 @@ def add_common_flags(
         group.add_argument(
             "--resume", type=Path, metavar="FILE",
             help="list finished inputs in FILE (JSON lines), skip those that it has already",
+        )  # fmt: skip
+        group.add_argument(
+            "--watch", action="store_true",
+            help="go on with files as they appear in the folders, until Ctrl-C",
+        )  # fmt: skip
+        group.add_argument(
+            "--jobs", type=int, metavar="N",
+            help="N inputs at once, each in a process of its own (default: 1)",
+        )  # fmt: skip
+        group.add_argument(
+            "--scheduler", metavar="local|ADDRESS",
+            help="workers of Dask: of this machine, one for each GPU or core unless --jobs is "
+                 "given, or those of the scheduler at tcp://HOST:PORT",
         )  # fmt: skip
     group.add_argument("--version", action="version", version=f"%(prog)s {version}")
 

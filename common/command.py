@@ -188,6 +188,8 @@ class Call:
         The table that the command stands in.
     run_words : callable
         Runs another command line of the program, without its name.
+    keep_work : callable, optional
+        In a worker: takes what is done with one input, in place of the loop over inputs.
     """
 
     command: Command
@@ -195,6 +197,8 @@ class Call:
     version: str
     commands: Mapping[str, Command]
     run_words: Callable[[list[str]], int]
+    _: KW_ONLY
+    keep_work: Callable[[Callable[[Path], None]], int] | None = None
 
     def run(self) -> int:
         """Run the command and return its exit code."""
@@ -267,9 +271,10 @@ class Call:
             notes = "".join(f" ({note})" for note in outcome.get("notes", ()))
             cli.put(f"{outcome['input']}: wrote {written}{notes}")
 
-    def say(self, line: str) -> None:
-        """Print a line of what goes on; with ``--json`` an event, with ``--quiet`` nothing."""
-        events.emit("status", phase="running", message=line)
+    def say(self, line: str, *, event: bool = True) -> None:
+        """Print a line of what goes on; with ``--json`` an `event`, with ``--quiet`` nothing."""
+        if event:
+            events.emit("status", phase="running", message=line)
         if not (self.args.quiet or self.args.json):
             cli.put(line)
 

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from common.atomic import atomic_write, scratch_folder, write_together
-from common.batch.done import take_shard
-from common.batch.inputs import input_paths
-from common.batch.loop import run_each
-from common.batch.outputs import Files, OutputPlace, prepare_outputs, refuse_one_name
+from common.batch.loop import run_over_inputs
+from common.batch.outputs import Files, OutputPlace, prepare_outputs
 from common.command import Call
 from common.progress import Reporter
 
@@ -46,9 +44,7 @@ def run_on_all_hdus(call: Call) -> int:
 
     if call.args.resume is not None:
         raise ValueError("--resume: not with --hdu all. Leave out one of the two.")
-    if len(paths := input_paths(call)) > 1:
-        refuse_one_name(call, len(paths))
-    return run_each(call, take_shard(call, paths), lambda path: _run_chips(call, path), name)
+    return run_over_inputs(call, lambda path: _run_chips(call, path), name)
 
 
 def _run_chips(call: Call, path: Path) -> None:
@@ -74,7 +70,8 @@ def _run_chips(call: Call, path: Path) -> None:
             folder.mkdir(parents=True)
             args = argparse.Namespace(**vars(call.args))
             args.hdu, args.inputs, args.overwrite = str(index), [str(path)], True
-            args.shard = None
+            args.shard = args.jobs = args.scheduler = None
+            args.watch = False
             args.output = folder / output.name if named else folder
             for option, file in given.items():
                 setattr(args, option, folder / file.name)

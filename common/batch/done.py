@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.atomic import explain_write_errors
 from common.batch.outputs import Files
+from common.batch.remote import RemotePath, is_remote
 from common.command import Call
 
 
@@ -75,11 +77,9 @@ class DoneList:
 
     def key(self, source: Path, files: Files) -> str:
         """Return what a unit is known by: input, parameters, program, model and output files."""
-        state = source.stat()
         parts: list[Any] = [
             self.call.command.name, self.call.version, self.call.parameters, self.made_with,
-            os.path.abspath(source), state.st_size, state.st_mtime_ns,
-            {option: os.path.abspath(file) for option, file in files.items()},
+            *_identity(source), {option: _absolute(file) for option, file in files.items()},
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
 
@@ -95,7 +95,7 @@ class DoneList:
         outputs = {option: str(file) for option, file in files.items()}
         entry = {"key": self.key(source, files), "input": str(source), "outputs": outputs,
                  "seconds": round(seconds, 3)}  # fmt: skip
-        with open(self.path, "ab+") as file:
+        with explain_write_errors(self.path), open(self.path, "ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 torn = file.read(1) != b"\n"
@@ -105,3 +105,26 @@ class DoneList:
             file.write(b"\n" * torn + line)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _identity(source: Path) -> list[Any]:
+    """Return what tells an input from others, and from itself after a change."""
+    if isinstance(source, RemotePath):
+        return source.identity()
+    state = source.stat()
+    return [os.path.abspath(source), state.st_size, state.st_mtime_ns]
+
+
+def _absolute(file: Path) -> str:
+    return str(file) if is_remote(file) else os.path.abspath(file)
+
+
+def is_listed(call: Call, path: Path, name: Callable[[Path], Files], done: DoneList | None) -> bool:
+    """Return whether an input is finished already, and say so."""
+    try:
+        if done is None or not done.has(path, name(path)):
+            return False
+    except (ValueError, OSError):
+        return False  # what is wrong with it is said when it is its turn
+    call.say(f"{path}: is done already")
+    return True

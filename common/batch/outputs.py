@@ -1,7 +1,8 @@
 """Where the outputs of an input go."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,15 +52,7 @@ def prepare_outputs(
         If one cannot.
     """
     folder = next(iter(files.values())).parent
-    made: tuple[Path, ...] = ()
-    if make_folder and not folder.exists():
-        made = tuple(one for one in (folder, *folder.parents) if not one.exists())
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise ValueError(
-                f"{folder}: cannot be made ({error.strerror}). Choose another -o."
-            ) from None
+    made = make_folders(folder) if make_folder else ()
     taken = {source.resolve(): "the input"}
     for what, file in files.items():
         if file.resolve() in taken:
@@ -68,6 +61,27 @@ def prepare_outputs(
         taken[file.resolve()] = f"the file of {what.replace('_', ' ')}"
         check_writable(file, overwrite)
     return made
+
+
+def make_folders(folder: Path) -> tuple[Path, ...]:
+    """Make a folder for outputs if it is missing; return what was made, the innermost first."""
+    made = tuple(one for one in (folder, *folder.parents) if not one.exists())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if folder.exists():
+            return ()  # no folder: what is written there says so
+        raise ValueError(
+            f"{folder}: cannot be made ({error.strerror}). Choose another -o."
+        ) from None
+    return made
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders that nothing came into, the innermost first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from common.atomic import write_together
 from common.batch.chips import ALL_HDUS, run_on_all_hdus
-from common.batch.done import DoneList, take_shard
-from common.batch.inputs import input_paths
-from common.batch.loop import run_each
-from common.batch.outputs import Files, name_products, prepare_outputs, refuse_one_name
+from common.batch.loop import run_over_inputs
+from common.batch.outputs import (
+    Files,
+    name_products,
+    prepare_outputs,
+    refuse_one_name,
+    remove_empty,
+)
 from common.command import Call
 
 
@@ -52,9 +55,6 @@ def run_over_files(
 
     def run_one(path: Path) -> None:
         start = time.perf_counter()
-        if done is not None and done.has(path, name(call, path)):
-            call.say(f"{path}: is done already")
-            return
         call.reporter.status("reading", "Reading", input=path)
         found = read(path)
         files = name(call, path)
@@ -66,16 +66,12 @@ def run_over_files(
             with write_together():
                 outcome = {"input": path, "outputs": files, **work(path, found, files)}
         except BaseException:
-            for folder in made:  # that nothing came into
-                with suppress(OSError):
-                    folder.rmdir()
+            remove_empty(made)
             raise
         seconds = round(time.perf_counter() - start, 3)
-        if done is not None:
-            done.add(path, files, seconds)
         call.report(outcome | ({"seconds": seconds} if timed else {}))
 
-    done = DoneList.of(call, made_with)
-    if len(paths := input_paths(call)) > 1:
-        refuse_several(call, len(paths))
-    return run_each(call, take_shard(call, paths), run_one, lambda path: name(call, path))
+    return run_over_inputs(
+        call, run_one, lambda path: name(call, path), refuse_several=refuse_several,
+        made_with=made_with,
+    )  # fmt: skip

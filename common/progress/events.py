@@ -22,14 +22,27 @@ _kinds: tuple[str, ...] = ()  # what is printed; none without --json
 @contextmanager
 def printed(arguments: list[str]) -> Iterator[None]:
     """Print the events that a command line asks for while the block runs."""
-    global _kinds
-    before = _kinds
+    kinds = _kinds
     if _given("--json", arguments):
-        _kinds = QUIET_KINDS if _given("--quiet", arguments) else KINDS
+        kinds = QUIET_KINDS if _given("--quiet", arguments) else KINDS
+    with only(kinds):
+        yield
+
+
+@contextmanager
+def only(kinds: tuple[str, ...]) -> Iterator[None]:
+    """Print events of these kinds alone while the block runs."""
+    global _kinds
+    before, _kinds = _kinds, kinds
     try:
         yield
     finally:
         _kinds = before
+
+
+def printed_kinds() -> tuple[str, ...]:
+    """Return the kinds that are printed."""
+    return _kinds
 
 
 def _given(flag: str, arguments: list[str]) -> bool:

@@ -2,10 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 _make_room: list[Callable[[], None]] = []  # what takes a bar off the line before something else
+_taken: Callable[[str, bool], None] | None = None  # what gets the lines in place of the streams
 
 
 def put(text: str, *, error: bool = False, end: str = "\n") -> None:
@@ -16,6 +18,9 @@ def put(text: str, *, error: bool = False, end: str = "\n") -> None:
     OSError
         If stdout cannot be written, as on a full disk.
     """
+    if _taken is not None:
+        _taken(text, error)
+        return
     for clear in _make_room:
         clear()
     stream = sys.stderr if error else sys.stdout
@@ -25,6 +30,17 @@ def put(text: str, *, error: bool = False, end: str = "\n") -> None:
         drop_unread(stream)
         if not error and not isinstance(failed, BrokenPipeError):
             raise OSError(f"stdout: cannot be written ({failed.strerror}).") from None
+
+
+@contextmanager
+def taken_by(take: Callable[[str, bool], None]) -> Iterator[None]:
+    """Let a function get the lines of the block in place of stdout and stderr (True)."""
+    global _taken
+    before, _taken = _taken, take
+    try:
+        yield
+    finally:
+        _taken = before
 
 
 def make_room_by(clear: Callable[[], None] | None) -> None:

@@ -23,7 +23,14 @@ class Reporter:
         What is going on.
     bar : bool
         Show a bar on stderr where it is a terminal; never beside events.
+
+    Attributes
+    ----------
+    endless : bool
+        Whether it is not known how much is to come: then nothing is said of what is done.
     """
+
+    endless = False
 
     def __init__(self, label: str, *, bar: bool) -> None:
         self._label, self._wanted = label, bar
@@ -37,7 +44,12 @@ class Reporter:
     def __enter__(self) -> "Reporter":
         """Begin at 0."""
         self._start = time.monotonic()
-        if self._wanted and not events.wanted("result") and sys.stderr.isatty():
+        if (
+            self._wanted
+            and not self.endless
+            and not events.wanted("result")
+            and sys.stderr.isatty()
+        ):
             from tqdm import tqdm
 
             # of its own: stderr is silenced where libraries print on it
@@ -72,7 +84,7 @@ class Reporter:
     def done(self, fraction: float) -> None:
         """Say that so much of the present part is done, from 0 to 1."""
         whole = min(self._first + self._share * fraction, 1.0)
-        if whole < self._done:
+        if whole < self._done or self.endless:
             return
         step, self._done = whole - self._done, whole
         if self._bar is not None:

@@ -323,6 +323,12 @@ CASES: list[Case] = [
         "bgoptimizer nebula_colour.fits --objective original -e 15 -i grid -O 3 -N 20 -dx 6 "
         "-dq 0.9 -tm 0.01 -tM 0.9 -a 3 -lr 0.01 --seed 2 -m mask.fits --json",
         "bgoptimizer nebula.fits -o again.fits --params nebula_bgParams.json --animation fit.gif"),
+    case("bgoptimizer-jobs", "night/a.fits=nebula.fits night/b.fits=vignetted.fits "
+        "night/c.fits=words.fits",
+        "bgoptimizer night -o out --jobs 2 --quiet",
+        "bgoptimizer night -o out --jobs 0",
+        "bgoptimizer night -o out --scheduler cluster",
+        "bgoptimizer nowhere -o out --watch", needs="distributed"),
     case("bgoptimizer-batch", "night/a.fits=nebula.fits night/b.fits=vignetted.fits "
         "night/c.fits=words.fits compressed.fits.fz zipped.fits.gz",
         "bgoptimizer night/a.fits compressed.fits.fz zipped.fits.gz -o out",

@@ -195,7 +195,7 @@ def sweep(tmp_path):
     """Write a file as a new process would, which looks for what others left."""
 
     def write_one():
-        atomic._remove_leftovers.cache_clear()
+        atomic._remove_leftovers_once.cache_clear()
         write(tmp_path, "next", overwrite=True, names=["next"])
         return hidden(tmp_path)
 
