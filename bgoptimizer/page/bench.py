@@ -22,6 +22,7 @@ from common.page.session import Bench, Report
 MAIN = ("protect", "operation", "objective", "delinearization_quantile", "threshold_min",
         "threshold_max", "pedestal", "control_points")  # fmt: skip
 KINDS = {"object": "Object", "left_out": "Leave out"}
+FIT_PART = 0.7  # of the progress; the rest is for the correction and the pictures
 # controls of the stretch -> settings of the published method
 STRETCHED = {
     "quantile": "delinearization_quantile",
@@ -54,8 +55,11 @@ def make_bench(call: Call, path: Path, image: AstroImage, given: Mapping[str, An
         config: Any, marks: Marks, middle: tuple[float, float], report: Report
     ) -> tuple[Sequence[View], Sequence[str]]:
         report(None, "fitting the background")
-        model = fit_background(image, config, **drawn.help(marks))
-        report(0.7, "correcting the image")
+        model = fit_background(
+            image, config, **drawn.help(marks),
+            progress=lambda done: report(FIT_PART * done, "fitting the background"),
+        )  # fmt: skip
+        report(FIT_PART, "correcting the image")
         correction = correct_background(image, model)
         report(0.9, "drawing")
         objects = model.enlarge(np.asarray(model.objects.any(-1, keepdims=True), np.float32))

@@ -21,15 +21,12 @@ from common.page.form import command_words, form_of
 from common.page.marks import FARTHEST_PX, Marks
 from common.page.plane import View
 from common.progress.output import plain
+from common.progress.stopping import Stopped, stop_if_asked, stopped_when
 from common.provenance import write_params
 
 SETTINGS_ENDING = "PageParams"  # last part of the name of the file with the page's settings
 BUSY = "a job is running. Cancel it first."
 END_SECONDS = 5.0  # that a stopped command has to remove its temporary files
-
-
-class Cancelled(Exception):
-    """The user has cancelled the job."""
 
 
 class Busy(ValueError):
@@ -62,7 +59,7 @@ class Bench:
         What can be shown before any work; the first one is the input.
     work : callable
         Takes the config, `Marks`, the middle of what is on the screen (x, y) and a `Report`;
-        returns views and notes. The report raises `Cancelled`.
+        returns views and notes. The report raises `Stopped` after a cancel.
     kinds : mapping of str
         Kind of area -> its label; empty: nothing can be drawn.
     marks : Marks
@@ -118,7 +115,7 @@ class Session:
         self._version = 1  # of the views
         self._lock = threading.Lock()
         self._own: set[Path] = set()  # files that this page has written: it may replace them
-        self._working = threading.Lock()  # a cancelled fit runs to its end before the next
+        self._working = threading.Lock()  # a cancelled fit runs to its next stop before another
 
     # --- what the page asks for ---
 
@@ -260,7 +257,7 @@ class Session:
         try:
             with self._working:
                 text = work(job)
-        except Cancelled:
+        except Stopped:
             state, text = "cancelled", "cancelled"
         except Exception as error:  # the page says what it was
             state, text = "failed", cli.describe_error(error)[1]
@@ -271,14 +268,17 @@ class Session:
 
     def _work(self, job: Job, config: Any, marks: Marks, middle: tuple[float, float]) -> str:
         def report(done: float | None, text: str) -> None:
-            if job.stop.is_set():
-                raise Cancelled
+            stop_if_asked()
             with self._lock:
-                job.done, job.text = done, text
+                if not job.stop.is_set():
+                    job.done, job.text = done, text
 
-        views, notes = self.bench.work(config, marks, middle, report)
-        report(1.0, "drawing")
+        with stopped_when(job.stop.is_set):
+            views, notes = self.bench.work(config, marks, middle, report)
+            report(1.0, "drawing")
         with self._lock:
+            if job.stop.is_set():
+                raise Stopped
             self._views = {one.name: one for one in (*self.bench.views, *views)}
             self._encoded = {name: data for name, data in self._encoded.items()
                              if name in {one.name for one in self.bench.views}}  # fmt: skip
@@ -296,13 +296,15 @@ class Session:
         ):
             with self._lock:
                 job.child, job.text = child, "the command runs"
+                if job.stop.is_set():  # cancelled before there was a command to stop
+                    child.terminate()
             for line in child.stdout or ():
                 outcome = self._heard(job, line) or outcome
             code = child.wait()
             said.seek(0)
             complaints = said.read().strip().splitlines()
         if job.stop.is_set():
-            raise Cancelled
+            raise Stopped
         if code:
             message = complaints[-1] if complaints else f"the command ended with exit code {code}."
             raise ValueError(message.partition(": error: ")[2] or message)

@@ -15,7 +15,8 @@ from common import AstroImage, read_image, write_image
 from common.command import Call, build_parser
 from common.page.marks import Marks
 from common.page.plane import MOST_PX
-from common.page.session import Cancelled, Session
+from common.page.session import Session
+from common.progress.stopping import Stopped
 
 QUICK = ["--steps", "1", "--keep", "sources"]
 
@@ -58,9 +59,9 @@ def test_the_page_denoises_as_the_command_and_says_how_far_it_is(bench, frame):
 def test_a_report_that_stops_ends_the_denoising(bench):
     def report(done, text):
         if done:
-            raise Cancelled
+            raise Stopped
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Stopped):
         bench.work(settings_of(bench), Marks(), (80, 64), report)
 
 

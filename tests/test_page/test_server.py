@@ -243,7 +243,7 @@ def test_one_job_runs_at_a_time_and_can_be_cancelled(ask, server):
         if cancelled:
             break
         time.sleep(0.01)
-    assert cancelled == ["Cancelled"]
+    assert cancelled == ["Stopped"]
     assert finished(ask)["state"] == "cancelled"
 
 
