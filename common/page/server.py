@@ -26,7 +26,7 @@ FILES = {
     "": ("page.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
     **{name: (name, "text/javascript; charset=utf-8")
-       for name in ("page.js", "stretch.js", "canvas.js", "marks.js", "form.js", "hands.js")},
+       for name in ("page.js", "stretch.js", "canvas.js", "marks.js", "ellipse.js", "form.js", "hands.js")},
 }  # fmt: skip
 MAX_BODY_BYTES = 2_000_000  # of a request; settings and outlines drawn by hand are far shorter
 MAX_PATH_CHARACTERS = 512  # of a request

@@ -3,6 +3,7 @@
 import { $ } from "./form.js";
 
 const STEP_PX = 60; // CSS pixels that an arrow key moves the view by
+const TURN_DEGREES = 5; // that a key turns an ellipse by
 
 export function wirePointer({ picture, marks, view, redraw, changeMarks }) {
   const canvas = $("canvas");
@@ -70,6 +71,7 @@ export function wireKeys({ picture, marks, view, changeMarks, toggle, takeTool }
   const anywhere = {
     "+": zoom(1.25), "=": zoom(1.25), "-": zoom(0.8), 0: () => picture.fit(), 1: () => picture.zoomAt(1 / picture.zoom),
     b: () => toggle("blink", true), d: () => toggle("split"), m: () => toggle("overlay"),
+    "[": () => marks.turn(-TURN_DEGREES), "]": () => marks.turn(TURN_DEGREES),
     v: () => takeTool("move"), e: () => takeTool("ellipse"), p: () => takeTool("polygon"), r: () => takeTool("brush"), s: () => takeTool("point"),
     Escape: () => { marks.draft = null; marks.selected = null; },
   };

@@ -126,7 +126,7 @@ function toggle(id, value = !view[id]) {
 function showSliders() {
   const words = {
     quantile: (v) => v.toFixed(3), midtones: (v) => v.toFixed(3), low: (v) => v.toFixed(3), high: (v) => v.toFixed(3),
-    shadows: (v) => (v > ALL_SHADOWS ? "minimum" : `−${v.toFixed(1)} σ`), radius: (v) => `${v} px`,
+    shadows: (v) => (v > ALL_SHADOWS ? "minimum" : `−${v.toFixed(1)} σ`), radius: (v) => `${v} px`, angle: (v) => `${v}°`,
   };
   for (const [id, text] of Object.entries(words)) {
     const output = $(id).parentElement.querySelector("output");
@@ -158,9 +158,17 @@ function listMarks() {
   $("marks").replaceChildren(...rows);
 }
 
+/** The sliders of a mark show the selected one; an angle is that of an ellipse. */
+function showMark() {
+  $("angle").parentElement.hidden = !marks.ellipse;
+  if (marks.ellipse) $("angle").value = Math.round(marks.ellipse.angle);
+  showSliders();
+}
+
 function changeMarks(change) {
   change();
   listMarks();
+  showMark();
   redraw();
 }
 
@@ -263,6 +271,16 @@ function wireControls() {
     showSliders();
     redraw();
   };
+  let turning = false; // one step back for the whole way of the slider
+  $("angle").onchange = () => (turning = false);
+  $("angle").oninput = () => {
+    if (!turning) marks.remember();
+    turning = true;
+    if (marks.ellipse) marks.ellipse.angle = slider("angle");
+    listMarks();
+    showSliders();
+    redraw();
+  };
   for (const id of ["split", "overlay"]) $(id).onclick = () => toggle(id);
   $("zoom-in").onclick = () => (picture.zoomAt(1.25), redraw());
   $("zoom-out").onclick = () => (picture.zoomAt(0.8), redraw());
@@ -301,7 +319,7 @@ async function start() {
   wirePointer(page);
   wireKeys(page);
   wireControls();
-  showSliders();
+  showMark();
   listMarks();
   await loadViews();
   const colours = layers.get("input").plane.codes.length;
