@@ -1,7 +1,6 @@
 """The page in a real browser: headless Chromium, driven as a user would."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -10,29 +9,12 @@ from bgoptimizer.cli import main
 from bgoptimizer.guidance.files import read_objects
 from common import MtfStretch, read_image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HOW = "NOT TESTED: the page in a browser needs chromium (apt-get) and playwright (pip)"
 WAIT_MS = 60_000  # ms; a fit on a busy machine
-
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    sync_playwright = None
-pytestmark = pytest.mark.skipif(sync_playwright is None or CHROMIUM is None, reason=HOW)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        # as root, which builds in containers are, Chromium runs without its sandbox only
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
-def page(browser, server):
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+def page(chromium, server):
+    page = chromium.new_page(viewport={"width": 1280, "height": 720})
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)

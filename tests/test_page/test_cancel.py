@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
 from bgrem import DenoiseConfig, denoise, simulate_field
@@ -26,13 +27,6 @@ class Asked:
     def __call__(self):
         self.times += 1
         return self.times >= self.nth
-
-
-def wait_until(holds, seconds=60.0):
-    start = time.monotonic()
-    while not holds():
-        assert time.monotonic() - start < seconds
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

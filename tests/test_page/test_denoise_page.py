@@ -9,7 +9,7 @@ import pytest
 from bgrem import __version__, denoise, simulate_field
 from bgrem.cli import main
 from bgrem.commands import COMMANDS
-from bgrem.commands.denoise import _choose
+from bgrem.commands.denoise import choose_model
 from bgrem.commands.page.denoise import cut_part, make_bench
 from common import AstroImage, read_image, write_image
 from common.command import Call, build_parser
@@ -34,7 +34,7 @@ def bench(frame, tmp_path):
     words = ["denoise", str(frame), "-o", str(tmp_path / "out"), "--preview", "--quiet", *QUICK]
     args = build_parser("bgrem", "", __version__, COMMANDS).parse_args(words)
     call = Call(COMMANDS["denoise"], args, __version__, COMMANDS, lambda words: 0)
-    return make_bench(call, frame, read_image(frame), _choose)
+    return make_bench(call, frame, read_image(frame), choose_model)
 
 
 def settings_of(bench):

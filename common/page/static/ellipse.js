@@ -5,7 +5,7 @@ const RADIAN = Math.PI / 180;
 const KNOB_PX = 24; // CSS pixels; from the end of the first axis to the knob that turns it
 const LEAST_PX = 0.5; // half axis in pixels of the frame
 
-const round = (value) => Math.round(value * 100) / 100;
+export const round = (value) => Math.round(value * 100) / 100;
 const directions = ({ angle }) => [Math.cos(angle * RADIAN), Math.sin(angle * RADIAN)];
 
 /** An angle of the same ellipse from -90 to 90 degrees. */

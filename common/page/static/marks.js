@@ -1,11 +1,10 @@
 // Areas and points that the user draws: ellipse, polygon, brush, points of sky. In frame pixels.
 
-import { dragHandle, drawHandles, handlesOf, insideEllipse, sameAngle, traceEllipse } from "./ellipse.js";
+import { dragHandle, drawHandles, handlesOf, insideEllipse, round, sameAngle, traceEllipse } from "./ellipse.js";
 
 const NEAR_PX = 9; // CSS pixels; as near as a pointer must come to a point
 const COLOURS = { object: "#ff7a45", left_out: "#b7a2e8", sky: "#7fd1c0" };
 const SHAPES = { ellipse: "Ellipse", polygon: "Polygon", brush: "Brush" };
-const round = (value) => Math.round(value * 100) / 100;
 
 export class Marks {
   constructor(start) {
