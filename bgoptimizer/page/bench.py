@@ -73,7 +73,7 @@ def make_bench(call: Call, path: Path, image: AstroImage, given: Mapping[str, An
 
     return Bench(
         call=call, path=path, image=image, config=BackgroundConfig, main=MAIN,
-        verb="Fit background", about="The whole frame is fitted, as the command does it.",
+        verb="Fit background", about="Fits the whole frame, as the command does.",
         views=[view("input", "Input", image.pixels)], work=work, kinds=KINDS,
         marks=drawn.at_start(), folder=place.folder, stem=f"{place.stem}_bg",
         keep_marks=drawn.keep, stretched=STRETCHED,

@@ -65,6 +65,12 @@ def test_a_report_that_stops_ends_the_denoising(bench):
         bench.work(settings_of(bench), Marks(), (80, 64), report)
 
 
+def test_an_empty_setting_says_what_it_means(bench):
+    fields = {one["name"]: one for one in Session(bench).state()["form"]}
+    assert fields["max_sigma"]["unset"] == "no cap"
+    assert fields["normalisation"]["unset"] == "measured over the image"
+
+
 def test_saved_settings_are_replayed_by_the_command(bench, frame, tmp_path):
     session = Session(bench)
     [file] = session.save({"values": {"strength": 0.5}, "marks": {}})

@@ -258,7 +258,7 @@ def page(chromium, widget, monkeypatch):
     for place in ("one", "two"):  # one widget can be shown twice
         page.evaluate(SHOW, {"code": joined_module("widget.js"), "body": body(),
                              "styles": widget.styles, "place": place})  # fmt: skip
-    page.wait_for_selector("#two .page[data-ready=yes]", timeout=60_000)
+    page.wait_for_selector("#two .page[data-ready=yes]", timeout=300_000)
     yield page
     page.close()
     assert complaints == []
@@ -290,7 +290,7 @@ def test_in_a_notebook_the_fit_is_shown_and_keys_stay_inside(page):
     )
     one = page.locator("#one")
     one.locator("#run").click()
-    one.locator("#views button:has-text('Result')").wait_for(timeout=60_000)
+    one.locator("#views button:has-text('Result')").wait_for(timeout=300_000)
     one.locator("#canvas").click()
     page.keyboard.press("d")
     page.keyboard.press("b")

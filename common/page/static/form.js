@@ -65,12 +65,12 @@ export class Form {
     name.textContent = title(field.name);
     const input = document.createElement(field.choices.length ? "select" : "input");
     if (field.choices.length) {
-      const words = { true: "yes", false: "no", null: "automatic" };
+      const words = { true: "yes", false: "no", null: field.unset };
       for (const one of field.choices) input.add(new Option(words[one] ?? one, JSON.stringify(one)));
     } else if (field.kind === "number") {
       input.type = "number";
       input.step = field.whole ? 1 : "any";
-      input.placeholder = field.optional ? "automatic" : "";
+      input.placeholder = field.optional ? field.unset : "";
     }
     input.name = field.name;
     input.oninput = () => this.mark(field);
