@@ -12,6 +12,7 @@ _PUBLIC = {
     "correct_background": "bgoptimizer.correct",
     "fit_background": "bgoptimizer.fitting",
     "fit_sequence": "bgoptimizer.fitting",
+    "live_page": "bgoptimizer.page.notebook",
     "make_scene": "bgoptimizer.scenes",
 }
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "correct_background",
     "fit_background",
     "fit_sequence",
+    "live_page",
     "make_scene",
 ]
 

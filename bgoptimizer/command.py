@@ -32,14 +32,9 @@ def run(call: Call) -> int:
     _split_output(call)
     args, config = call.args, call.settings[BackgroundConfig]
     descends = config.objective == "original" or config.solver == "descent"
-    settings, guides = call.settings[InputConfig], call.settings[GuidanceConfig]
 
     def read(path: Path) -> Found:
-        image = read_image(
-            path, hdu=settings.hdu, channels=settings.channels, zeros=settings.zeros,
-            verify=settings.verify,
-        )  # fmt: skip
-        return image, _read_help(guides, image)
+        return read_with_help(call, path)
 
     if args.preview:
         path = one_input(call)
@@ -84,6 +79,16 @@ def run(call: Call) -> int:
         call, read, preview if stills else fit, name=_name_preview if stills else _name_files,
         timed=not stills,
     )  # fmt: skip
+
+
+def read_with_help(call: Call, path: Path) -> Found:
+    """Return an image, and what the user's files say of it."""
+    settings = call.settings[InputConfig]
+    image = read_image(
+        path, hdu=settings.hdu, channels=settings.channels, zeros=settings.zeros,
+        verify=settings.verify,
+    )  # fmt: skip
+    return image, _read_help(call.settings[GuidanceConfig], image)
 
 
 def _split_output(call: Call) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bgoptimizer.model import BackgroundModel
 from bgoptimizer.operation import measure_operation
@@ -33,6 +34,8 @@ class Correction:
     notes: tuple[str, ...] = ()
 
 
+# as in the fit: the matrices are small, further threads of BLAS only wait
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def correct_background(image: AstroImage | np.ndarray, model: BackgroundModel) -> Correction:
     """Return the image without its background.
 

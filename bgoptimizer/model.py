@@ -10,6 +10,7 @@ from scipy.interpolate import make_interp_spline
 from bgoptimizer.config import BackgroundConfig
 from bgoptimizer.surface import evaluate_spline
 from common import scratch
+from common.progress.stopping import stop_if_asked
 
 if TYPE_CHECKING:
     from bgoptimizer.original.spline import SplineSurface
@@ -67,6 +68,7 @@ class SurfacePlane:
         across = _cubic(columns, values, axis=1)(np.arange(width))
         down = _cubic(rows, across, axis=0)
         for start in range(0, height, ROWS_AT_ONCE):
+            stop_if_asked()
             stop = min(start + ROWS_AT_ONCE, height)
             yield slice(start, stop), down(np.arange(start, stop))
 

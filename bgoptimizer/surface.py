@@ -6,6 +6,8 @@ f(p) = Σ_i w_i φ(|p - c_i|) + v · (p, 1), with p = (y, x), rows first, both i
 import numpy as np
 from scipy import linalg
 
+from common.progress.stopping import stop_if_asked
+
 SPLINE_ORDERS = (1, 2, 3)  # of the polyharmonic spline
 MIN_SQUARED_DISTANCE = 1e-10  # floor inside log and sqrt: phi and its slope stay finite at 0
 POSITIONS_AT_ONCE = 4096  # positions; with 32 control points the temporaries stay in cache
@@ -166,6 +168,7 @@ def evaluate_spline(
     positions = np.asarray(positions, np.float64)
     out = np.empty((len(positions), weights.shape[1]))
     for start in range(0, len(positions), POSITIONS_AT_ONCE):
+        stop_if_asked()
         part = positions[start : start + POSITIONS_AT_ONCE]
         basis = radial_basis(squared_distances(part, points), order)
         out[start : start + POSITIONS_AT_ONCE] = basis @ weights + part @ affine[:2] + affine[2]

@@ -132,7 +132,7 @@ class TrainConfig:
     tile: int = option(128, "side of a training tile", unit="px", least=1, multiple_of=16)
     batch_size: int = option(16, "tiles in a batch", least=1)
     epochs: int = option(50, "largest number of epochs", least=1)
-    steps_per_epoch: int = option(200, "batches in a validation", least=1)
+    steps_per_epoch: int = option(200, "batches in an epoch", least=1)
     validation_steps: int = option(8, "batches in a validation", least=1)
     learning_rate: float = option(1e-3, "highest learning rate", above=0)
     schedule: str = option(

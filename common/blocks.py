@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from common.progress.stopping import stop_if_asked
 from common.scratch import release
 
 
@@ -26,6 +27,7 @@ def block_reduce(plane: np.ndarray, factor: int, statistic: str = "median") -> n
     rows, columns = -(-height // factor), -(-width // factor)
     out = np.empty((rows, columns))
     for row in range(rows):
+        stop_if_asked()
         strip = plane[row * factor : (row + 1) * factor]
         blocks = cut_blocks(strip, factor, np.nan)[0].swapaxes(0, 1).reshape(columns, -1)
         inside = len(strip) * np.minimum(factor, width - factor * np.arange(columns))

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
+from common.progress.stopping import stop_if_asked
+
 # bytes; larger arrays lie in a file. 4096 x 4096 pixels of float32 are still in memory
 MAX_MEMORY_BYTES = 1 << 26
 MAX_BLOCK_PIXELS = 1 << 22  # pixels of a block of rows: 32 MB of float64
@@ -61,7 +63,7 @@ def row_blocks(
     shape: tuple[int, ...], *arrays: np.ndarray | None, multiple: int = 1,
     pixels: int | None = None,
 ) -> Iterator[slice]:  # fmt: skip
-    """Give the rows of a frame in blocks, from the top.
+    """Give the rows of a frame in blocks, from the top; between two of them a run can be stopped.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ def row_blocks(
     height, per_row = shape[0], int(np.prod(shape[1:], dtype=np.int64))
     rows = max(1, (pixels or MAX_BLOCK_PIXELS) // max(1, per_row) // multiple) * multiple
     for top in range(0, height, rows):
+        stop_if_asked()
         yield slice(top, min(top + rows, height))
         release(*arrays)
 

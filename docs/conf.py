@@ -23,6 +23,7 @@ extensions = [
     "command_line",
     "from_source",
     "mathml",
+    "tutorials",
 ]
 exclude_patterns = ["_extensions"]
 myst_enable_extensions = ["dollarmath", "deflist"]

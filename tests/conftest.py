@@ -17,6 +17,7 @@ for name in ("SIGINT", "SIGHUP"):
         signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 ROOT = Path(__file__).parents[1]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 STAND_IN = """
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,10 @@ def download(name):
 def mount(folder):
     Path("mounted.txt").write_text(folder)
 
+def enable_custom_widget_manager():
+    Path("widgets.txt").write_text("enabled")
+
+output = SimpleNamespace(enable_custom_widget_manager=enable_custom_widget_manager)
 files = SimpleNamespace(upload=lambda: {"night.fits": b""}, download=download)
 drive = SimpleNamespace(mount=mount)
 """
@@ -55,7 +60,8 @@ def load_notebook(name, parameters):
 def run_notebook(tmp_path, monkeypatch):
     """Run a notebook in a new kernel in tmp_path; raises if a cell does.
 
-    The result has `printed`, one string, and `pictures`, their number.
+    The result has `printed` and `complaints`, stdout and stderr, and `pictures` and `widgets`,
+    their numbers.
     """
     from nbclient import NotebookClient
 
@@ -71,8 +77,15 @@ def run_notebook(tmp_path, monkeypatch):
         notebook = load_notebook(name, parameters)
         done = NotebookClient(notebook, timeout=300, resources=resources).execute()
         outputs = [output for cell in done.cells for output in cell.get("outputs", ())]
-        texts = (one for one in outputs if one.output_type == "stream" and one.name == "stdout")
+        streams = [one for one in outputs if one.output_type == "stream"]
+        printed, complaints = (
+            "".join(one.text for one in streams if one.name == name)
+            for name in ("stdout", "stderr")
+        )
         pictures = [one for one in outputs if "image/png" in one.get("data", {})]
-        return SimpleNamespace(printed="".join(one.text for one in texts), pictures=len(pictures))
+        widgets = [one for one in outputs if WIDGET in one.get("data", {})]
+        return SimpleNamespace(
+            printed=printed, complaints=complaints, pictures=len(pictures), widgets=len(widgets),
+        )  # fmt: skip
 
     return run

@@ -17,7 +17,7 @@ PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/
 # of other people's programs and of the scripts in benchmarks/ these pages may speak freely
 OWN_OPTIONS = [page for page in PAGES if not page.startswith(("docs/results", "docs/development"))]
 README_LINES = 120
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([\w{}-]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SOURCES = [
     path for name in ("common", "bgoptimizer", "bgrem") for path in (ROOT / name).rglob("*.py")
 ]
@@ -120,6 +120,25 @@ def test_an_option_that_a_page_names_exists(page, parsers, option_tables):
     }
     named = set(re.findall(r"`(--[a-z][a-z0-9-]*)", FENCE.sub("", read(page))))
     assert named <= known
+
+
+def test_the_guide_says_of_every_setting_how_to_choose_it(parsers, option_tables):
+    from bgoptimizer.cli import COMMAND
+    from bgrem.commands import COMMANDS
+    from common.config import settings_of
+
+    named = set(re.findall(r"`(--[a-z][a-z0-9-]*)", read("docs/guide/choosing.md")))
+    configs = {config for one in (COMMAND, *COMMANDS.values()) for config in one.configs}
+    settings = {name for config in configs for name in settings_of(config)}
+    options = {
+        tuple(action.option_strings)
+        for parser in parsers.values()
+        for command in option_tables.commands_of(parser).values()
+        for action in command._actions
+        if action.dest in settings and action.option_strings
+    }
+    assert len(options) > 100
+    assert {one for one in options if not named & set(one)} == set()
 
 
 def test_every_option_of_every_command_has_a_line_with_a_text(parsers, option_tables):

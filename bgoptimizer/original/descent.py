@@ -21,6 +21,7 @@ from bgoptimizer.surface import (
     place_random,
     solve_interpolation,
 )
+from common.progress.stopping import stop_if_asked
 
 PATIENCE_RATE = 50  # epochs without progress after which the learning rate is halved (original)
 PATIENCE_STOP = 100  # epochs without progress after which the fit ends (original)
@@ -220,6 +221,7 @@ def _descend(
     )
     done = 0
     while True:
+        stop_if_asked()
         end = min(epochs, done + REPORT_EPOCHS) if on_epoch else epochs
         state = run(state, ops.convert_to_tensor(end, "int32"), tensors)
         (_, _, _, best), _, counts, losses = state

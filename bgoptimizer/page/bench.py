@@ -22,6 +22,7 @@ from common.page.session import Bench, Report
 MAIN = ("protect", "operation", "objective", "delinearization_quantile", "threshold_min",
         "threshold_max", "pedestal", "control_points")  # fmt: skip
 KINDS = {"object": "Object", "left_out": "Leave out"}
+FIT_PART = 0.7  # of the progress; the rest is for the correction and the pictures
 # controls of the stretch -> settings of the published method
 STRETCHED = {
     "quantile": "delinearization_quantile",
@@ -54,8 +55,11 @@ def make_bench(call: Call, path: Path, image: AstroImage, given: Mapping[str, An
         config: Any, marks: Marks, middle: tuple[float, float], report: Report
     ) -> tuple[Sequence[View], Sequence[str]]:
         report(None, "fitting the background")
-        model = fit_background(image, config, **drawn.help(marks))
-        report(0.7, "correcting the image")
+        model = fit_background(
+            image, config, **drawn.help(marks),
+            progress=lambda done: report(FIT_PART * done, "fitting the background"),
+        )  # fmt: skip
+        report(FIT_PART, "correcting the image")
         correction = correct_background(image, model)
         report(0.9, "drawing")
         objects = model.enlarge(np.asarray(model.objects.any(-1, keepdims=True), np.float32))
@@ -69,7 +73,7 @@ def make_bench(call: Call, path: Path, image: AstroImage, given: Mapping[str, An
 
     return Bench(
         call=call, path=path, image=image, config=BackgroundConfig, main=MAIN,
-        verb="Fit background", about="The whole frame is fitted, as the command does it.",
+        verb="Fit background", about="Fits the whole frame, as the command does.",
         views=[view("input", "Input", image.pixels)], work=work, kinds=KINDS,
         marks=drawn.at_start(), folder=place.folder, stem=f"{place.stem}_bg",
         keep_marks=drawn.keep, stretched=STRETCHED,

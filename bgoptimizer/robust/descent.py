@@ -14,6 +14,7 @@ from bgoptimizer.backends import start_backend
 from bgoptimizer.robust.mask import robust_weights
 from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.robust.tasks import Fitted, Task
+from common.progress.stopping import stop_if_asked
 
 DESCENT_STEPS = 5000  # of one descent; it ends sooner when the gradient is small
 STEPS_AT_ONCE = 100  # between two looks at the gradient, which cost a transfer from the device
@@ -91,6 +92,7 @@ def _minimise(
     state = (now, now, ops.ones((len(bases), 1)))
     run, first = _compiled_steps(), None
     for _ in range(0, DESCENT_STEPS, STEPS_AT_ONCE):
+        stop_if_asked()
         *state, gradient = run(*state, step, matrices, right)
         size = np.asarray(ops.convert_to_numpy(ops.norm(gradient, axis=1)))
         first = size if first is None else np.maximum(first, size)

@@ -9,6 +9,7 @@ from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
 
 from bgoptimizer.surface import radial_basis, squared_distances
 from common.blocks import cut_blocks
+from common.progress.stopping import stop_if_asked
 
 STIFFNESSES = 10.0 ** np.arange(-13, 1.1)  # scanned, then refined by half a decade
 VALIDATION_FOLDS = 5  # of the cross-validation that chooses stiffness and prior
@@ -138,6 +139,7 @@ class Prior:
     stiffnesses: np.ndarray = STIFFNESSES
 
     def __init__(self, grid: Grid, scale: float | None) -> None:
+        stop_if_asked()
         self.grid = grid
         points = grid.control_points
         count = len(points)
@@ -177,6 +179,7 @@ class Prior:
 
     def fit(self, cells: np.ndarray, weights: np.ndarray, stiffness: float) -> Surface:
         """Return the penalised weighted least-squares surface through the cells."""
+        stop_if_asked()
         matrix, right, total = self.normal(*self.grid.bin(cells, weights))
         coefficients = cho_solve(self.factor(matrix, total, stiffness), right / total)
         return Surface(self.grid.refine(self.basis @ coefficients), coefficients)
@@ -221,6 +224,7 @@ class Prior:
 
         def try_all(candidates: np.ndarray) -> float:
             for stiffness in candidates:
+                stop_if_asked()
                 clipped = [np.minimum(np.abs(self._misses(test, stiffness)), 5.0) for test in tests]
                 errors[float(stiffness)] = float(np.mean(np.concatenate(clipped)))
             limit = min(errors.values()) * 1.005

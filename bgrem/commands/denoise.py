@@ -34,11 +34,11 @@ def run(call: Call) -> int:
     if call.args.preview:
         path = one_input(call)
         image = read_input(path, call.settings[InputConfig], mosaics=True)
-        return serve(make_bench(call, path, image, _choose))
+        return serve(make_bench(call, path, image, choose_model))
     calibration = _find_calibration(call, config)
 
     def model_for(image: AstroImage) -> str:
-        return _choose(call, image, config)
+        return choose_model(call, image, config)
 
     def make(image: AstroImage, model: Model) -> tuple[Denoised, Verdict | None]:
         judged = _is_judged(call, config, model)
@@ -81,7 +81,7 @@ def run(call: Call) -> int:
     return run_network(call, config, make, write, name=_name_files, model_for=model_for)
 
 
-def _choose(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
+def choose_model(call: Call, image: AstroImage, config: DenoiseConfig) -> str:
     """Return the model for an image; say where its background is kept without being asked.
 
     Raises

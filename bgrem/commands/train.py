@@ -19,6 +19,9 @@ def run(call: Call) -> int:
     config = config_from_args(args, TrainConfig, values)
     with cli.silenced_stderr():  # Keras loads its backend
         from bgrem.training.run import train
-    folder = train(config, args.output, report=call.say)
+    with call.reporter as reporter:
+        reporter.done(0.0)
+        folder = train(config, args.output, report=call.say, progress=reporter.done)
+        reporter.done(1.0)
     call.report({"input": source, "outputs": {"model": folder}})
     return cli.EXIT_DONE

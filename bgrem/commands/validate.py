@@ -31,11 +31,12 @@ def run(call: Call) -> int:
     image = read_input(args.input, call.settings[InputConfig])
     image, _ = guard_image(call, image, denoising.model)
     truth = _truth(args.truth, image)
-    with silenced_engine(call):
+    with call.reporter as reporter, silenced_engine(call):
+        reporter.done(0.0)
         model = load_for(denoising)
         done = validate(
             image, config, denoising=denoising, model=model, truth=truth,
-            report=lambda line: call.say(f"{line} …"),
+            report=lambda line: call.say(f"{line} …"), progress=reporter.done,
         )  # fmt: skip
     parameters = params_text(
         PARAMETERS_FILE, call.command.name, call.version, args.input, call.parameters

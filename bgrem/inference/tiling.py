@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common import scratch
+from common.progress.stopping import stop_if_asked
 
 TILE_MULTIPLE = 16  # px; the networks halve a tile four times
 
@@ -126,6 +127,7 @@ def map_tiles(
     found = scratch.empty(plan.shape, np.float32)
     seam = _Seam(found, plan)
     for starts in plan.batches(batch_size):
+        stop_if_asked()
         batch = np.stack([cut(image, start, sides) for start in starts])[..., None]
         # one shape for all batches: a network is not compiled again for the last one
         filled = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])

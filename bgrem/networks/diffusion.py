@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bgrem.networks.schedule import CosineSchedule
+from common.progress.stopping import stop_if_asked
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -48,6 +49,7 @@ def denoise_steps(
     noisy = np.asarray(observed, np.float32)
     _, noise_rates = schedule.rates(1 - np.arange(steps + 1) / steps)
     for rate, next_rate in itertools.pairwise(noise_rates):
+        stop_if_asked()
         variance = np.full((len(noisy), 1, 1, 1), rate**2, np.float32)
         clean, noisy = step_back(noisy, predict(noisy, variance), rate, next_rate)
         yield clean

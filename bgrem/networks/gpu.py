@@ -1,5 +1,6 @@
 """Whether a GPU computes, and which errors are its own: then the processor takes its place."""
 
+import logging
 import os
 import sys
 from typing import Any
@@ -25,6 +26,8 @@ def start_backend() -> None:
 
         if keras.backend.backend() == "tensorflow":
             keras.ops.convert_to_tensor(0.0)  # looks for devices, which it announces too
+            # in a notebook it prints hints on its speed; its errors are raised
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def find_gpu() -> str | None:

@@ -31,14 +31,24 @@ MODEL_FOLDER = "model"  # in the run folder
 
 
 def train(
-    config: TrainConfig, folder: str | os.PathLike[str], *, report: Callable[[str], None] = print
-) -> Path:
+    config: TrainConfig, folder: str | os.PathLike[str], *,
+    report: Callable[[str], None] = print, progress: Callable[[float], None] | None = None,
+) -> Path:  # fmt: skip
     """Train a model and return the folder of its weights, `folder`/model.
 
     A folder with a checkpoint of the same config goes on where it stopped, with the same result
     as if it had never stopped. Written there: config.json, checkpoint.npz, history.csv,
     history.png, fields/ (the simulated fields) and model/ (weights of the best epoch, as
     exponential moving averages, with SHA-256 and card).
+
+    Parameters
+    ----------
+    config : TrainConfig
+    folder : path
+    report : callable, optional
+        Called with a line at each step.
+    progress : callable, optional
+        Called with what is done of all steps of all epochs, from 0 to 1.
 
     Raises
     ------
@@ -58,7 +68,7 @@ def train(
     compile_network(network, config)
     batches = make_batches(config, training, config.seed, config.steps_per_epoch, vary=config.vary)
     check = make_batches(config, validation, config.seed + 1, config.validation_steps, vary=False)
-    keeper = _Keeper(network, config, folder, batches, check, report)
+    keeper = _Keeper(network, config, folder, batches, check, report, progress)
     keeper.resume()
     if keeper.state.epoch < config.epochs and not keeper.is_patience_over():
         network.fit(
@@ -122,10 +132,12 @@ class _Keeper(keras.callbacks.Callback):
         batches: Batches,
         check: Batches,
         report: Report,
+        progress: Callable[[float], None] | None,
     ) -> None:
         super().__init__()
         self.network, self.config, self.folder = network, config, folder
         self.batches, self.check, self.report = batches, check, report
+        self.progress = progress or (lambda done: None)
         self.state = TrainingState()
         self._started = 0.0
 
@@ -147,6 +159,11 @@ class _Keeper(keras.callbacks.Callback):
         """Let the batches be those of this epoch."""
         self.batches.epoch = epoch
         self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Tell how much is done."""
+        done = self.batches.epoch + (batch + 1) / self.config.steps_per_epoch
+        self.progress(done / self.config.epochs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Validate, keep, write."""

@@ -29,6 +29,7 @@ from bgrem.validation.checks.truth import check_truth
 from bgrem.validation.frames import Examination, Planes, own_noise, surrogate_noise
 from bgrem.validation.injection import inject_sources
 from common.image import AstroImage
+from common.progress import Passes
 from common.provenance import datasum
 
 PIXELS_PER_INJECTION = 2000  # px for each injected source: they crowd the frame by little
@@ -66,6 +67,7 @@ def validate(
     model: Model | None = None,
     truth: FieldTruth | None = None,
     report: Report | None = None,
+    progress: Callable[[float], None] | None = None,
     **settings: Any,
 ) -> Validation:
     """Return what a model does to a frame: found sources, fluxes, noise, faint light.
@@ -84,6 +86,8 @@ def validate(
         Of a simulated frame.
     report : callable, optional
         Called with a line at each step.
+    progress : callable, optional
+        Called with what is done, from 0 to 1: each frame to denoise and each check is a step.
 
     Raises
     ------
@@ -105,15 +109,47 @@ def validate(
     area = _middle(image.shape[:2], config, notes)
     if truth is not None:
         truth = _cut_truth(truth, area)
-    exam = _examine(image, area, config, denoising, model, truth, notes, tell)
+    steps = _Steps(progress, frames=1 + config.repeats + 2)
+    exam = _examine(image, area, config, denoising, model, truth, notes, tell, steps)
     results = []
-    for name, check in CHECKS.items():
+    for number, (name, check) in enumerate(CHECKS.items()):
         tell(name)
         results += check(exam)
+        steps.check_done(number + 1)
     facts = _facts(image, exam, denoising, model)
     return Validation(
         results, properties, check_domain(properties, model.description), notes, facts
     )
+
+
+class _Steps:
+    """Tells how much of a validation is done; the frames of the checks themselves belong to them.
+
+    Parameters
+    ----------
+    tell : callable or None
+        Takes what is done, from 0 to 1.
+    frames : int
+        That are denoised before the checks, at most.
+    """
+
+    def __init__(self, tell: Callable[[float], None] | None, frames: int) -> None:
+        self._tell = tell or (lambda done: None)
+        self._frames, self._number = frames, frames + len(CHECKS)
+        self._denoised = 0
+
+    def frame(self) -> Passes:
+        """Return what counts the tiles of the next frame."""
+        first = min(self._denoised, self._frames)
+        self._denoised += 1
+        if first == self._frames:  # a frame of a check
+            return Passes(lambda done: None)
+        return Passes(lambda done: self._tell((first + done) / self._number))
+
+    def check_done(self, number: int) -> None:
+        """Say that so many checks are done."""
+        self._denoised = self._frames
+        self._tell((self._frames + number) / self._number)
 
 
 CHECKS: Mapping[str, Callable[[Examination], list[CheckResult]]] = {
@@ -158,7 +194,7 @@ def _cut_truth(truth: FieldTruth, area: tuple[slice, slice]) -> FieldTruth:
 def _examine(
     image: AstroImage, area: tuple[slice, slice], config: ValidateConfig,
     denoising: DenoiseConfig, model: Model, truth: FieldTruth | None, notes: list[str],
-    tell: Report,
+    tell: Report, steps: _Steps,
 ) -> Examination:  # fmt: skip
     """Return the examination: the frame, its point-spread function, all frames made from it."""
     from bgrem.denoising.flow import denoise
@@ -166,7 +202,10 @@ def _examine(
     from common.header import header_of
 
     def to_planes(pixels: np.ndarray) -> Planes:
-        done = denoise(AstroImage(pixels[..., None], image.name), denoising, model=model)
+        done = denoise(
+            AstroImage(pixels[..., None], image.name), denoising, model=model,
+            progress=steps.frame(),
+        )  # fmt: skip
         parts = (done.result.pixels, done.background.pixels, done.sigma)
         result, background, sigma = (part[..., 0].astype(np.float64) for part in parts)
         capped = float("nan") if done.capped is None else float(done.capped.mean())

@@ -1,6 +1,7 @@
 """The settings of a command as a form, and back; the command line that runs with them."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,18 @@ def form_of(config: Any, main: Sequence[str]) -> list[dict[str, Any]]:
             choices = [None, *choices]
         fields.append({
             "name": name, "help": one.help(), "choices": choices, "main": name in main,
+            "unset": _unset(one.help()),
             "kind": "number" if one.kind in (int, float) else "text",
             "whole": one.kind is int, "optional": one.optional,
             "value": getattr(config, name), "default": one.default,
         })  # fmt: skip
     return sorted(fields, key=lambda one: list(main).index(one["name"]) if one["main"] else 99)
+
+
+def _unset(text: str) -> str:
+    """Return what a help text says of a setting without a value."""
+    found = re.search(r"default: ([^;()]+)", text)
+    return found[1].strip() if found else "none"
 
 
 def command_words(call: Call, source: Path, params: Path, *, overwrite: bool) -> list[str]:

@@ -19,8 +19,9 @@ class Marks:
     Attributes
     ----------
     areas : tuple of dict
-        `kind` (what it means) and `shape`: "ellipse" with x, y, rx, ry; "polygon" with points;
-        "brush" with points and radius.
+        `kind` (what it means) and `shape`: "ellipse" with x, y, its half axes rx, ry and `angle`,
+        degrees, as in DS9: of the first axis, from x towards y; "polygon" with points; "brush"
+        with points and radius.
     points : tuple of (x, y, radius)
         Points of sky.
     """
@@ -66,7 +67,8 @@ def _read_area(one: Any, kinds: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"marks: an area has a kind ({', '.join(kinds)}) and a shape.")
     area: dict[str, Any] = {"kind": one["kind"], "shape": one["shape"]}
     if one["shape"] == "ellipse":
-        return area | {name: _number(one.get(name)) for name in ("x", "y", "rx", "ry")}
+        sizes = {name: _number(one.get(name)) for name in ("x", "y", "rx", "ry")}
+        return area | sizes | {"angle": _number(one.get("angle", 0))}
     points = one.get("points")
     if not isinstance(points, list) or not 0 < len(points) <= MOST_POINTS:
         raise ValueError(f"marks: an outline has 1 to {MOST_POINTS} points.")
@@ -105,8 +107,13 @@ def _box(
 
 def _ellipse(one: Mapping[str, Any], marked: np.ndarray) -> None:
     x, y, rx, ry = one["x"], one["y"], max(abs(one["rx"]), 0.5), max(abs(one["ry"]), 0.5)
-    part, rows, columns = _box(marked, (x - rx, x + rx), (y - ry, y + ry), 0)
-    marked[part] |= ((rows - y) / ry) ** 2 + ((columns - x) / rx) ** 2 <= 1
+    turn = math.radians(one["angle"])
+    cosine, sine = math.cos(turn), math.sin(turn)
+    wide, tall = math.hypot(rx * cosine, ry * sine), math.hypot(rx * sine, ry * cosine)
+    part, rows, columns = _box(marked, (x - wide, x + wide), (y - tall, y + tall), 0)
+    along = cosine * (columns - x) + sine * (rows - y)
+    across = cosine * (rows - y) - sine * (columns - x)
+    marked[part] |= (along / rx) ** 2 + (across / ry) ** 2 <= 1
 
 
 def _polygon(one: Mapping[str, Any], marked: np.ndarray) -> None:

@@ -15,18 +15,18 @@ from common import cli
 from common.batch.chips import ALL_HDUS
 from common.batch.inputs import input_paths
 from common.command import Call
+from common.page.assets import STATIC, modules_of
 from common.page.session import Bench, Busy, Session
 from common.progress import events
 from common.progress.output import plain, put
 
 ADDRESS = "127.0.0.1"  # no other machine reaches it
-STATIC = Path(__file__).with_name("static")
 # files of the page -> their type; nothing else is served from the disk
 FILES = {
     "": ("page.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
     **{name: (name, "text/javascript; charset=utf-8")
-       for name in ("page.js", "stretch.js", "canvas.js", "marks.js", "form.js", "hands.js")},
+       for name in modules_of("start.js")},
 }  # fmt: skip
 MAX_BODY_BYTES = 2_000_000  # of a request; settings and outlines drawn by hand are far shorter
 MAX_PATH_CHARACTERS = 512  # of a request
@@ -74,10 +74,8 @@ class Handler(BaseHTTPRequestHandler):
         if name in FILES:
             file, kind = FILES[name]
             self._send(200, (STATIC / file).read_bytes(), kind)
-        elif name == "state":
-            self._send_json(200, session.state())
-        elif name == "job":
-            self._send_json(200, session.progress())
+        elif name in ("state", "job"):
+            self._send_json(200, session.ask(name, {}))
         elif name.startswith("plane/"):
             try:
                 data = session.plane(name.removeprefix("plane/"))
@@ -88,19 +86,11 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(404, "there is no such page")
 
     def _post(self, name: str) -> None:
-        session, content = self.server.session, self._body()
+        content = self._body()
+        if name not in ("run", "full", "cancel", "save"):
+            raise Refused(404, "there is no such page")
         try:
-            if name == "run":
-                session.run(content)
-            elif name == "full":
-                session.run_at_full_size(content)
-            elif name == "cancel":
-                session.cancel()
-            elif name == "save":
-                self._send_json(200, {"files": session.save(content)})
-                return
-            else:
-                raise Refused(404, "there is no such page")
+            answer = self.server.session.ask(name, content)
         except FileExistsError as error:
             self._send_json(409, {"error": str(error), "exists": True})
         except Busy as error:
@@ -108,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         except (ValueError, OSError) as error:
             self._send_json(400, {"error": cli.describe_error(error)[1]})
         else:
-            self._send_json(202, session.progress())
+            self._send_json(200 if name == "save" else 202, answer)
 
     def _answer(self, work: Any) -> None:
         try:

@@ -20,16 +20,14 @@ from common.image import AstroImage
 from common.page.form import command_words, form_of
 from common.page.marks import FARTHEST_PX, Marks
 from common.page.plane import View
+from common.page.viewing import Viewing
 from common.progress.output import plain
+from common.progress.stopping import Stopped, stop_if_asked, stopped_when
 from common.provenance import write_params
 
 SETTINGS_ENDING = "PageParams"  # last part of the name of the file with the page's settings
 BUSY = "a job is running. Cancel it first."
 END_SECONDS = 5.0  # that a stopped command has to remove its temporary files
-
-
-class Cancelled(Exception):
-    """The user has cancelled the job."""
 
 
 class Busy(ValueError):
@@ -62,7 +60,7 @@ class Bench:
         What can be shown before any work; the first one is the input.
     work : callable
         Takes the config, `Marks`, the middle of what is on the screen (x, y) and a `Report`;
-        returns views and notes. The report raises `Cancelled`.
+        returns views and notes. The report raises `Stopped` after a cancel.
     kinds : mapping of str
         Kind of area -> its label; empty: nothing can be drawn.
     marks : Marks
@@ -107,50 +105,28 @@ class Job:
     child: subprocess.Popen | None = None
 
 
-class Session:
-    """The state behind one page; all methods can be called by several threads."""
+class Session(Viewing):
+    """The state behind the page of a command; all methods can be called by several threads."""
 
     def __init__(self, bench: Bench) -> None:
+        super().__init__(
+            bench.path.name, bench.image.shape, bench.views, kinds=bench.kinds, marks=bench.marks
+        )
         self.bench = bench
         self.job = Job()
-        self._views = {one.name: one for one in bench.views}
-        self._encoded: dict[str, bytes] = {}
-        self._version = 1  # of the views
-        self._lock = threading.Lock()
         self._own: set[Path] = set()  # files that this page has written: it may replace them
-        self._working = threading.Lock()  # a cancelled fit runs to its end before the next
+        self._working = threading.Lock()  # a cancelled fit runs to its next stop before another
 
     # --- what the page asks for ---
 
     def state(self) -> dict[str, Any]:
         """Return all that the page shows but pixels."""
         bench, call = self.bench, self.bench.call
-        height, width, channels = bench.image.shape
-        with self._lock:
-            views = [{"name": one.name, "label": one.label, "mask": one.is_mask}
-                     for one in self._views.values()]  # fmt: skip
-            version = self._version
-        return plain({
-            "tool": call.command.name, "version": call.version, "name": bench.path.name,
-            "width": width, "height": height, "colours": channels,
-            "verb": bench.verb, "about": bench.about, "views": views, "views_version": version,
-            "form": form_of(call.settings[bench.config], bench.main),
-            "kinds": dict(bench.kinds), "points": bool(bench.kinds), "marks": bench.marks.plain(),
-            "stretched": dict(bench.stretched), "job": self.progress(),
-            "settings_file": self.settings_file().name,
+        return super().state() | plain({
+            "tool": call.command.name, "version": call.version, "verb": bench.verb,
+            "about": bench.about, "form": form_of(call.settings[bench.config], bench.main),
+            "stretched": dict(bench.stretched), "settings_file": self.settings_file().name,
         })  # fmt: skip
-
-    def plane(self, name: str) -> bytes:
-        """Return the bytes of a view; KeyError if there is none."""
-        with self._lock:
-            view, first = self._views[name], next(iter(self._views.values()))
-            if name in self._encoded:
-                return self._encoded[name]
-        encoded = view.encode(first)
-        with self._lock:
-            if self._views.get(name) is view:
-                self._encoded[name] = encoded
-        return encoded
 
     def progress(self) -> dict[str, Any]:
         """Return how the job stands."""
@@ -159,11 +135,33 @@ class Session:
             return {"kind": job.kind, "state": job.state, "done": job.done, "text": job.text,
                     "views_version": self._version}  # fmt: skip
 
+    def ask(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request, as of `Viewing`; `run`, `full`, `cancel` and `save`, too.
+
+        Raises
+        ------
+        KeyError
+            If there is no such request.
+        Busy, FileExistsError, ValueError, OSError
+            If it cannot be done; the message says why.
+        """
+        if name == "save":
+            return {"files": self.save(content)}
+        if name == "run":
+            self.run(content)
+        elif name == "full":
+            self.run_at_full_size(content)
+        elif name == "cancel":
+            self.cancel()
+        else:
+            return super().ask(name, content)
+        return self.progress()
+
     # --- jobs ---
 
     def run(self, content: Mapping[str, Any]) -> None:
         """Start the work with settings and marks; ValueError if they are wrong."""
-        config, marks = self._read(content)
+        config, marks = self.read(content)
         middle = _pair(content.get("middle"))
         if middle is None:
             height, width = self.bench.image.shape[:2]
@@ -208,7 +206,7 @@ class Session:
         FileExistsError
             If a file is there already, and `content` has no "overwrite".
         """
-        config, marks = self._read(content)
+        config, marks = self.read(content)
         again = bool(content.get("overwrite"))
         written = self._write(config, marks, lambda file: again or file in self._own)
         self._own |= set(written)
@@ -218,9 +216,8 @@ class Session:
         """Return where "Save settings" writes."""
         return self.bench.folder / f"{self.bench.stem}{SETTINGS_ENDING}.json"
 
-    # --- inside ---
-
-    def _read(self, content: Mapping[str, Any]) -> tuple[Any, Marks]:
+    def read(self, content: Mapping[str, Any]) -> tuple[Any, Marks]:
+        """Return the config and the marks that a page sends; ValueError if they are wrong."""
         values = content.get("values", {})
         if not isinstance(values, dict):
             raise ValueError("values: expected names and values of settings.")
@@ -228,6 +225,8 @@ class Session:
         kept = dataclasses.asdict(shown)
         config: Any = from_mapping(self.bench.config, kept | values, "the page")
         return config, Marks.read(content.get("marks", {}), list(self.bench.kinds))
+
+    # --- inside ---
 
     def _write(self, config: Any, marks: Marks, may_replace: Callable[[Path], bool]) -> list[Path]:
         bench, call, file = self.bench, self.bench.call, self.settings_file()
@@ -260,7 +259,7 @@ class Session:
         try:
             with self._working:
                 text = work(job)
-        except Cancelled:
+        except Stopped:
             state, text = "cancelled", "cancelled"
         except Exception as error:  # the page says what it was
             state, text = "failed", cli.describe_error(error)[1]
@@ -271,14 +270,17 @@ class Session:
 
     def _work(self, job: Job, config: Any, marks: Marks, middle: tuple[float, float]) -> str:
         def report(done: float | None, text: str) -> None:
-            if job.stop.is_set():
-                raise Cancelled
+            stop_if_asked()
             with self._lock:
-                job.done, job.text = done, text
+                if not job.stop.is_set():
+                    job.done, job.text = done, text
 
-        views, notes = self.bench.work(config, marks, middle, report)
-        report(1.0, "drawing")
+        with stopped_when(job.stop.is_set):
+            views, notes = self.bench.work(config, marks, middle, report)
+            report(1.0, "drawing")
         with self._lock:
+            if job.stop.is_set():
+                raise Stopped
             self._views = {one.name: one for one in (*self.bench.views, *views)}
             self._encoded = {name: data for name, data in self._encoded.items()
                              if name in {one.name for one in self.bench.views}}  # fmt: skip
@@ -296,13 +298,15 @@ class Session:
         ):
             with self._lock:
                 job.child, job.text = child, "the command runs"
+                if job.stop.is_set():  # cancelled before there was a command to stop
+                    child.terminate()
             for line in child.stdout or ():
                 outcome = self._heard(job, line) or outcome
             code = child.wait()
             said.seek(0)
             complaints = said.read().strip().splitlines()
         if job.stop.is_set():
-            raise Cancelled
+            raise Stopped
         if code:
             message = complaints[-1] if complaints else f"the command ended with exit code {code}."
             raise ValueError(message.partition(": error: ")[2] or message)

@@ -1,5 +1,8 @@
 """The Colab notebook runs from a clean kernel, with a stand-in of google.colab."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from nbclient.exceptions import CellExecutionError
@@ -30,14 +33,18 @@ def test_it_fits_a_simulated_scene_from_a_clean_kernel(execute, tmp_path):
     pedestal = model + result - source
     assert np.ptp(pedestal, axis=(0, 1)).max() < 1e-6
     assert done.pictures == 2
+    assert done.widgets == 1
+    assert (tmp_path / "widgets.txt").read_text() == "enabled"
 
 
-@pytest.mark.parametrize("source", ["upload", "Google Drive"])
-def test_it_takes_an_uploaded_image_and_one_on_the_drive(execute, tmp_path, source):
+@pytest.mark.parametrize("source", ["upload", "Google Drive", "URL"])
+def test_it_takes_an_image_uploaded_on_the_drive_and_of_an_address(execute, tmp_path, source):
     scene = make_scene(3, shape=(160, 200))
     write_image(tmp_path / "night.fits", AstroImage(scene.observed))
-    path = "night.fits" if source == "Google Drive" else ""
-    execute(SOURCE=source, PATH=path, OPERATION="divide")
+    (tmp_path / "server").mkdir()
+    elsewhere = shutil.move(tmp_path / "night.fits", tmp_path / "server") if source == "URL" else ""
+    path = {"Google Drive": "night.fits", "URL": Path(elsewhere).as_uri() if elsewhere else ""}
+    execute(SOURCE=source, PATH=path.get(source, ""), OPERATION="divide")
     assert "night_bgDivided.fits" in (tmp_path / "downloads.txt").read_text()
     assert (tmp_path / "mounted.txt").exists() == (source == "Google Drive")
 
@@ -45,3 +52,8 @@ def test_it_takes_an_uploaded_image_and_one_on_the_drive(execute, tmp_path, sour
 def test_a_cell_that_fails_fails_the_run(execute):
     with pytest.raises(CellExecutionError, match="there is no such file"):
         execute(SOURCE="path", PATH="nowhere.fits")
+
+
+def test_it_fits_with_the_settings_of_the_live_page(execute, tmp_path):
+    done = execute(SETTINGS_OF_PAGE=True, OPERATION="divide")
+    assert "scene_bgSubtracted.fits" in done.printed  # the page's operation, not the form's

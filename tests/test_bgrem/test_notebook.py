@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from nbclient.exceptions import CellExecutionError
 
 from bgrem.denoising.bundle import restore
@@ -23,12 +24,15 @@ def execute(run_notebook):
     quick = {
         "FIELD_SIDE": 160, "STEPS": 1, "MARKED_SIDE": 100, "TRAINING_FIELDS": 2,
         "TRAINING_SIDE": 160, "EPOCHS": 1, "STEPS_PER_EPOCH": 2, "BATCH_SIZE": 2,
+        "INJECTIONS": 10, "EXAMINED_SIDE": 128,
     }  # fmt: skip
     return lambda **parameters: run_notebook("bgrem.ipynb", **(quick | parameters))
 
 
 def test_it_denoises_detects_and_trains_from_a_clean_kernel(execute, tmp_path):
     done = execute()
+    assert done.complaints == ""
+    assert "tensorflow" not in done.printed.lower()
     assert "on Colab" in done.printed
     assert "2 %) false positives: before " in done.printed
     assert "true positives at 2 % false positives: before " in done.printed
@@ -37,7 +41,11 @@ def test_it_denoises_detects_and_trains_from_a_clean_kernel(execute, tmp_path):
     source = read_image(tmp_path / "field.fits").pixels
     assert np.array_equal(restore(tmp_path / "field_bundle.fits").pixels, source)
     assert read_image(tmp_path / "field_denoised.fits").pixels.min() >= 0
-    assert done.pictures == 7
+    assert done.pictures == 11
+    assert done.widgets == 1
+    assert (tmp_path / "widgets.txt").read_text() == "enabled"
+    assert f"{len(Table.read(tmp_path / 'sources.fits'))} sources in sources.fits" in done.printed
+    assert (tmp_path / "report" / "report.html").exists()
     assert (tmp_path / "enhanced.png").exists()
     assert (tmp_path / "raw_residual.fits").exists()
 

@@ -92,7 +92,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(finished, sized, tmp_pat
 
     with pytest.raises(Stop):
         train(QUICK, tmp_path, report=stop)
-    train(QUICK, tmp_path, report=silent)
+    told = []
+    train(QUICK, tmp_path, report=silent, progress=told.append)
+    assert told == pytest.approx([4 / 6, 5 / 6, 1])  # the second epoch of two, three steps
     with np.load(finished / "checkpoint.npz") as a, np.load(tmp_path / "checkpoint.npz") as b:
         assert sorted(a.files) == sorted(b.files)
         for name in a.files:

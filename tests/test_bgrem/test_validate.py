@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from astropy.io import fits
+from printed_events import events_of
 
 from bgrem.cli import main
 from bgrem.commands.validate import PARAMETERS_FILE
@@ -85,7 +86,7 @@ def test_validate_writes_a_page_of_its_own_figures_and_pictures(field_file, quic
 
 
 def test_the_same_seed_gives_the_same_report_and_nothing_is_overwritten(
-    field_file, quick, tmp_path, capsys
+    field_file, quick, tmp_path, capsys, monkeypatch
 ):
     first, second = tmp_path / "a", tmp_path / "b"
     assert main(["validate", str(field_file), "-o", str(first), "--no-halos", *quick]) == 0
@@ -93,9 +94,15 @@ def test_the_same_seed_gives_the_same_report_and_nothing_is_overwritten(
     names = report_names(ValidateConfig(halos=False), with_truth=False)
     assert {one.name for one in first.iterdir()} == {*names, PARAMETERS_FILE}
     again = ["--params", str(parameters), "--quiet"]
-    assert main(["validate", str(field_file), "-o", str(second), *again]) == 0
-    assert (first / "report.json").read_bytes() == (second / "report.json").read_bytes()
     capsys.readouterr()
+    monkeypatch.setattr("common.progress.reporter.EVENT_SECONDS", 0)
+    told = ["--params", str(parameters), "--json"]
+    assert main(["validate", str(field_file), "-o", str(second), *told]) == 0
+    done = [one["done"] for one in events_of(capsys.readouterr().out, "progress")]
+    assert (done[0], done[-1]) == (0, 100)
+    assert done == sorted(done)
+    assert len(set(done)) > 10  # each frame and each check
+    assert (first / "report.json").read_bytes() == (second / "report.json").read_bytes()
     assert main(["validate", str(field_file), "-o", str(first), *again]) == 2
     assert "--overwrite" in capsys.readouterr().err
     (first / "mine.txt").write_text("kept")

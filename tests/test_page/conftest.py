@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import threading
 from types import SimpleNamespace
 
@@ -17,7 +18,22 @@ from common.command import Call
 from common.page.server import PageServer
 from common.page.session import Session
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOW = "NOT TESTED: the page in a browser needs chromium (apt-get) and playwright (pip)"
 NOTHING_GIVEN = {"mask": None, "samples": None, "objects": None, "reference": None}
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser without a window."""
+    if CHROMIUM is None:
+        pytest.skip(HOW)
+    playwright = pytest.importorskip("playwright.sync_api", reason=HOW)
+    with playwright.sync_playwright() as running:
+        # as root, which builds in containers are, Chromium runs without its sandbox only
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import pytest
 from bgrem import __version__, denoise, simulate_field
 from bgrem.cli import main
 from bgrem.commands import COMMANDS
-from bgrem.commands.denoise import _choose
+from bgrem.commands.denoise import choose_model
 from bgrem.commands.page.denoise import cut_part, make_bench
 from common import AstroImage, read_image, write_image
 from common.command import Call, build_parser
 from common.page.marks import Marks
 from common.page.plane import MOST_PX
-from common.page.session import Cancelled, Session
+from common.page.session import Session
+from common.progress.stopping import Stopped
 
 QUICK = ["--steps", "1", "--keep", "sources"]
 
@@ -33,7 +34,7 @@ def bench(frame, tmp_path):
     words = ["denoise", str(frame), "-o", str(tmp_path / "out"), "--preview", "--quiet", *QUICK]
     args = build_parser("bgrem", "", __version__, COMMANDS).parse_args(words)
     call = Call(COMMANDS["denoise"], args, __version__, COMMANDS, lambda words: 0)
-    return make_bench(call, frame, read_image(frame), _choose)
+    return make_bench(call, frame, read_image(frame), choose_model)
 
 
 def settings_of(bench):
@@ -58,10 +59,16 @@ def test_the_page_denoises_as_the_command_and_says_how_far_it_is(bench, frame):
 def test_a_report_that_stops_ends_the_denoising(bench):
     def report(done, text):
         if done:
-            raise Cancelled
+            raise Stopped
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Stopped):
         bench.work(settings_of(bench), Marks(), (80, 64), report)
+
+
+def test_an_empty_setting_says_what_it_means(bench):
+    fields = {one["name"]: one for one in Session(bench).state()["form"]}
+    assert fields["max_sigma"]["unset"] == "no cap"
+    assert fields["normalisation"]["unset"] == "measured over the image"
 
 
 def test_saved_settings_are_replayed_by_the_command(bench, frame, tmp_path):

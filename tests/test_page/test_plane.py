@@ -6,7 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from common import MtfStretch
+from bgoptimizer.guidance.files import read_objects
+from common import AstroImage, MtfStretch
 from common.page.marks import Marks
 from common.page.plane import MOST_PX, View, decode, encode, levels
 
@@ -118,3 +119,17 @@ def test_a_brush_marks_all_within_its_radius():
 ])  # fmt: skip
 def test_what_is_drawn_beside_the_frame_marks_nothing(area):
     assert not marked(area).any()
+
+
+@pytest.mark.parametrize("angle", [0, 25, -70, 90, 200])
+def test_a_rotated_ellipse_is_that_of_ds9(tmp_path, angle):
+    file = tmp_path / "one.reg"
+    file.write_text(f"image\nellipse(41, 31, 20.3, 7.2, {angle})\n")  # DS9 counts pixels from 1
+    wanted = read_objects(file, AstroImage(np.zeros((60, 80), np.float32)))
+    area = {"shape": "ellipse", "x": 40, "y": 30, "rx": 20.3, "ry": 7.2, "angle": angle}
+    assert np.array_equal(marked(area), wanted)
+
+
+def test_an_ellipse_without_an_angle_is_not_turned():
+    area = {"shape": "ellipse", "x": 40, "y": 30, "rx": 20, "ry": 7}
+    assert np.array_equal(marked(area), marked(area | {"angle": 0}))

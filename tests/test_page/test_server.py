@@ -38,7 +38,7 @@ def test_the_page_and_its_files_come_with_a_policy_that_allows_no_other_source(a
 
 
 def test_the_page_has_no_inline_script_and_no_address_of_elsewhere():
-    from common.page.server import STATIC
+    from common.page.assets import STATIC
 
     for file in STATIC.iterdir():
         text = file.read_text("utf-8")
@@ -243,7 +243,7 @@ def test_one_job_runs_at_a_time_and_can_be_cancelled(ask, server):
         if cancelled:
             break
         time.sleep(0.01)
-    assert cancelled == ["Cancelled"]
+    assert cancelled == ["Stopped"]
     assert finished(ask)["state"] == "cancelled"
 
 

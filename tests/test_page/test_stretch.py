@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from common import MtfStretch
+from common.page.assets import STATIC
 from common.page.plane import View
-from common.page.server import STATIC
 
 STEPS = 65536  # of a ramp to 1/65535
 node = pytest.mark.skipif(

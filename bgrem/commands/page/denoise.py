@@ -89,7 +89,7 @@ def make_bench(
 
     return Bench(
         call=call, path=path, image=image, config=DenoiseConfig, main=MAIN, verb="Denoise",
-        about="The whole frame is denoised, as the command does it." if whole else
+        about="Denoises the whole frame, as the command does." if whole else
               f"Denoises up to {MOST_PX} × {MOST_PX} px around the middle of the screen, at full "
               "resolution.",
         views=[View(name="input", label="Input", pixels=image.pixels, pattern=pattern)],

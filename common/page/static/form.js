@@ -1,28 +1,7 @@
-// Settings as a form, the server's answers, and small helpers for the page's elements.
+// Settings as a form, and small helpers for the page's elements.
 
-export const $ = (id) => document.getElementById(id);
-
-/** Ask the server; an answer with an error becomes an Error with `exists`. */
-export async function ask(name, content) {
-  const options = content === undefined ? {} : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content),
-  };
-  let answer;
-  try {
-    answer = await fetch(name, options);
-  } catch {
-    throw new Error("the command does not answer: it has ended. Start it again.");
-  }
-  const found = await answer.json();
-  if (answer.ok) return found;
-  throw Object.assign(new Error(found.error), { exists: found.exists === true });
-}
-
-export async function fetchPlane(name) {
-  const answer = await fetch(`plane/${name}`);
-  if (!answer.ok) throw new Error(`${name}: cannot be shown`);
-  return answer.arrayBuffer();
-}
+/** What finds an element of the page by its id: a notebook may show several pages. */
+export const finder = (root) => (id) => root.querySelector(`#${id}`);
 
 /** A row of buttons of which one is chosen; arrow keys go along. */
 export function choose(group, items, chosen, onChoice) {
@@ -58,7 +37,7 @@ export function wireChoice(group, chosen, onChoice) {
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
-    const next = buttons.at((buttons.indexOf(document.activeElement) + step) % buttons.length);
+    const next = buttons.at((buttons.indexOf(group.getRootNode().activeElement) + step) % buttons.length);
     next.focus();
     take(next);
   };
@@ -69,7 +48,7 @@ export function wireChoice(group, chosen, onChoice) {
 const title = (name) => name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
 
 export class Form {
-  constructor(fields) {
+  constructor($, fields) {
     this.fields = fields;
     this.inputs = new Map();
     this.help = Object.assign(document.createElement("p"), { id: "setting-help", className: "hint" });
@@ -86,12 +65,12 @@ export class Form {
     name.textContent = title(field.name);
     const input = document.createElement(field.choices.length ? "select" : "input");
     if (field.choices.length) {
-      const words = { true: "yes", false: "no", null: "automatic" };
+      const words = { true: "yes", false: "no", null: field.unset };
       for (const one of field.choices) input.add(new Option(words[one] ?? one, JSON.stringify(one)));
     } else if (field.kind === "number") {
       input.type = "number";
       input.step = field.whole ? 1 : "any";
-      input.placeholder = field.optional ? "automatic" : "";
+      input.placeholder = field.optional ? field.unset : "";
     }
     input.name = field.name;
     input.oninput = () => this.mark(field);

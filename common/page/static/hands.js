@@ -1,10 +1,9 @@
 // Pointer, fingers and keys.
 
-import { $ } from "./form.js";
-
 const STEP_PX = 60; // CSS pixels that an arrow key moves the view by
+const TURN_DEGREES = 5; // that a key turns an ellipse by
 
-export function wirePointer({ picture, marks, view, redraw, changeMarks }) {
+export function wirePointer({ $, picture, marks, view, redraw, changeMarks }) {
   const canvas = $("canvas");
   const fingers = new Map();
   let drag = null; // "pan", "mark" or "divider"
@@ -55,7 +54,7 @@ export function wirePointer({ picture, marks, view, redraw, changeMarks }) {
   canvas.oncontextmenu = (event) => event.preventDefault();
 }
 
-export function wireKeys({ picture, marks, view, changeMarks, toggle, takeTool }) {
+export function wireKeys({ $, keys, picture, marks, view, changeMarks, toggle, takeTool }) {
   const zoom = (factor) => () => picture.zoomAt(factor);
   const move = (dx, dy) => () => {
     if (!marks.selected) return picture.pan(-dx * STEP_PX, -dy * STEP_PX);
@@ -70,10 +69,11 @@ export function wireKeys({ picture, marks, view, changeMarks, toggle, takeTool }
   const anywhere = {
     "+": zoom(1.25), "=": zoom(1.25), "-": zoom(0.8), 0: () => picture.fit(), 1: () => picture.zoomAt(1 / picture.zoom),
     b: () => toggle("blink", true), d: () => toggle("split"), m: () => toggle("overlay"),
+    "[": () => marks.turn(-TURN_DEGREES), "]": () => marks.turn(TURN_DEGREES),
     v: () => takeTool("move"), e: () => takeTool("ellipse"), p: () => takeTool("polygon"), r: () => takeTool("brush"), s: () => takeTool("point"),
     Escape: () => { marks.draft = null; marks.selected = null; },
   };
-  window.onkeydown = (event) => {
+  keys.addEventListener("keydown", (event) => {
     if (event.target.matches("select, input:not([type=range]):not([type=checkbox])")) return;
     const undo = event.key === "z" && (event.ctrlKey || event.metaKey);
     if (!undo && (event.ctrlKey || event.metaKey || event.altKey)) return;
@@ -83,8 +83,8 @@ export function wireKeys({ picture, marks, view, changeMarks, toggle, takeTool }
     event.preventDefault();
     if (event.repeat && event.key === "b") return;
     changeMarks(action);
-  };
-  window.onkeyup = (event) => event.key === "b" && toggle("blink", false);
+  });
+  keys.addEventListener("keyup", (event) => event.key === "b" && toggle("blink", false));
   $("blink").onpointerdown = () => toggle("blink", true);
   $("blink").onpointerup = $("blink").onpointerleave = () => view.blink && toggle("blink", false);
 }

@@ -1,9 +1,10 @@
 // Areas and points that the user draws: ellipse, polygon, brush, points of sky. In frame pixels.
 
+import { dragHandle, drawHandles, handlesOf, insideEllipse, round, sameAngle, traceEllipse } from "./ellipse.js";
+
 const NEAR_PX = 9; // CSS pixels; as near as a pointer must come to a point
 const COLOURS = { object: "#ff7a45", left_out: "#b7a2e8", sky: "#7fd1c0" };
 const SHAPES = { ellipse: "Ellipse", polygon: "Polygon", brush: "Brush" };
-const round = (value) => Math.round(value * 100) / 100;
 
 export class Marks {
   constructor(start) {
@@ -44,9 +45,27 @@ export class Marks {
     this.selected = null;
   }
 
+  /** The ellipse that is selected, or null. */
+  get ellipse() {
+    return this.selected?.shape === "ellipse" ? this.selected : null;
+  }
+
+  /** Turn the selected ellipse by so many degrees. */
+  turn(degrees) {
+    if (!this.ellipse) return;
+    this.remember();
+    this.ellipse.angle = sameAngle(this.ellipse.angle + degrees);
+  }
+
   /** Start with the pointer at x, y of the frame; true if the mark takes the drag. */
   down(x, y, zoom) {
     [x, y] = [round(x), round(y)];
+    const handle = this.ellipse && handlesOf(this.ellipse, zoom).find(([, u, v]) => Math.hypot(x - u, y - v) < NEAR_PX / zoom);
+    if (handle) {
+      this.remember();
+      this.held = { mark: this.selected, handle: handle[0], x, y };
+      return true;
+    }
     const there = this.at(x, y, NEAR_PX / zoom);
     const takesHold = this.tool === "move" || (this.tool === "point" && this.points.includes(there));
     if (takesHold) {
@@ -67,7 +86,7 @@ export class Marks {
       this.selected = this.points.at(-1);
       this.held = { mark: this.selected, x, y };
     } else if (this.tool === "ellipse") {
-      this.draft = { kind: this.kind, shape: "ellipse", x, y, rx: 0, ry: 0, from: [x, y] };
+      this.draft = { kind: this.kind, shape: "ellipse", x, y, rx: 0, ry: 0, angle: 0, from: [x, y] };
     } else {
       this.draft = { kind: this.kind, shape: "brush", points: [[x, y]], radius: this.radius };
     }
@@ -77,8 +96,9 @@ export class Marks {
   move(x, y, zoom) {
     [x, y] = [round(x), round(y)];
     if (this.held) {
-      const { mark } = this.held;
-      this.shift(mark, x - this.held.x, y - this.held.y);
+      const { mark, handle } = this.held;
+      if (handle) dragHandle(mark, handle, x, y);
+      else this.shift(mark, x - this.held.x, y - this.held.y);
       [this.held.x, this.held.y] = [x, y];
     } else if (this.draft?.shape === "ellipse") {
       const [u, v] = this.draft.from;
@@ -116,7 +136,7 @@ export class Marks {
       this.points.push([x, y, this.radius]);
       this.selected = this.points.at(-1);
     } else if (this.tool !== "move") {
-      const size = this.tool === "ellipse" ? { x, y, rx: this.radius, ry: this.radius } : { points: [[x, y]], radius: this.radius };
+      const size = this.tool === "ellipse" ? { x, y, rx: this.radius, ry: this.radius, angle: 0 } : { points: [[x, y]], radius: this.radius };
       this.draft = { kind: this.kind, shape: this.tool, ...size };
       this.close();
     }
@@ -136,7 +156,8 @@ export class Marks {
   label(mark) {
     if (Array.isArray(mark)) return `Sky at ${mark[0].toFixed(0)}, ${mark[1].toFixed(0)}`;
     const [x, y] = mark.points ? mark.points[0] : [mark.x, mark.y];
-    return `${SHAPES[mark.shape]} at ${x.toFixed(0)}, ${y.toFixed(0)}`;
+    const turned = mark.angle ? `, ${mark.angle.toFixed(0)}°` : "";
+    return `${SHAPES[mark.shape]} at ${x.toFixed(0)}, ${y.toFixed(0)}${turned}`;
   }
 
   draw(picture) {
@@ -148,7 +169,7 @@ export class Marks {
 }
 
 function contains(area, x, y, near) {
-  if (area.shape === "ellipse") return ((x - area.x) / (area.rx + near)) ** 2 + ((y - area.y) / (area.ry + near)) ** 2 <= 1;
+  if (area.shape === "ellipse") return insideEllipse(area, x, y, near);
   if (area.shape === "brush") return area.points.some(([u, v]) => Math.hypot(x - u, y - v) <= area.radius + near);
   let inside = false;
   area.points.forEach(([u, v], i) => {
@@ -162,10 +183,8 @@ function drawArea(picture, area, selected, open) {
   const { context, zoom } = picture;
   const colour = COLOURS[area.kind];
   context.beginPath();
-  if (area.shape === "ellipse") {
-    const [u, v] = picture.toScreen(area.x, area.y);
-    context.ellipse(u, v, area.rx * zoom, area.ry * zoom, 0, 0, 2 * Math.PI);
-  } else {
+  if (area.shape === "ellipse") traceEllipse(picture, area);
+  else {
     area.points.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](...picture.toScreen(x, y)));
     if (area.shape === "polygon" && !open) context.closePath();
   }
@@ -181,6 +200,7 @@ function drawArea(picture, area, selected, open) {
   context.strokeStyle = colour;
   context.lineWidth = selected ? 2.5 : 1.5;
   context.stroke();
+  if (selected && area.shape === "ellipse") drawHandles(picture, area, colour);
   if (open && area.shape === "polygon") {
     const [u, v] = picture.toScreen(...area.points[0]);
     context.strokeRect(u - 3.5, v - 3.5, 7, 7);
