@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bgoptimizer.cells import automatic_factor, median_bias, pixel_step
+from bgoptimizer.cells import automatic_factor, median_bias, pixel_step, sky_of_integers
 from bgoptimizer.config import PROTECTIONS, BackgroundConfig
 from bgoptimizer.guidance.guidance import Guidance
 from bgoptimizer.model import BackgroundModel, SurfacePlane
@@ -153,13 +153,18 @@ def _cells(
     plane: np.ndarray, weights: np.ndarray | None, factor: int, statistic: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the sky values of the blocks of a plane, and the mean mask of each."""
-    if statistic == "median":
-        plane = _spread(plane)
+    step = pixel_step(plane) if statistic == "median" else 0.0
+
+    def reduce(part: np.ndarray) -> np.ndarray:
+        return (
+            sky_of_integers(part, factor, step) if step else block_reduce(part, factor, statistic)
+        )
+
     if weights is None:
-        return block_reduce(plane, factor, statistic), None
+        return reduce(plane), None
     allowed = block_reduce(weights, factor, "mean")
     allowed = allowed / np.nanmax(allowed)  # weights are relative: a grey mask is one of 1
-    return block_reduce(np.where(weights > 0, plane, np.nan), factor, statistic), allowed
+    return reduce(np.where(weights > 0, plane, np.nan)), allowed
 
 
 def _spread(plane: np.ndarray) -> np.ndarray:

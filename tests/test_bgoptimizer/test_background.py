@@ -6,7 +6,7 @@ from scipy import ndimage
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from bgoptimizer import BackgroundConfig, correct_background, fit_background, make_scene
-from bgoptimizer.cells import cell_noise, median_bias, pixel_step
+from bgoptimizer.cells import cell_noise, median_bias, pixel_step, sky_of_integers
 from bgoptimizer.robust.mask import recognise_objects
 from bgoptimizer.robust.smoothing import Grid
 from bgoptimizer.robust.trend import dark_side, find_trend
@@ -425,3 +425,18 @@ def test_a_steep_sky_holds_to_the_edges(shape):
     edge = np.ones(shape, bool)
     edge[8:-8, 8:-8] = False
     assert rms((model - sky)[edge]) < 0.3  # of the noise; it was 10
+
+
+@pytest.mark.parametrize(("step", "waves"), [(0.5, 0.03), (2, 0.03), (3, 0.06)])
+def test_the_sky_of_integers_has_no_waves(step, waves):
+    """The median of integers, or of integers spread over their step, has 0.2 at a step of 3."""
+    rng = np.random.default_rng(5)
+    y, x = np.indices((400, 600))
+    sky = 300 + 0.02 * x + 0.01 * y
+    integers = np.round((sky + rng.normal(0, 1, sky.shape)) / step) * step
+    integers[:40, :60] = np.nan
+    found = sky_of_integers(integers, 8, step)
+    assert np.isnan(found[:5, :7]).all() and np.isfinite(found[5:]).all()
+    left = (found - block_reduce(sky, 8, "mean"))[6:]
+    assert rms(ndimage.gaussian_filter(left, 2)) < waves  # noise alone leaves 0.022
+    assert abs(left.mean()) < 0.01
