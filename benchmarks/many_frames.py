@@ -146,7 +146,7 @@ def main() -> None:
     for workers in args.workers:
         computing, traffic, both = hours_of(measured, args.frames, size, workers, rate)
         needed = traffic * args.rate / computing
-        print(f"| {workers} | {computing:.0f} | {traffic:.1f} | {both:.0f} | {needed:.0f} |")
+        print(f"| {workers} | {computing:.0f} | {traffic:.1f} | {both:.0f} | {needed:.1f} |")
     if args.json:
         content = {
             "measured": asdict(measured), "command": args.command, "frames": args.frames,

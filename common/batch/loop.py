@@ -56,7 +56,8 @@ def run_over_inputs(
     elsewhere = wants_workers(call, MANY if watch else len(paths))
     events.emit("info", topic="version", tool=call.command.name, version=call.version,
                 schema=events.SCHEMA, files=None if watch else len(paths))  # fmt: skip
-    call.reporter.endless = watch is not None
+    if watch is not None:
+        call.reporter.endless = True
     with call.reporter:
         if elsewhere:
             code = run_on_workers(call, paths, name, done, watch)
