@@ -17,7 +17,7 @@ from bgrem.frame.truth import read_truth
 from bgrem.simulate.optical import simulate_field
 from bgrem.simulate.write import write_field
 from bgrem.validation.checks.result import CheckResult, Measure, new_figure
-from bgrem.validation.flow import Validation
+from bgrem.validation.flow import CHECKS, Validation, _Steps
 from bgrem.validation.report import (
     REPORT_JSON,
     REPORT_PAGE,
@@ -25,6 +25,8 @@ from bgrem.validation.report import (
     report_names,
     write_report,
 )
+from common.progress import expect_passes
+from common.progress.passes import begin_pass
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,26 @@ def test_validate_writes_a_page_of_its_own_figures_and_pictures(field_file, quic
     assert {one.name for one in folder.iterdir()} == {*names, PARAMETERS_FILE}
     for name in figures["checks"]:
         assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_progress_rises_to_1_whatever_the_checks_denoise():
+    told = []
+    steps = _Steps(told.append, frames=4)
+
+    def denoise_a_frame():
+        passes = steps.frame()
+        expect_passes(passes, 1)
+        begin_pass(passes, 2)
+        passes(1)
+        passes(1)
+
+    for _ in range(4):
+        denoise_a_frame()
+    assert told == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
+    for number in range(len(CHECKS)):
+        denoise_a_frame()
+        steps.check_done(number + 1)
+    assert told[8:] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1])
 
 
 def test_the_same_seed_gives_the_same_report_and_nothing_is_overwritten(
