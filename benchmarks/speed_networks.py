@@ -83,11 +83,13 @@ def print_runtimes(rows: Iterable[dict]) -> None:
         print(f"| {row['model']} | {' | '.join(figures)} | {row['difference']:.0e} |")
 
 
-def operations_per_pixel(network: object) -> float:
-    """Return the floating-point operations of convolutions and attention for one input pixel."""
+def operations_per_pixel(network: object, side: int = TILE_PX) -> float:
+    """Return the floating-point operations of convolutions and attention for one input pixel.
+
+    Those of attention grow with the number of pixels of a tile, whose side it is.
+    """
     import keras
 
-    side = 256
     inputs = [keras.Input((side, side, 1)), keras.Input((1, 1, 1))]
     fixed = keras.models.clone_model(network, input_tensors=inputs)
     total = 0
@@ -150,7 +152,7 @@ def operations(repeat: int, policies: Iterable[str]) -> list[dict[str, object]]:
                 str(width): plain_convolution(policy, width) for width in widths
             }
             seconds = take_turns(runs | {name: partial(model.predict, noisy, second)}, repeat)
-            done = operations_per_pixel(model.network) * noisy.size
+            done = operations_per_pixel(model.network, noisy.shape[1]) * noisy.size
             plain = {width: plain_operations(width) / median(seconds[str(width)])
                      for width in widths}  # fmt: skip
             best = max(plain, key=plain.__getitem__)

@@ -90,7 +90,7 @@ def with_halo(rows: slice, halo: int, height: int) -> tuple[slice, slice]:
 
 def map_rows(
     function: Callable[..., np.ndarray], *arrays: np.ndarray, dtype: DTypeLike = np.float64,
-    halo: int = 0,
+    halo: int = 0, shape: tuple[int, ...] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Return a function of the rows of arrays, block by block, as an array of `empty`.
 
@@ -103,8 +103,10 @@ def map_rows(
         Of the result.
     halo : int, optional
         Further rows on each side that a filter needs; the function returns them, too.
+    shape : tuple of int, optional
+        Of the result; default: that of the first array.
     """
-    found = empty(arrays[0].shape, dtype)
+    found = empty(shape or arrays[0].shape, dtype)
     for rows in row_blocks(found.shape, found, *arrays):
         wide, inner = with_halo(rows, halo, len(found))
         found[rows] = function(*(array[wide] for array in arrays))[inner]
