@@ -1,4 +1,4 @@
-"""Peak memory of `bgrem denoise` and `bgoptimizer` on large frames.
+"""Peak memory of the commands of `bgrem`, and of `bgoptimizer`, on large frames.
 
     python benchmarks/memory.py [--sides 2048 4096 10560] [--colour 6000x4000] [--folder DIR]
 
@@ -6,6 +6,9 @@ A simulated field is laid side by side until the frame is full, over a gradient,
 float32 FITS. Each command is a process of its own. Its peak is the largest resident set that the
 kernel has seen (`ru_maxrss`); pages of files that are mapped count, too. A process that grows
 beyond `--limit` is killed, and the table says so.
+
+With `--small-networks` networks of a few channels with random weights stand for those of the
+package: what is measured is all but the network, which adds what TensorFlow needs for its tiles.
 """
 
 import argparse
@@ -34,7 +37,18 @@ SECONDS_BETWEEN_LOOKS = 0.2  # s; at the size of a child
 COMMANDS = {
     "bgrem denoise": ["-m", "bgrem", "denoise"],
     "bgrem denoise --keep background": ["-m", "bgrem", "denoise", "--keep", "background"],
+    "bgrem denoise --uncertainty": ["-m", "bgrem", "denoise"],
+    "bgrem catalog": ["-m", "bgrem", "catalog"],
+    "bgrem enhance": ["-m", "bgrem", "enhance", "--gain", "1"],
+    "bgrem noisemap": ["-m", "bgrem", "noisemap"],
     "bgoptimizer": ["-m", "bgoptimizer"],
+}
+# word of the command -> model whose card a small network has, and its options
+SMALL_NETWORKS = {
+    "denoise": ("optical", {"name": "attention_unet", "widths": [4], "bottleneck": 6}),
+    "catalog": ("optical", {"name": "attention_unet", "widths": [4], "bottleneck": 6}),
+    "enhance": ("hst", {"name": "exposure", "widths": [4], "bottleneck": 6}),
+    "noisemap": ("streaks", {"name": "residual", "widths": [8], "groups": 8}),
 }
 
 
@@ -73,6 +87,20 @@ def make_frame(path: Path, height: int, width: int, channels: int) -> None:
         for channel in range(channels):
             pixels[rows, :, channel] = np.roll(across, 100 * channel, 1) + step * ramp
     write_image(path, AstroImage(pixels, cards=[("GAIN", 1.0, "electrons per unit")]))
+
+
+def make_small_model(folder: Path, word: str) -> Path:
+    """Write a model with a small network of random weights for a command."""
+    from bgrem.models import named_weights, read_description, save_model
+    from bgrem.networks.attention_unet import NETWORKS, initialise
+
+    name, network = SMALL_NETWORKS[word]
+    options = dict(network)
+    made = NETWORKS[options.pop("name")](**options)
+    initialise(made, SEED)
+    card = read_description(name) | {"network": network, "uncertainty": {}}
+    save_model(folder / word, named_weights(made), card)
+    return folder / word
 
 
 def measure(command: str, path: Path, output: Path, limit: float, more: list[str]) -> Measured:
@@ -128,6 +156,7 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=int, help="of bgrem denoise; 1: the same memory in less time"
     )
+    parser.add_argument("--small-networks", action="store_true", help="in place of the package's")
     parser.add_argument("--folder", type=Path, help="for the frames, which are kept")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -146,10 +175,16 @@ def main() -> None:
             for command in args.commands:
                 if command.endswith("background") != (channels > 1) and "bgrem" in command:
                     continue  # pictures keep their background, survey frames do not
+                if args.small_networks and command.endswith("uncertainty"):
+                    continue  # a small network has no calibration
                 output = Path(temporary) / "out"
-                more = []
-                if args.steps and command == "bgrem denoise":
+                more, word = [], COMMANDS[command][2] if "bgrem" in command else ""
+                if args.steps and command in ("bgrem denoise", "bgrem catalog"):
                     more = ["--steps", str(args.steps)]
+                if command.endswith("uncertainty"):
+                    more = ["--uncertainty", str(output / "uncertainty.fits")]
+                elif args.small_networks and word and "background" not in command:
+                    more += ["--model", str(make_small_model(Path(temporary), word))]
                 one = measure(command, path, output, args.limit * 1e9, more)
                 found.append(one)
                 print(one.row(), flush=True)

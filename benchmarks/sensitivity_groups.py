@@ -243,8 +243,8 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "SHIFT_PRIOR_FWHM",
             "MARGIN_FWHM",
             "MIN_SHARED",
-            "INFLATION_MESH_PX",
         ),
+        "bgrem.cataloguing.scatter": ("INFLATION_MESH_PX",),
     },
     "sharp sources": {
         "bgrem.cataloguing.sharp": (

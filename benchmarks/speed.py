@@ -1,13 +1,18 @@
 """Time and memory of `bgrem`, as ratios in one run.
 
-    python benchmarks/speed.py [--side 2048] [--repeat 3] [--json FILE]
+    python benchmarks/speed.py [--only PART ...] [--side 2048] [--repeat 3] [--json FILE]
 
-Six steps over a frame: our way (tiles of 576 px at most, compiled, the machine's quick precision)
-against the same network as the published script runs it (tiles of 256 px with the middle 200 kept,
-float32, eager, `tf.pad`, batch 10, the embedding spread over the tile). Peak memory of frames with
-4 and 16 times the tiles. Then all three systems with their defaults: megapixels per second, and the
-part of a plain convolution's operations per second that their networks reach (3 x 3, 64 channels
-to 64, in the same precision, in the same run).
+- published: six steps over a frame. Our way (tiles of 576 px at most, compiled, the machine's quick
+  precision) against the same network as the published script runs it (tiles of 256 px with the
+  middle 200 kept, float32, eager, `tf.pad`, batch 10, the embedding spread over the tile). Peak
+  memory of frames with 4 and 16 times the tiles.
+- systems: all three systems with their defaults: megapixels per second, and the part of a plain
+  convolution's operations per second that their networks reach (3 x 3, 64 channels to 64, in the
+  same precision, in the same run).
+- runtimes: the five networks in Keras, ONNX Runtime and OpenVINO, float32, with the same weights.
+- operations: operations per second of the five networks, over the best plain convolution with as
+  many channels as one of theirs.
+- scaling: time of one step of the denoiser over frames of several sides (--sides).
 """
 
 import argparse
@@ -24,6 +29,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
+
+from benchmarks.speed_networks import (  # noqa: E402
+    operations,
+    operations_per_pixel,
+    plain_convolution,
+    plain_operations,
+    print_operations,
+    print_runtimes,
+    print_scaling,
+    runtimes,
+    scaling,
+    take_turns,
+)
 
 PUBLISHED_TILE, PUBLISHED_KEPT, PUBLISHED_BATCH = 256, 200, 10
 STEPS = 6
@@ -100,7 +118,7 @@ def peak_memory(side: int, name: str) -> float:
     code = (
         "import sys, resource; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np; from benchmarks.speed import frame, our_way\n"
-        "from bgrem.denoising import load_for; from bgrem.config import DenoiseConfig\n"
+        "from bgrem.inference.run import load_for; from bgrem.config import DenoiseConfig\n"
         "model = load_for(DenoiseConfig(model=sys.argv[3]))\n"
         "our_way(model, frame(512))\n"
         "our_way(model, frame(int(sys.argv[2])))\n"
@@ -113,43 +131,6 @@ def peak_memory(side: int, name: str) -> float:
     return float(ended.stdout.splitlines()[-1])
 
 
-def operations_per_pixel(network: object) -> float:
-    """Return the floating-point operations of convolutions and attention for one input pixel."""
-    import keras
-
-    side = 256
-    inputs = [keras.Input((side, side, 1)), keras.Input((1, 1, 1))]
-    fixed = keras.models.clone_model(network, input_tensors=inputs)
-    total = 0
-    for layer in fixed.layers:
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv2DTranspose)):
-            transposed = isinstance(layer, keras.layers.Conv2DTranspose)
-            place = layer.input if transposed else layer.output
-            total += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(place.shape[1:3]))
-        elif type(layer).__name__ == "SpatialAttention":
-            pixels, channels = int(np.prod(layer.output.shape[1:3])), layer.output.shape[-1]
-            total += 8 * pixels * channels**2 + 4 * pixels**2 * channels
-    return total / side**2
-
-
-def plain_convolution(precision: str) -> float:
-    """Return the operations per second of one plain convolution."""
-    import keras
-
-    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    image = keras.Input((None, None, 64), dtype="bfloat16" if "16" in policy else "float32")
-    layer = keras.layers.Conv2D(64, 3, padding="same", dtype=policy)
-    network = keras.Model(image, layer(image))
-    pixels = keras.ops.ones((4, 256, 256, 64), image.dtype)
-    network.compile(jit_compile=False)
-    seconds = []
-    for _ in range(12):
-        start = time.perf_counter()
-        network.predict_on_batch(pixels)
-        seconds.append(time.perf_counter() - start)
-    return 4 * 256**2 * 2 * 9 * 64**2 / median(seconds[2:])
-
-
 def systems(side: int, repeat: int, names: dict[str, str]) -> list[dict[str, object]]:
     """Return time, megapixels per second and share of a plain convolution for each system."""
     from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
@@ -158,6 +139,12 @@ def systems(side: int, repeat: int, names: dict[str, str]) -> list[dict[str, obj
     from bgrem.inference.device import automatic_precision
     from bgrem.inference.run import load_for
     from bgrem.noise_mapping.flow import noisemap
+
+    policy = "mixed_bfloat16" if automatic_precision() == "bfloat16" else "float32"
+    convolution = plain_convolution(policy)
+
+    def plain_speed() -> float:
+        return plain_operations() / median(take_turns({"": convolution}, 10)[""])
 
     pixels = frame(side)
     counts = 400 + 20 * pixels
@@ -173,7 +160,7 @@ def systems(side: int, repeat: int, names: dict[str, str]) -> list[dict[str, obj
         seconds: list[float] = []
         plain: list[float] = []
         for _ in range(repeat):
-            plain.append(plain_convolution(automatic_precision()))
+            plain.append(plain_speed())
             start = time.perf_counter()
             run(image, config, model=model, **options)
             seconds.append(time.perf_counter() - start)
@@ -204,21 +191,62 @@ def main() -> None:
     parser.add_argument("--model", default="optical")
     parser.add_argument("--enhance-model", default="hst")
     parser.add_argument("--noisemap-model", default="streaks")
-    parser.add_argument("--systems", action="store_true", help="the three systems' table only")
+    parser.add_argument("--only", nargs="*", default=list(PARTS), choices=PARTS, help="parts")
+    parser.add_argument("--sides", type=int, nargs="*", default=[512, 1024, 2048, 4096],
+                        metavar="PX", help="of the frames of the part scaling")  # fmt: skip
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    result = {name: PARTS[name](args) for name in args.only}
+    if args.json:
+        args.json.write_text(json.dumps(result), "utf-8")
+
+
+def measure_systems(args: argparse.Namespace) -> list[dict[str, object]]:
+    """Measure and print all three systems with their defaults."""
     names = {
         "denoise": args.model, "enhance": args.enhance_model, "noisemap": args.noisemap_model,
     }  # fmt: skip
-    result: dict[str, object] = {} if args.systems else against_published(args)
-    result["systems"] = systems(args.side // 2, args.repeat, names)
+    found = systems(args.side // 2, args.repeat, names)
     print(f"| command | s for {args.side // 2} x {args.side // 2} px | Mpx/s | passes "
           "| share of a plain convolution |\n|---|---|---|---|---|")  # fmt: skip
-    for row in result["systems"]:
+    for row in found:
         print(f"| {row['task']} | {row['seconds']:.1f} | {row['megapixels_per_second']:.2f} | "
               f"{row['passes']} | {100 * row['share_of_plain_convolution']:.0f} % |")  # fmt: skip
-    if args.json:
-        args.json.write_text(json.dumps(result), "utf-8")
+    return found
+
+
+def measure_runtimes(args: argparse.Namespace) -> list[dict[str, object]]:
+    """Measure and print Keras, ONNX Runtime and OpenVINO with the same weights."""
+    found = runtimes(args.repeat)
+    print_runtimes(found)
+    return found
+
+
+def measure_operations(args: argparse.Namespace) -> list[dict[str, object]]:
+    """Measure and print what part of a plain convolution's operations the networks reach."""
+    from bgrem.inference.device import automatic_precision
+
+    policies = ["float32"]
+    if automatic_precision() == "bfloat16":
+        policies.append("mixed_bfloat16")
+    found = operations(args.repeat, policies)
+    print_operations(found)
+    return found
+
+
+def measure_scaling(args: argparse.Namespace) -> list[dict[str, float]]:
+    """Measure and print how the time of one step of the denoiser grows with the frame."""
+    from bgrem.config import DenoiseConfig
+    from bgrem.denoising.flow import denoise
+    from bgrem.inference.run import load_for
+
+    config = DenoiseConfig(model=args.model, steps=1)
+    model = load_for(config)
+    found = scaling(
+        lambda pixels: denoise(pixels, config, model=model), frame, args.sides, args.repeat
+    )
+    print_scaling(found)
+    return found
 
 
 def against_published(args: argparse.Namespace) -> dict[str, object]:
@@ -258,6 +286,15 @@ def against_published(args: argparse.Namespace) -> dict[str, object]:
         print(f"peak memory, {side} x {side} px: {peak:.0f} MB (one plane {arrays:.0f} MB)")
     return result
 
+
+# part -> what measures and prints it
+PARTS = {
+    "published": against_published,
+    "systems": measure_systems,
+    "runtimes": measure_runtimes,
+    "operations": measure_operations,
+    "scaling": measure_scaling,
+}
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,8 @@ LEARNING_RATE_SCHEDULES = ("cosine", "epoch", "constant")  # how the learning ra
 PROFILES = ("moffat", "kolmogorov", "airy")  # of `bgrem.simulate.optical.PointSpread`
 PRECISIONS = ("float32", "mixed_bfloat16")  # of the network's arithmetic
 KEEP_CHOICES = ("auto", "sources", "background")  # what is left of an image without its noise
+RUNTIME_CHOICES = ("auto", "keras", "onnx", "openvino")  # what computes a network
+MODEL_HELP = "name (bgrem models), folder or exported file of a model"
 SURVEY_MODEL, PICTURE_MODEL = "optical", "picture"  # where sources, and where all light is kept
 
 
@@ -197,7 +199,7 @@ class DenoiseConfig:
     ValueError: tile must be a multiple of 16. Received: 100
     """
 
-    model: str = option(SURVEY_MODEL, "name (bgrem models) or folder of a model", "--model")
+    model: str = option(SURVEY_MODEL, MODEL_HELP, "--model")
     keep: str = option(
         "auto", "sources: without sky and nebulae; background: only the noise goes; auto: "
                 "background for colour images, mosaics and nebulae, else sources",
@@ -250,6 +252,11 @@ class DenoiseConfig:
     precision: str = option(
         "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
     )
+    runtime: str = option(
+        "auto", "what computes the network: Keras, ONNX Runtime or OpenVINO; auto: onnx for a "
+                "file of `bgrem models export`, else keras",
+        choices=RUNTIME_CHOICES,
+    )  # fmt: skip
     seed: int = option(0, "seed of the noise that fills missing pixels for the network")
 
     def __post_init__(self) -> None:
@@ -356,6 +363,11 @@ class _Windows:
     precision: str = option(
         "auto", "precision of the network", choices=("auto", "float32", "bfloat16")
     )
+    runtime: str = option(
+        "auto", "what computes the network: Keras, ONNX Runtime or OpenVINO; auto: onnx for a "
+                "file of `bgrem models export`, else keras",
+        choices=RUNTIME_CHOICES,
+    )  # fmt: skip
 
     @property
     def overlap(self) -> int:
@@ -377,7 +389,7 @@ class EnhanceConfig(_Windows):
     ratio: float = option(
         2.0, "how many times as long the exposure is to look", finite=True, above=1
     )
-    model: str = option("hst", "name (bgrem models) or folder of a model", "--model")
+    model: str = option("hst", MODEL_HELP, "--model")
     noise: float = option(
         0.3, "noise that is kept, relative to an exposure of that length; 0: the network's "
              "image",
@@ -405,7 +417,7 @@ class EnhanceConfig(_Windows):
 class NoiseMapConfig(_Windows):
     """Settings of `bgrem.noisemap`."""
 
-    model: str = option("streaks", "name (bgrem models) or folder of a model", "--model")
+    model: str = option("streaks", MODEL_HELP, "--model")
     runs: int = option(2, "noise maps that are averaged", least=1, most=10_000)
     depth: int = option(
         150, "diffusion time up to which noise is added, of 1000", least=1, most=1000

@@ -133,11 +133,11 @@ def _version_of(name: str) -> str | None:
 
 def check_device() -> Finding:
     """Return what a network would run on, in which precision and why."""
-    from bgrem.inference.device import describe_engine, explain_precision, name_device
-    from bgrem.networks.gpu import find_gpu, list_devices
+    from bgrem.inference.device import explain_precision, name_device
+    from bgrem.networks.gpu import describe_keras, find_gpu, list_devices
 
     used, (precision, reason) = name_device(find_gpu()), explain_precision()
-    engine, devices = describe_engine(), list_devices()
+    engine, devices = describe_keras(), list_devices()
     values = {
         "engine": engine, "devices": devices, "used": used, "precision": precision,
         "reason": reason,

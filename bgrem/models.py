@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -13,19 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.networks.gpu import DeviceWarning, find_gpu, is_operation_error, start_backend
+from bgrem.cards import check_description
+from bgrem.networks.gpu import (
+    DeviceWarning,
+    describe_keras,
+    find_gpu,
+    is_operation_error,
+    start_backend,
+)
 from bgrem.networks.known_answer import compare_answer, describe_answer, make_probe
+from bgrem.networks.onnx_network import SUFFIX, OnnxNetwork, read_card
 from bgrem.networks.schedule import CosineSchedule
 from common.atomic import atomic_write, write_together
 from common.checked.archives import read_arrays
-from common.checked.json_files import entry, number_list, read_json, shown
+from common.checked.json_files import read_json, shown
 from common.cli import is_out_of_memory
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")  # one folder a model
 DESCRIPTION_FILE = "model.json"  # name of a model's card
 WEIGHTS_FILE = "weights.npz"  # name of a model's weights
-MAX_WIDTH = 4096  # channels; the published network has 512
-MAX_TILE = 1 << 16  # px; the trained models have 64 to 128
 PROCESSOR = "cpu:0"  # as Keras names it
 SHOWN_ERROR = 120  # characters of a device's error: those of XLA fill pages
 
@@ -37,7 +42,7 @@ class Model:
     Attributes
     ----------
     name : str
-    network : keras.Model
+    network : keras.Model or OnnxNetwork
         (noisy, noise_variance) -> background, or what the system's file says.
     description : dict
         model.json: `task` (the command it is for), `network`, what that command needs
@@ -66,7 +71,12 @@ class Model:
     @property
     def precision(self) -> str:
         """What the network computes in: "float32" or "bfloat16"."""
-        return self.network.dtype_policy.compute_dtype
+        return self.network.compute_dtype
+
+    @property
+    def engine(self) -> str:
+        """Versions of Keras and of what it computes with."""
+        return describe_keras()
 
     def predict(self, noisy: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Return the network's output, float32, compiled once per shape.
@@ -174,6 +184,20 @@ class Model:
         self._prepare("float32")  # which every processor computes in
 
 
+class ExportedModel(Model):
+    """A model of an exported file; its network needs no Keras and has its weights in the file."""
+
+    network: OnnxNetwork
+
+    @property
+    def engine(self) -> str:
+        """Name and version of what computes the network."""
+        return self.network.engine
+
+    def _device(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+
 def list_models() -> dict[str, dict[str, Any]]:
     """Return the models of the package: name -> description (model.json).
 
@@ -192,13 +216,15 @@ def list_models() -> dict[str, dict[str, Any]]:
 
 
 def find_model(name: str | os.PathLike[str]) -> Path:
-    """Return the folder of a model: one of the package, or a path.
+    """Return the folder of a model: one of the package, or a path; or an exported file.
 
     Raises
     ------
     ValueError
         If there is none.
     """
+    if is_exported(name) and Path(name).is_file():
+        return Path(name)
     for folder in (
         WEIGHTS_FOLDER / Path(name).name if Path(name).name == str(name) else None,
         Path(name),
@@ -207,8 +233,14 @@ def find_model(name: str | os.PathLike[str]) -> Path:
             return folder
     known = ", ".join(list_models())
     raise ValueError(
-        f"{name}: no such model. Give a folder with {DESCRIPTION_FILE}, or one of: {known}."
+        f"{name}: no such model. Give a folder with {DESCRIPTION_FILE}, a file of `bgrem models "
+        f"export`, or one of: {known}."
     )
+
+
+def is_exported(name: str | os.PathLike[str]) -> bool:
+    """Return whether this is the name of a file of `bgrem models export`."""
+    return Path(name).suffix.lower() == SUFFIX
 
 
 def read_description(name: str | os.PathLike[str]) -> dict[str, Any]:
@@ -219,42 +251,11 @@ def read_description(name: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         If there is no such model, or its card is damaged.
     """
-    path = find_model(name) / DESCRIPTION_FILE
+    path = find_model(name)
+    if is_exported(path):
+        return check_description(read_card(path), str(path))
+    path /= DESCRIPTION_FILE
     return check_description(read_json(path, "is not a readable model"), str(path))
-
-
-def check_description(card: Any, where: str) -> dict[str, Any]:
-    """Return a model's card; ValueError where an entry that the commands use is another thing.
-
-    Parameters
-    ----------
-    card : object
-        What was read.
-    where : str
-        The file, for messages.
-    """
-    network = entry(card, "network", dict, where)
-    entry(network, "name", str, f"{where}: network")
-    entry(network, "softening", float, f"{where}: network", default=0.0, least=0, most=1e6)
-    number_list(network, "widths", f"{where}: network", least=1, most=MAX_WIDTH, default=None)
-    for name in ("bottleneck", "gated_levels", "groups"):
-        entry(network, name, int, f"{where}: network", default=1, least=0, most=MAX_WIDTH)
-    schedule = entry(card, "schedule", dict, where, default={})
-    for name in ("min_signal", "max_signal"):
-        entry(schedule, name, float, f"{where}: schedule", default=0.5, least=0, most=1)
-    for name in ("version", "task", "background", "scaling"):
-        entry(card, name, str, where, default="")
-    entry(card, "tile", int, where, default=16, least=16, most=MAX_TILE)
-    number_list(card, "ratios", where, least=1, most=1e6, length=2, default=None)
-    domain = entry(card, "domain", dict, where, default={})
-    for name, limits in domain.items():
-        if isinstance(limits, list) and any(isinstance(one, (int, float)) for one in limits):
-            number_list(domain, name, f"{where}: domain")
-    entry(card, "uncertainty", dict, where, default={})
-    sha256 = entry(card, "sha256", str, where)
-    if not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise ValueError(f"{where}: sha256 is {shown(sha256)}, expected 64 digits from 0 to f.")
-    return card
 
 
 def require_task(name: str | os.PathLike[str], task: str) -> None:
@@ -270,7 +271,9 @@ def require_task(name: str | os.PathLike[str], task: str) -> None:
         )
 
 
-def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float32") -> Model:
+def load_model(
+    name: str | os.PathLike[str] = "optical", *, dtype: str = "float32", runtime: str = "onnx"
+) -> Model:
     """Return a model, its weights checked against the SHA-256 of its description, and tested.
 
     The network is run once on a small fixed input. Where a GPU fails or gives another output than
@@ -279,9 +282,12 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
     Parameters
     ----------
     name : str or path
-        A name of `list_models`, or a folder that training wrote.
+        A name of `list_models`, a folder that training wrote, or a file that
+        `bgrem models export` wrote.
     dtype : {"float32", "mixed_bfloat16"}
-        What the network computes in; weights stay float32.
+        What the network computes in; weights stay float32. An exported file is in float32.
+    runtime : {"onnx", "openvino"}
+        What computes an exported file: ONNX Runtime or OpenVINO.
 
     Raises
     ------
@@ -291,6 +297,13 @@ def load_model(name: str | os.PathLike[str] = "optical", *, dtype: str = "float3
         If the processor gives another output, too.
     """
     folder, description = find_model(name), read_description(name)
+    if is_exported(folder):
+        network = OnnxNetwork(folder, runtime)
+        exported = ExportedModel(
+            folder.stem, network, description, description["sha256"], on_processor=True
+        )
+        exported.test(compiled=True)
+        return exported
     weights = read_weights(folder, description)
     model = Model(folder.name, None, description, description["sha256"], weights)
     model.prepare(dtype)

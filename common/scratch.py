@@ -8,7 +8,7 @@ rows.
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -89,6 +89,31 @@ def with_halo(rows: slice, halo: int, height: int) -> tuple[slice, slice]:
     """Return rows with `halo` more on each side that there are, and where `rows` lie in them."""
     first, last = max(0, rows.start - halo), min(height, rows.stop + halo)
     return slice(first, last), slice(rows.start - first, rows.stop - first)
+
+
+def map_rows(
+    function: Callable[..., np.ndarray], *arrays: np.ndarray, dtype: DTypeLike = np.float64,
+    halo: int = 0, shape: tuple[int, ...] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Return a function of the rows of arrays, block by block, as an array of `empty`.
+
+    Parameters
+    ----------
+    function : callable
+        Takes rows of all arrays, returns as many; they are cast to `dtype`.
+    *arrays : array, shape (H, W) or (H, W, C)
+    dtype : dtype, optional
+        Of the result.
+    halo : int, optional
+        Further rows on each side that a filter needs; the function returns them, too.
+    shape : tuple of int, optional
+        Of the result; default: that of the first array.
+    """
+    found = empty(shape or arrays[0].shape, dtype)
+    for rows in row_blocks(found.shape, found, *arrays):
+        wide, inner = with_halo(rows, halo, len(found))
+        found[rows] = function(*(array[wide] for array in arrays))[inner]
+    return found
 
 
 def sample_bands(shape: tuple[int, ...]) -> list[slice]:

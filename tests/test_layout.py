@@ -21,7 +21,7 @@ HEAVY = ("tensorflow", "keras", "jax", "numpy", "scipy", "astropy", "matplotlib"
 # what each room of `bgrem` may import of the others, with all that stands before it; a room imports
 # none that stands after it. Rooms on one line are siblings: they import each other only as said.
 ROOMS = (
-    ("config", "networks"),
+    ("config", "networks", "cards"),
     ("models",),
     ("frame",),
     ("inference", "simulate"),

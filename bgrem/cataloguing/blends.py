@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from bgrem.frame.sources import Frame, segment_moments
 from bgrem.frame.stars import moffat, moffat_scale
+from common.scratch import map_rows, row_blocks
 
 # Of the profile's wings. 3.5 is usual from the ground; with 3 bright sources keep their halos.
 # On development fields (crowded) 2.5 and 3 bias stars at S/N 10 to 20 by -2 and +2 %.
@@ -45,26 +46,35 @@ class SharedLight:
         number = int(segmentation.max())
         whole = segment_moments(frame.denoised, segmentation, number)
         peak = np.zeros(number + 1)
-        np.maximum.at(peak, segmentation, frame.denoised)
+        for rows in row_blocks(segmentation.shape, segmentation, frame.denoised):
+            np.maximum.at(peak, segmentation[rows], frame.denoised[rows])
         self.peak = peak[1:]
         core = segment_moments(frame.denoised, segmentation, number, above=self.peak / 2)
         self.core_x, self.core_y = core.x, core.y
-        above_half = frame.denoised > peak[segmentation] / 2
-        area = np.bincount(segmentation[above_half], minlength=number + 1)[1:]
+        area = np.zeros(number + 1, int)
+        for rows in row_blocks(segmentation.shape, segmentation, frame.denoised):
+            above_half = frame.denoised[rows] > peak[segmentation[rows]] / 2
+            area += np.bincount(segmentation[rows][above_half], minlength=number + 1)
+        area = area[1:]
         self.core_fwhm = 2 * np.sqrt(np.maximum(area, 1) / np.pi)
         self.ratio, self.theta = np.clip(whole.b / whole.a, MIN_AXIS_RATIO, 1), whole.theta
         half = np.maximum(SHARE_WINDOW_AXES * whole.a, SHARE_WINDOW_FWHM * self.core_fwhm)
         half = np.maximum(np.minimum(half, MAX_SHARE_WINDOW_PX), reach)
         half = np.ceil(half + np.hypot(whole.x - core.x, whole.y - core.y)).astype(int) + 1
         self.half = np.maximum(half, self._extent())
-        self.total = np.zeros(segmentation.shape)
-        own = np.zeros(segmentation.shape)
+        self.total, own = (
+            map_rows(lambda rows: np.zeros(rows.shape), segmentation) for _ in range(2)
+        )
         for k in range(number):
             window, profile = self.window(k), self.profile(k)
             self.total[window] += profile
             own[window] += np.where(segmentation[window] == k + 1, profile, 0)
-        share = np.divide(own, self.total, out=own, where=self.total > 0)
-        self.shape = segment_moments(frame.denoised * share, segmentation, number)
+
+        def light_of(denoised: np.ndarray, own: np.ndarray, total: np.ndarray) -> np.ndarray:
+            return denoised * np.divide(own, total, out=own.copy(), where=total > 0)
+
+        shared = map_rows(light_of, frame.denoised, own, self.total)
+        self.shape = segment_moments(shared, segmentation, number)
 
     def __len__(self) -> int:
         """Return N."""

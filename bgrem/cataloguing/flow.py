@@ -24,6 +24,7 @@ from bgrem.inference.run import Progress
 from bgrem.models import Model
 from common.header import celestial_wcs, header_of
 from common.image import AstroImage
+from common.scratch import map_rows
 
 FLAG_BLENDED = 2  # bit of FLAGS, as SExtractor has it
 DENOISED_FLAG_DISAGREES = 1  # bit of DENOISED_FLAG: fluxes of denoised and original image differ
@@ -110,10 +111,14 @@ def catalog(
 
     original, background = image.pixels[..., 0], done.background.pixels[..., 0]
     denoised, sigma = done.result.pixels[..., 0], done.sigma[..., 0]
-    frame = Frame.of(original.astype(np.float64) - background, denoised, sigma, exposure.gain)
+    signal = map_rows(lambda one, sky: one.astype(np.float64) - sky, original, background)
+    frame = Frame.of(signal, denoised, sigma, exposure.gain)
+    del signal
     threshold = find_threshold(frame, config.threshold)
     full = None if exposure.saturate is None else original >= exposure.saturate
-    spread = measure_point_spread(frame.signal / frame.sigma, frame.missing, full)
+    scaled = map_rows(np.divide, frame.signal, frame.sigma)
+    spread = measure_point_spread(scaled, frame.missing, full)
+    del scaled
     given = None if psf is None else psfex_profiles(psf, original.shape, spread)
     columns, segmentation = ENGINES[config.engine](
         frame, config, exposure.gain, threshold.sigma, spread
@@ -160,7 +165,7 @@ def _measure_with_sep(
     spread: PointSpread | None,
 ) -> tuple[Columns, np.ndarray]:  # fmt: skip
     """Return the columns and the segmentation map of the `sep` library's sources."""
-    light, sharpened = frame.denoised / frame.sigma, None
+    light, sharpened = map_rows(np.divide, frame.denoised, frame.sigma), None
     if config.sharpen and spread is not None:
         sharpened = Sharpened(light, spread, config.sharpen)
     found = find_sources(

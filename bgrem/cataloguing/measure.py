@@ -14,6 +14,7 @@ from bgrem.cataloguing.blends import SharedLight
 from bgrem.config import CatalogConfig
 from bgrem.frame.sources import Frame, segment_moments
 from common.robust import FWHM_PER_SIGMA
+from common.scratch import map_rows
 
 FLAG_NEIGHBOURS = 1  # bit of FLAGS, as SExtractor has it
 FLAG_SATURATED = 4  # bit of FLAGS, as SExtractor has it
@@ -73,7 +74,7 @@ def measure_sources(
     if ellipses is None:
         a, b = (np.maximum(np.nan_to_num(axis), MIN_AXIS_PX) for axis in (shape.a, shape.b))
         ellipses = Ellipses(shape.x, shape.y, a, b, shape.theta)
-    own = np.zeros(segmentation.shape)
+    own = map_rows(lambda rows: np.zeros(rows.shape), segmentation)
     rows = []
     for k, window, pixels, denoised in light.alone():
         mine = segmentation[window] == k + 1

@@ -8,14 +8,15 @@ noise: a blend is what it is, whoever was found first (Stetson 1987; Schlafly et
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.spatial import cKDTree
 
 from bgrem.cataloguing.profile import Profile, reach_px, with_disk
+from bgrem.cataloguing.scatter import error_inflation
 from bgrem.cataloguing.varying import Profiles, own_profiles
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread, Stars, find_stars
-from common.robust import mad_sigma
+from common.scratch import map_rows, release
 
 APERTURE_FWHM = 1.5  # FWHM; radius of an aperture that has most of a star's light, and few others
 MIN_APERTURE_PX = 5.0  # px; the same of narrow stars, with their first rings
@@ -29,7 +30,6 @@ MAX_SHIFT_FWHM = 0.25  # FWHM; a place that moves further has left its source
 SHIFT_PRIOR_FWHM = 0.15  # FWHM; standard deviation of the starting places of faint sources
 BLOCK_PX = 384  # px; side of the blocks that are solved at once, with one profile
 MARGIN_FWHM = 4.0  # FWHM around a block; sources there are fitted too, and not kept
-INFLATION_MESH_PX = 256  # px; noise and crowding differ from place to place
 MIN_SHARED = 0.02  # of the light of two profiles; neighbours that share less do not count
 TOLERANCE = 1e-6  # relative; of the conjugate gradients
 MAX_STEPS = 400  # of the conjugate gradients
@@ -81,7 +81,7 @@ def fit_profiles(
         In place of the frame's own.
     """
     use = ~frame.missing if saturated is None else ~(frame.missing | saturated)
-    scaled = frame.signal / frame.sigma
+    scaled = map_rows(np.divide, frame.signal, frame.sigma)
     if given is not None:
         profiles = given
     elif spread is not None:
@@ -95,7 +95,13 @@ def fit_profiles(
         profiles = profiles.with_rest(rest, TABLE_STEP_PX)
     found = _fit(frame, use, x, y, profiles, rounds=ROUNDS)
     scale = _aperture_correction(frame, use, found, profiles, stars)
-    error = scale * found.error * _inflation(frame, use, found, profiles.middle)
+    error = (
+        scale
+        * found.error
+        * error_inflation(
+            _left(frame, use, found), frame.variance, use, (found.y, found.x), profiles.middle
+        )
+    )
     return replace(found, flux=scale * found.flux, error=error), profiles
 
 
@@ -121,7 +127,7 @@ def _aperture_correction(
     clear = _clear(found, stars)[:APERTURE_STARS]
     analytic = (profiles.analytic or profiles).middle
     reach = reach_px(analytic.fwhm, APERTURE_FWHM, MIN_APERTURE_PX)
-    left = np.where(use, frame.signal - found.model, 0)
+    left = _left(frame, use, found)
     outer = int(np.ceil(ANNULUS * reach))
     steps = np.arange(-outer, outer + 1)
     dy, dx = np.meshgrid(steps.astype(float), steps.astype(float), indexing="ij")
@@ -146,34 +152,12 @@ def _aperture_correction(
     return float(np.array(ratios)[order][np.searchsorted(share, share[-1] / 2)]) + beyond
 
 
-def _inflation(frame: Frame, use: np.ndarray, found: Fitted, profile: Profile) -> np.ndarray:
-    """Return by how much the fluxes scatter more than independent noise would make them, (N,).
-
-    The noise of a matched filter over what the fit leaves: neighbouring pixels whose noise is
-    correlated, and stars that are too faint to be listed. At least 1, in meshes.
-    """
-    from scipy.signal import fftconvolve
-
-    steps = np.arange(-profile.radius, profile.radius + 1).astype(float)
-    stamp = profile.at(*np.meshgrid(steps, steps, indexing="ij"))
-    weight = np.where(use, 1 / frame.variance, 0)
-    rest = np.where(use, frame.signal - found.model, 0) * weight
-    power = fftconvolve(weight, stamp**2, mode="same")
-    noise = fftconvolve(rest, stamp, mode="same") / np.sqrt(np.maximum(power, 1e-300))
-    height, width = use.shape
-    rows, columns = (max(1, round(side / INFLATION_MESH_PX)) for side in use.shape)
-    grid = np.ones((rows, columns))
-    for i in range(rows):
-        for j in range(columns):
-            part = np.s_[i * height // rows : (i + 1) * height // rows,
-                         j * width // columns : (j + 1) * width // columns]  # fmt: skip
-            values = noise[part][use[part]]
-            grid[i, j] = max(1.0, float(mad_sigma(values))) if values.size else 1.0
-    place = [
-        np.clip(axis, 0, side - 1) / side * number - 0.5
-        for axis, side, number in ((found.y, height, rows), (found.x, width, columns))
-    ]
-    return np.asarray(ndimage.map_coordinates(grid, np.nan_to_num(place), order=1, mode="nearest"))
+def _left(frame: Frame, use: np.ndarray, found: Fitted) -> np.ndarray:
+    """Return what the fit leaves of the pixels (H, W), 0 where they are not used."""
+    return map_rows(
+        lambda signal, model, good: np.where(good, signal - model, 0),
+        frame.signal, found.model, use,
+    )  # fmt: skip
 
 
 def _fit(
@@ -185,7 +169,7 @@ def _fit(
     margin = int(np.ceil(MARGIN_FWHM * middle.fwhm)) + middle.radius
     columns = {name: np.full(len(x), np.nan) for name in ("x", "y", "flux", "error")}
     columns |= {"chi2": np.full(len(x), np.nan), "spread": np.full(len(x), np.nan)}
-    model = np.zeros(use.shape)
+    model = map_rows(lambda rows: np.zeros(rows.shape), use)
     for top in range(0, height, BLOCK_PX):
         for left in range(0, width, BLOCK_PX):
             near = (y >= top - margin) & (y < top + BLOCK_PX + margin)
@@ -207,6 +191,8 @@ def _fit(
                 columns[name][index[keep]] = values[keep]
             window = np.s_[top : min(top + BLOCK_PX, height), left : min(left + BLOCK_PX, width)]
             model[window] = block.model(window)
+        frame.release()
+        release(model, use)
     return Fitted(**columns, model=model)
 
 
@@ -380,7 +366,7 @@ def _rest(
     reach = profiles.middle.radius
     side = 2 * round(reach / TABLE_STEP_PX) + 1
     total, weights = np.zeros(side * side), np.zeros(side * side)
-    left = np.where(use, frame.signal - found.model, 0)
+    left = _left(frame, use, found)
     height, width = use.shape
     steps = np.arange(-reach, reach + 1)
     for k in clear:

@@ -6,6 +6,7 @@ from scipy import ndimage
 from bgrem.config import CatalogConfig
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import measure_point_spread
+from common.scratch import map_rows
 
 STARS_FOR_SHARPNESS = 16  # stars fitted for the point-spread function
 SHARPNESS_SIGMA = 4.0  # noise; by how much the brightest pixel is too bright
@@ -39,18 +40,23 @@ def sharper_than_stars(
         All False where too few stars give a point-spread function.
     """
     number = int(segmentation.max())
-    spread = measure_point_spread(
-        frame.signal / frame.sigma, frame.missing, saturated, most=STARS_FOR_SHARPNESS
-    )
+    scaled = map_rows(np.divide, frame.signal, frame.sigma)
+    spread = measure_point_spread(scaled, frame.missing, saturated, most=STARS_FOR_SHARPNESS)
+    del scaled
     if spread is None or not number:
         return np.zeros(number, bool)
     stamp = spread.stamp(3)  # sum 1
     most *= stamp[1, 1]
-    near = ndimage.grey_dilation(segmentation, 2 * REACH_PX + 1)
-    places = ndimage.maximum_position(frame.signal, near, np.arange(1, number + 1))
-    y, x = np.array(places).T
-    light, variance = (9 * ndimage.uniform_filter(plane, 3, mode="nearest")[y, x]
-                       for plane in (frame.signal, frame.variance))  # fmt: skip
+    near = map_rows(
+        lambda rows: ndimage.grey_dilation(rows, 2 * REACH_PX + 1), segmentation,
+        dtype=segmentation.dtype, halo=REACH_PX,
+    )  # fmt: skip
+    pixels = np.flatnonzero(near)
+    values, labels = (plane.reshape(-1)[pixels] for plane in (frame.signal, near))
+    places = ndimage.maximum_position(values, labels, np.arange(1, number + 1))
+    y, x = np.divmod(pixels[np.array(places)[:, 0]], near.shape[1])
+    del near, pixels, values, labels
+    light, variance = (_sum_around(plane, y, x) for plane in (frame.signal, frame.variance))
     # peak - most * light, the peak being a part of the light
     error = np.sqrt((1 - 2 * most) * frame.variance[y, x] + most**2 * variance)
     excess = frame.signal[y, x] - most * light
@@ -58,3 +64,10 @@ def sharper_than_stars(
     bad = frame.missing if saturated is None else frame.missing | saturated
     whole = ~ndimage.maximum_filter(bad, 3 + 2 * REACH_PX)[y, x]
     return np.asarray(whole & (excess > SHARPNESS_SIGMA * error))
+
+
+def _sum_around(plane: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the sum of 3 x 3 pixels around places (N,), the edge's pixels going on beyond it."""
+    return 9 * map_rows(
+        lambda rows: ndimage.uniform_filter(rows, 3, mode="nearest"), plane, halo=1
+    )[y, x]  # fmt: skip

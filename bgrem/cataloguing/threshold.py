@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from bgrem.frame.sources import Frame
 from common.robust import ROUNDED_FWHM_PER_SIGMA, darker_half
+from common.scratch import map_rows
 
 # sigma; leaves less than one false detection per megapixel of independent noise
 WHITE_NOISE_THRESHOLD = 1.0
@@ -53,8 +54,12 @@ def find_threshold(frame: Frame, given: float | None = None) -> Threshold:
     frame : Frame
     given : float, optional
     """
-    residual = np.where(frame.missing, np.nan, frame.signal - frame.denoised)
-    inflation = star_filter_inflation(residual / frame.sigma, frame.denoised / frame.sigma)
+    residual = map_rows(
+        lambda signal, light, noise, bad: np.where(bad, np.nan, signal - light) / noise,
+        frame.signal, frame.denoised, frame.sigma, frame.missing,
+    )  # fmt: skip
+    inflation = star_filter_inflation(residual, map_rows(np.divide, frame.denoised, frame.sigma))
+    del residual
     known = np.isfinite(inflation)
     if not known.any():
         sky = "independent noise, as too little sky is empty to measure it"
@@ -87,20 +92,24 @@ def star_filter_inflation(residual: np.ndarray, clean: np.ndarray) -> np.ndarray
     array, shape (rows, columns) of the meshes of about `INFLATION_MESH_PX` px
         NaN where less than `MIN_EMPTY_SHARE` is empty.
     """
-    missing = ~np.isfinite(residual)
-    empty = ~ndimage.binary_dilation(
-        missing | (clean > MAX_EMPTY_SIGMA), iterations=EMPTY_MARGIN_PX
-    )
     scale = INFLATION_FWHM_PX / ROUNDED_FWHM_PER_SIGMA
+    reach = int(np.ceil(4 * scale)) + 1  # px; of the Gaussian
 
-    def star_filter(plane: np.ndarray) -> np.ndarray:
+    def is_empty(residual: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        light = ~np.isfinite(residual) | (clean > MAX_EMPTY_SIGMA)
+        return ~ndimage.binary_dilation(light, iterations=EMPTY_MARGIN_PX)
+
+    def star_filter_rows(plane: np.ndarray) -> np.ndarray:
         smooth = ndimage.gaussian_filter(plane.astype(np.float32), scale)
         smooth *= 2 * np.sqrt(np.pi) * scale
         return smooth
 
+    def star_filter(plane: np.ndarray) -> np.ndarray:
+        return map_rows(star_filter_rows, plane, dtype=np.float32, halo=reach)
+
     return noise_inflation(
-        np.where(missing, 0, residual),
-        empty,
+        map_rows(lambda rows: np.where(np.isfinite(rows), rows, 0), residual),
+        map_rows(is_empty, residual, clean, dtype=bool, halo=EMPTY_MARGIN_PX),
         star_filter,
         mesh=INFLATION_MESH_PX,
         least_share=MIN_EMPTY_SHARE,

@@ -235,11 +235,16 @@ TRAIN = Command(
 
 MODELS = Command(
     name="bgrem models",
-    about="List the models of the package.",
+    about="List the models of the package, print the card of one, or export one.",
     run="bgrem.commands.models:run",
-    arguments=(Flag("model", nargs="?", help="print the card of this model"),),
+    arguments=(
+        Flag("model", nargs="*", metavar="MODEL",
+             help="print the card of this model; `export MODEL` writes it as an ONNX file, which "
+                  "needs no Keras"),
+        Flag("-o", "--output", type=Path, metavar="FILE", help="the ONNX file of `export`"),
+    ),
     replayable=False,
-)
+)  # fmt: skip
 
 DOCTOR = Command(
     name="bgrem doctor",

@@ -11,7 +11,8 @@ import numpy as np
 
 from bgrem.config import DenoiseConfig, EnhanceConfig, InputConfig, NoiseMapConfig
 from bgrem.frame.domain import domain_card, guard_domain
-from bgrem.inference.device import describe_device, describe_engine
+from bgrem.inference.device import describe_device
+from bgrem.inference.exported import ExportNotice
 from bgrem.inference.run import load_for
 from bgrem.models import Model, read_description, require_task
 from bgrem.networks.gpu import DeviceWarning
@@ -24,7 +25,8 @@ from common.io import read_image, write_image
 from common.progress import events
 from common.reading.notice import FileWarning
 
-ENGINE_WARNINGS = (DeviceWarning, FileWarning)  # lines for the user while a network runs
+# lines for the user while a network runs
+ENGINE_WARNINGS = (DeviceWarning, FileWarning, ExportNotice)
 # what a system gives: option of its file -> image, and further keywords for all files
 Products = tuple[Mapping[str, AstroImage], list[Card]]
 
@@ -111,7 +113,8 @@ def silenced_engine(call: Call) -> Iterator[list[warnings.WarningMessage]]:
             for one in raised:
                 if issubclass(one.category, ENGINE_WARNINGS):
                     line = str(one.message).rstrip(".")
-                    call.warn(f"{line}.")
+                    kind = "info" if one.category is ExportNotice else "warning"
+                    call.warn(f"{line}.", kind)
 
 
 def run_network(
@@ -189,5 +192,5 @@ def source_record(call: Call, source: Source, seed: int, cards: list[Card]) -> R
     """Return what the files of an input say; `cards` are further keywords."""
     return call.record(
         source.path, source.image.pixels, cards=cards, model_sha256=source.model.sha256,
-        seed=seed, device=describe_device(source.model), engine=describe_engine(),
+        seed=seed, device=describe_device(source.model), engine=source.model.engine,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.bundle import BUNDLE_PARTS
 from bgrem.denoising.flow import Denoised
 from bgrem.frame.background import whole_image_statistics
-from bgrem.inference.device import describe_device, describe_engine
+from bgrem.inference.device import describe_device
 from bgrem.inference.run import load_for
 from bgrem.models import Model, find_model, read_description
 from common.batch import Files, refuse_one_name, run_over_files
@@ -173,7 +173,7 @@ def _record(
         cards.append(("BGDENOIS", denoised.name, "what was detected on"))
     elif model is not None:
         made |= {"model_sha256": model.sha256, "device": describe_device(model),
-                 "engine": describe_engine()}  # fmt: skip
+                 "engine": model.engine}  # fmt: skip
     record = call.record(path, image.pixels, notes=notes, **made)
     return replace(record, cards=(*cards, *record.cards))
 

@@ -12,7 +12,7 @@ from typing import Any
 from bgrem.commands.base import read_input
 from bgrem.commands.compare_files import compare, describe
 from bgrem.config import InputConfig
-from bgrem.models import WEIGHTS_FILE, find_model
+from bgrem.models import WEIGHTS_FILE, find_model, is_exported, read_description
 from common import cli
 from common.atomic import scratch_folder
 from common.command import Call, Command
@@ -185,8 +185,12 @@ def check_source(source: Path, replay: Replay) -> None:
         )
     if replay.cards.get("BGDENOIS") or replay.model is None:
         return  # no network ran
-    weights = find_model(replay.model) / WEIGHTS_FILE
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    weights = find_model(replay.model)
+    if is_exported(weights):  # its card names the weights that are in it
+        sha256 = read_description(weights)["sha256"]
+    else:
+        weights /= WEIGHTS_FILE
+        sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     if sha256 != replay.cards.get("BGMODEL"):
         raise ValueError(
             f"{weights}: SHA-256 {sha256[:12]}… is not the file's "

@@ -17,16 +17,21 @@ from scipy import ndimage
 
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.flow import Denoised
+from common import scratch
 from common.atomic import atomic_write
 from common.checked.json_files import entry, number_list, read_json
 from common.fits.planes import append_plane, is_plain_fits
 from common.image import AstroImage
 from common.io import write_image
+from common.scratch import row_blocks, with_halo
 
 INTERVAL_LEVELS = (0.6827, 0.9545)  # share of the errors within one and two standard deviations
 INTERVAL_HDUS = ("SIGMA68", "SIGMA95")  # HDU names of the two planes
 SIGNAL_EDGES = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)  # sigma; of the ranges of the signal
 SIGNAL_SQUARE_PX = 5  # px; the signal of a pixel is the brightest one in this square
+SURROUNDINGS_PX = (
+    80  # px; how far a feature reaches: Gaussians of 1.5 and 16 px, one after the other
+)
 FEATURE_COUNT = 10  # of `describe_surroundings`
 MIN_SIGNAL = 0.02  # sigma; what is fainter is no light, its logarithm would be noise
 MAX_ENTRY = 1e6  # size of the numbers of a calibration; fitted ones are below 100
@@ -174,19 +179,27 @@ def denoised_uncertainty(done: Denoised, calibration: Calibration) -> np.ndarray
         `max_sigma` has left the input at least its noise and twice that.
     """
     height, width, channels = done.sigma.shape
-    found = np.empty((2, height, width, channels), np.float32)
+    found = scratch.empty((2, height, width, channels), np.float32)
+    planes = (done.result.pixels, done.residual.pixels, done.twin, done.sigma, done.capped)
     for channel in range(channels):
-        features, signal = describe_surroundings(done, channel)
-        for top in range(0, height, ROWS_AT_ONCE):
-            rows = slice(top, top + ROWS_AT_ONCE)
-            block = features[:, rows].reshape(len(features), -1).astype(float)
-            widths = calibration.half_widths(block, signal[rows].ravel())
-            found[:, rows, :, channel] = widths.reshape(2, -1, width)
-    found *= done.sigma
-    if done.capped is not None:
-        noise = np.stack([done.sigma, 2 * done.sigma])
-        found = np.where(done.capped, np.maximum(found, noise), found)
-    return np.where(done.result.missing, np.nan, found).astype(np.float32)
+        for rows in row_blocks(done.sigma.shape, found, *planes):
+            wide, inner = with_halo(rows, SURROUNDINGS_PX, height)
+            features, signal = describe_surroundings(done, channel, wide)
+            sigma = done.sigma[rows, :, channel]
+            widths = np.empty((2, *sigma.shape), np.float32)
+            for top in range(0, len(sigma), ROWS_AT_ONCE):
+                part = slice(top, min(top + ROWS_AT_ONCE, len(sigma)))
+                block = features[:, inner][:, part].reshape(len(features), -1).astype(float)
+                some = calibration.half_widths(block, signal[inner][part].ravel())
+                widths[:, part] = some.reshape(2, -1, width)
+            widths *= sigma
+            if done.capped is not None:
+                noise = np.stack([sigma, 2 * sigma])
+                capped = done.capped[rows, :, channel]
+                widths = np.where(capped, np.maximum(widths, noise), widths)
+            missing = ~np.isfinite(done.result.pixels[rows, :, channel])
+            found[:, rows, :, channel] = np.where(missing, np.nan, widths)
+    return found
 
 
 def write_uncertainty(
@@ -216,22 +229,27 @@ def write_uncertainty(
         append_plane(temporary, INTERVAL_HDUS[1], wide, header, [second])
 
 
-def describe_surroundings(done: Denoised, channel: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def describe_surroundings(
+    done: Denoised, channel: int = 0, rows: slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
     """Return features, shape (F, H, W), and signal, shape (H, W), both float32, of one channel.
+
+    Of some rows alone where they are given: those at their ends lack `SURROUNDINGS_PX`.
 
     Light on scales from one pixel to sixteen says what is there; what was taken off, smoothed,
     says what may be hidden in it; the twin, what other noise makes of the same sources.
     """
     if done.twin is None:
         raise ValueError("the uncertainty needs denoise(..., twin=True).")
-    sigma = done.sigma[..., channel]
+    sigma = done.sigma[rows, :, channel]
 
     def scaled(pixels: np.ndarray) -> np.ndarray:
-        return np.nan_to_num(pixels[..., channel] / sigma).astype(np.float32)
+        return np.nan_to_num(pixels[rows, :, channel] / sigma).astype(np.float32)
 
     light, removed = scaled(done.result.pixels), scaled(done.residual.pixels)
     change = np.abs(light - scaled(done.twin))
-    change[done.result.missing[..., channel]] = 0  # there is no light there, and a twin is
+    missing = ~np.isfinite(done.result.pixels[rows, :, channel])
+    change[missing] = 0  # there is no light there, and a twin is
     smooth = ndimage.gaussian_filter
     left = np.abs(smooth(removed, 1.5))
     features = np.empty((FEATURE_COUNT, *light.shape), np.float32)

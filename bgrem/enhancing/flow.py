@@ -1,5 +1,6 @@
 """Astro U-net on an image: what an exposure would look like that is some times as long."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,10 @@ from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.exposure import electrons_of
 from bgrem.inference.run import Progress, fill_missing, load_for, run_tiles
 from bgrem.models import Model
-from common.image import AstroImage
+from common import scratch
+from common.image import AstroImage, missing_of
 from common.progress import expect_passes
+from common.scratch import row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +75,21 @@ def enhance(
     model = model or load_for(config, "enhance")
     _check_ratio(config.ratio, model)
     factor, _ = electrons_of(image, gain=config.gain, seconds=config.exposure)
-    electrons = image.pixels.astype(np.float64) * factor
-    hits = np.zeros(image.shape, bool)
+    pixels = image.pixels
+    electrons, hits = scratch.empty(pixels.shape, np.float64), np.zeros(image.shape, bool)
+    for rows in row_blocks(pixels.shape, pixels, electrons):
+        np.multiply(pixels[rows], factor, out=electrons[rows], dtype=np.float64)
     if config.cosmic_rays:
         electrons, hits = remove_cosmic_rays(electrons, image, config)
     expect_passes(progress, image.shape[-1])
-    planes = [
-        _enhance_plane(electrons[..., channel], image.name, config, model, progress)
-        for channel in range(image.shape[-1])
-    ]
-    result = np.where(image.missing, np.nan, np.stack(planes, -1) / factor)
-    return Enhanced(image.with_pixels(result.astype(image.pixels.dtype)), hits)
+    result = scratch.empty(pixels.shape, pixels.dtype)
+    for channel in range(image.shape[-1]):
+        plane = _enhance_plane(electrons[..., channel], image.name, config, model, progress)
+        for rows, longer in plane:
+            there = (rows, slice(None), channel)
+            result[there] = np.where(np.isfinite(pixels[there]), longer / factor, np.nan)
+        scratch.release(electrons, pixels, result)
+    return Enhanced(image.with_pixels(result), hits)
 
 
 def _check_ratio(ratio: float, model: Model) -> None:
@@ -100,25 +107,34 @@ def _enhance_plane(
     config: EnhanceConfig,
     model: Model,
     progress: Progress | None,
-) -> np.ndarray:
-    """Return the longer exposure of one channel (H, W), electrons of the short one."""
-    missing = ~np.isfinite(electrons)
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Give rows of one channel (H, W) and the longer exposure there, electrons of the short one."""
+    shape = electrons.shape
+    missing = missing_of(electrons)
     try:
         found = whole_image_statistics(
             electrons, missing, mesh=config.mesh, mask_sigma=config.mask_sigma
         )
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    known = np.where(missing, found.background, electrons)
-    noisy = stabilise(known, found.background, found.sigma)
+    parts = (electrons, missing, found.background, found.sigma)
+
+    def known(rows: slice) -> np.ndarray:
+        return np.where(missing[rows], found.background[rows], electrons[rows])
+
+    noisy = scratch.empty(shape, np.float32)
+    for rows in row_blocks(shape, noisy, *parts):
+        noisy[rows] = stabilise(known(rows), found.background[rows], found.sigma[rows])
     noisy = fill_missing(noisy, missing, config.seed)
 
     def lacking(tiles: np.ndarray) -> np.ndarray:
         return model.predict(tiles, np.full((len(tiles), 1, 1, 1), config.ratio, np.float32))
 
     noise = run_tiles(noisy, config, lacking, progress)
-    clean = unstabilise(noisy - noise, found.background, found.sigma)
     # noise averages out over the exposure time: so much of it is left when that is `ratio` times
     # as long
     kept = config.noise / np.sqrt(config.ratio)
-    return np.asarray(clean + kept * (known - clean))
+    for rows in row_blocks(shape, noisy, noise, *parts):
+        short = known(rows)
+        clean = unstabilise(noisy[rows] - noise[rows], found.background[rows], found.sigma[rows])
+        yield rows, clean + kept * (short - clean)

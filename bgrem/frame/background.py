@@ -16,7 +16,7 @@ from bgrem.frame.sky.base import Base, find_base
 from bgrem.frame.sources import mask_sources
 from common import scratch
 from common.image import missing_of
-from common.scratch import release, row_blocks, sample_of, with_halo
+from common.scratch import map_rows, release, row_blocks, sample_of, with_halo
 from common.smooth.quadratic import local_quadratic
 
 # px; larger ones miss the waves of a bright sky, masks keep galaxies out of it
@@ -172,10 +172,15 @@ def bands(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
         Pixels without the smooth background.
     missing : bool array, shape (H, W)
     """
-    known = np.ma.array(flat, mask=missing)
-    rows = np.ma.median(known, axis=1, keepdims=True).filled(0)
-    columns = np.ma.median(known - rows, axis=0, keepdims=True).filled(0)
-    return np.asarray(rows + columns, np.float32)
+    height, width = flat.shape
+    of_rows, of_columns = np.empty((height, 1), flat.dtype), np.empty((1, width), flat.dtype)
+    for rows in row_blocks(flat.shape, flat, missing):
+        known = np.ma.array(flat[rows], mask=missing[rows])
+        of_rows[rows] = np.ma.median(known, axis=1, keepdims=True).filled(0)
+    for columns in row_blocks((width, height), flat, missing):
+        known = np.ma.array(flat[:, columns] - of_rows, mask=missing[:, columns])
+        of_columns[:, columns] = np.ma.median(known, axis=0, keepdims=True).filled(0)
+    return map_rows(lambda one: one + of_columns, of_rows, shape=flat.shape, dtype=np.float32)
 
 
 def _correlation(flat: np.ndarray, missing: np.ndarray) -> float:

@@ -21,6 +21,8 @@ from bgrem.frame.detect import (
 )
 from bgrem.frame.sources import number_anew
 from bgrem.frame.stars import PointSpread
+from common import scratch
+from common.scratch import map_rows
 
 SHARPENINGS = 30  # iterations; more split more blends, and galaxies
 SHARPNESS_RATIO = 1.15  # sharpened / denoised light of a maximum that is a star; smooth light has 1
@@ -49,16 +51,26 @@ class Sharpened:
     def image(self) -> np.ndarray:
         """The sharpened image, block by block."""
         margin = int(np.ceil(MARGIN_FWHM * max(self.spread.fwhm, 1.0)))
-        padded = np.pad(self.light, margin, mode="symmetric")
         height, width = self.light.shape
-        found = np.empty((height, width))
+        found = scratch.empty((height, width), np.float64)
         for top in range(0, height, BLOCK_PX):
             for left in range(0, width, BLOCK_PX):
                 part = found[top : top + BLOCK_PX, left : left + BLOCK_PX]
                 rows, columns = (len(side) + 2 * margin for side in (part, part.T))
-                block = self._sharpen(padded[top : top + rows, left : left + columns])
+                block = self._sharpen(self._window(top, left, rows, columns, margin))
                 part[:] = block[margin : rows - margin, margin : columns - margin]
+            scratch.release(self.light, found)
         return found
+
+    def _window(self, top: int, left: int, rows: int, columns: int, margin: int) -> np.ndarray:
+        """Return light from `margin` before a place on, mirrored beyond the frame's edges."""
+        area, missing = [], []
+        starts_and_sides = ((top - margin, rows), (left - margin, columns))
+        for (start, side), most in zip(starts_and_sides, self.light.shape, strict=True):
+            first, last = max(start, 0), min(start + side, most)
+            area.append(slice(first, last))
+            missing.append((first - start, start + side - last))
+        return np.pad(self.light[tuple(area)], missing, mode="symmetric")
 
     @cached_property
     def gain(self) -> float:
@@ -129,8 +141,13 @@ def find_sources(
     """
     import sep
 
+    scaled = (
+        map_rows(np.divide, light, threshold, dtype=np.float32)
+        if isinstance(threshold, np.ndarray)
+        else map_rows(lambda rows: rows / threshold, light, dtype=np.float32)
+    )
     found, segmentation = extract_with_sep(
-        light / threshold, 1.0, kernel=None, contrast=contrast, minimum_area=minimum_area
+        scaled, 1.0, kernel=None, contrast=contrast, minimum_area=minimum_area
     )
     kept, segmentation = number_anew(segmentation, len(found))
     found = found[kept]
@@ -154,7 +171,9 @@ def _split(
         for axis, most in zip((maxima.y, maxima.x), segmentation.shape, strict=True)
     )
     label, height = segmentation[row, column], sharpened.image[row, column]
-    local = ndimage.maximum_filter(sharpened.light, 3)[row, column]
+    light = map_rows(lambda rows: ndimage.maximum_filter(rows, 3), sharpened.light, halo=1)
+    local = light[row, column]
+    del light
     least = sharpened.gain * np.broadcast_to(threshold, segmentation.shape)[row, column]
     order = np.argsort(-height, kind="stable")
     _, first = np.unique(label[order], return_index=True)
@@ -168,9 +187,15 @@ def _split(
         return Sources(places, segmentation, blended)
     markers = np.zeros(segmentation.shape, np.int32)
     markers[row[stars], column[stars]] = np.arange(1, stars.sum() + 1)
-    parts = watershed(-sharpened.image, markers, mask=shared[segmentation])
-    whole = np.where(shared[segmentation], 0, segmentation)
-    whole = np.where(parts > 0, len(places) + parts, whole)
+    mask = map_rows(lambda rows: shared[rows], segmentation, dtype=bool)
+    whole = map_rows(lambda rows, own: np.where(own, 0, rows), segmentation, mask, dtype=np.int32)
+    # one after the other: pieces that do not touch have nothing to do with each other
+    pieces, _ = ndimage.label(mask)
+    for number, window in enumerate(ndimage.find_objects(pieces), 1):
+        own = pieces[window] == number
+        parts = watershed(-sharpened.image[window], np.where(own, markers[window], 0), mask=own)
+        whole[window][own] = np.where(parts > 0, len(places) + parts, whole[window])[own]
+    del pieces, mask
     kept, whole = number_anew(whole, len(places) + int(stars.sum()))
     columns = [
         np.concatenate(both)[kept]

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from common.scratch import map_rows
+
 # SExtractor's default.conv, a pyramid, and its other defaults
 SEXTRACTOR_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
 SEXTRACTOR_CONTRAST = 0.005  # DEBLEND_MINCONT of SExtractor
 SEXTRACTOR_MIN_AREA = 5  # px; DETECT_MINAREA of SExtractor
 SEXTRACTOR_DEBLEND_LEVELS = 32  # DEBLEND_NTHRESH of SExtractor
 MIN_PIXEL_STACK = 100_000  # pixels; stack of `sep` for small frames
+STACK_IS_FULL = "pixel buffer full"  # in the error of `sep` for too small a stack
 MAX_SUB_OBJECTS = 65536  # parts of one blend; crowded frames have more than the 1024 of `sep`
 # A denoised image has no noise that a filter would have to smooth, nor any that a low contrast
 # would split sources along.
@@ -107,10 +110,21 @@ def extract(pixels: np.ndarray, threshold: float, **options: Any) -> Any:
     import sep
 
     data = np.ascontiguousarray(pixels, np.float32)
-    # the stack is filled anew at each call: no larger than can be needed
-    sep.set_extract_pixstack(max(MIN_PIXEL_STACK, 2 * data.size))
+    most = max(MIN_PIXEL_STACK, 2 * data.size)
+    # the stack is filled anew at each call, some 40 bytes a pixel: no larger than is needed
+    noise = options.get("err")
+    bright = data > threshold if noise is None else data > threshold * noise
+    stack = min(most, max(MIN_PIXEL_STACK, 2 * int(np.count_nonzero(bright))))
+    del bright
     sep.set_sub_object_limit(MAX_SUB_OBJECTS)
-    return sep.extract(data, threshold, **options)
+    while True:
+        sep.set_extract_pixstack(stack)
+        try:
+            return sep.extract(data, threshold, **options)
+        except Exception as error:
+            if stack == most or STACK_IS_FULL not in str(error):
+                raise
+            stack = min(most, 4 * stack)  # a filter can bring more pixels above the threshold
 
 
 def matched_filter(
@@ -133,8 +147,10 @@ def detect_peaks(significance: np.ndarray, threshold: float) -> Detections:
     """Return local maxima of at least `threshold`, at subpixel positions by a parabola."""
     from scipy import ndimage
 
-    peaks = significance == ndimage.maximum_filter(significance, 3)
-    y, x = np.nonzero(peaks & (significance >= threshold))
+    def are_peaks(rows: np.ndarray) -> np.ndarray:
+        return (rows == ndimage.maximum_filter(rows, 3)) & (rows >= threshold)
+
+    y, x = np.nonzero(map_rows(are_peaks, significance, dtype=bool, halo=1))
     position = []
     for axis, place in ((0, y), (1, x)):
         last = significance.shape[axis] - 1

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from common.robust import mad_sigma
+from common.scratch import map_rows, release, row_blocks
 
 # sigma of a smoothed frame: above it noise is rare, little noise is masked
 COMPARISON_MASK_SIGMA = 4.0
@@ -43,14 +44,24 @@ class Frame:
         cls, signal: np.ndarray, denoised: np.ndarray, sigma: np.ndarray, gain: float | None
     ) -> "Frame":
         """Return the frame of planes in which NaN means missing."""
-        missing = ~(np.isfinite(signal) & np.isfinite(denoised))
+        missing = map_rows(
+            lambda one, other: ~(np.isfinite(one) & np.isfinite(other)), signal, denoised,
+            dtype=bool,
+        )  # fmt: skip
         signal, denoised = (
-            np.where(missing, 0, plane).astype(np.float64) for plane in (signal, denoised)
+            map_rows(lambda rows, bad: np.where(bad, 0, rows), plane, missing)
+            for plane in (signal, denoised)
         )
-        variance = sigma.astype(np.float64) ** 2
-        if gain is not None:
-            variance = variance + np.maximum(denoised, 0) / gain
-        return cls(signal, denoised, sigma, variance, missing)
+
+        def variance_of(noise: np.ndarray, light: np.ndarray) -> np.ndarray:
+            variance = noise.astype(np.float64) ** 2
+            return variance if gain is None else variance + np.maximum(light, 0) / gain
+
+        return cls(signal, denoised, sigma, map_rows(variance_of, sigma, denoised), missing)
+
+    def release(self) -> None:
+        """Take its pages out of memory; they come back when they are read."""
+        release(self.signal, self.denoised, self.sigma, self.variance, self.missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +161,12 @@ def number_anew(segmentation: np.ndarray, number: int) -> tuple[np.ndarray, np.n
 
     Of blended sources one may have lost all of its pixels to others.
     """
-    kept = np.bincount(segmentation.ravel(), minlength=number + 1)[1:] > 0
+    found = np.zeros(number + 1, bool)
+    for rows in row_blocks(segmentation.shape, segmentation):
+        found[segmentation[rows]] = True
+    kept = found[1:]
     numbers = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
-    return kept, numbers[segmentation]
+    return kept, map_rows(lambda rows: numbers[rows], segmentation, dtype=np.int32)
 
 
 def mask_frame_sources(residual: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:

@@ -8,6 +8,7 @@ from scipy import ndimage, optimize
 
 from bgrem.frame.detect import SEXTRACTOR_MIN_AREA, extract
 from common.robust import ROUNDED_FWHM_PER_SIGMA
+from common.scratch import map_rows
 
 MIN_STAR_PEAK_SIGMA = 20.0  # sigma; the width is good to a few per cent
 MIN_FAINT_STAR_PEAK_SIGMA = 8.0  # sigma; the width is good to some ten per cent
@@ -107,7 +108,7 @@ def find_stars(
     saturated : bool array, shape (H, W), optional
         Without it the brightest twentieth of many is left out.
     """
-    data = np.ascontiguousarray(np.where(missing, 0, scaled), np.float32)
+    data = map_rows(lambda rows, bad: np.where(bad, 0, rows), scaled, missing, dtype=np.float32)
     found = extract(data, STAR_DETECTION_SIGMA, mask=missing, minarea=SEXTRACTOR_MIN_AREA)
     found = clear_stars(found, MIN_FAINT_STAR_PEAK_SIGMA)
     found = found[np.argsort(-found["peak"], kind="stable")]

@@ -22,15 +22,6 @@ def name_device(gpu: str | None) -> str:
     return gpu or f"CPU {_processor_name()}"
 
 
-def describe_engine() -> str:
-    """Return the versions of Keras and of what it computes with."""
-    import keras
-
-    backend = keras.backend.backend()
-    version = getattr(__import__(backend), "__version__", "")
-    return f"keras {keras.__version__}, {backend} {version}".strip()
-
-
 def _processor_name() -> str:
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as file:

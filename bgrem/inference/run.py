@@ -8,8 +8,9 @@ from scipy import ndimage
 
 from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from bgrem.inference.device import automatic_precision
+from bgrem.inference.exported import find_exported
 from bgrem.inference.tiling import TILE_MULTIPLE, TilePlan, map_tiles
-from bgrem.models import Model, load_model, require_task
+from bgrem.models import Model, is_exported, load_model, require_task
 from bgrem.networks.gpu import DeviceWarning
 from common import scratch
 from common.cli import is_out_of_memory
@@ -77,16 +78,28 @@ def fill_missing(scaled: np.ndarray, missing: np.ndarray, seed: int = 0) -> np.n
 
 
 def load_for(config: TileSettings, task: str = "denoise") -> Model:
-    """Load the config's model in the precision that this machine is quick in.
+    """Load the config's model for its runtime, in the precision that this machine is quick in.
 
     Raises
     ------
     ValueError
-        If there is no such model, or it was trained for another task.
+        If there is no such model, it was trained for another task, or the runtime cannot have it.
     """
     require_task(config.model, task)
-
-    precision = automatic_precision() if config.precision == "auto" else config.precision
-    return load_model(
-        config.model, dtype="mixed_bfloat16" if precision == "bfloat16" else "float32"
-    )
+    exported = is_exported(config.model)
+    runtime = config.runtime
+    if runtime == "auto":
+        runtime = "onnx" if exported else "keras"
+    if runtime == "keras":
+        if exported:
+            raise ValueError(
+                f"{config.model}: an exported file. Keras takes a name or a folder; leave "
+                "--runtime out."
+            )
+        precision = automatic_precision() if config.precision == "auto" else config.precision
+        return load_model(
+            config.model, dtype="mixed_bfloat16" if precision == "bfloat16" else "float32"
+        )
+    if config.precision == "bfloat16":
+        raise ValueError(f"--precision bfloat16: the runtime {runtime} computes in float32 alone.")
+    return load_model(find_exported(config.model), runtime=runtime)

@@ -47,6 +47,15 @@ def find_gpu() -> str | None:
     return None
 
 
+def describe_keras() -> str:
+    """Return the versions of Keras and of what it computes with."""
+    import keras
+
+    backend = keras.backend.backend()
+    version = getattr(__import__(backend), "__version__", "")
+    return f"keras {keras.__version__}, {backend} {version}".strip()
+
+
 def list_devices() -> list[str]:
     """Return the names of all devices that Keras could compute on."""
     import keras

@@ -14,9 +14,11 @@ from bgrem.noise_mapping.residual_noise import residual_rms
 from bgrem.noise_mapping.runs import DiffusionRuns
 from bgrem.noise_mapping.star_fit import find_stars
 from bgrem.noise_mapping.units import find_units
+from common import scratch
 from common.header import header_of
-from common.image import AstroImage
+from common.image import AstroImage, missing_of
 from common.progress import expect_passes
+from common.scratch import map_rows, row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,17 +117,22 @@ def noisemap(
     model = model or load_for(config, "noisemap")
     expect_passes(progress, image.shape[-1] * config.runs * config.ddim_steps)
     header = header_of(image)
-    planes = [
-        _map_plane(image.pixels[..., channel], header, image.name, config, model, progress)
-        for channel in range(image.shape[-1])
-    ]
-    dtype = image.pixels.dtype
-    *parts, saturated = (np.stack(part, -1) for part in zip(*planes, strict=True))
-    mapped, deviation, rms, streaks = (
-        np.where(image.missing, np.nan, part).astype(dtype) for part in parts
+    pixels, missing = image.pixels, image.missing
+    mapped, deviation, rms, streaks, residual = (
+        scratch.empty(pixels.shape, pixels.dtype) for _ in range(5)
     )
+    saturated = scratch.empty(pixels.shape, bool)
+    for channel in range(image.shape[-1]):
+        planes = _map_plane(pixels[..., channel], header, image.name, config, model, progress)
+        for rows in row_blocks(pixels.shape, pixels, missing, residual, saturated, *planes):
+            there = (rows, slice(None), channel)
+            for found, plane in zip((mapped, deviation, rms, streaks), planes[:4], strict=True):
+                found[there] = np.where(missing[there], np.nan, plane[rows])
+            residual[there] = pixels[there] - mapped[there]
+            saturated[there] = planes[4][rows]
+            scratch.release(mapped, deviation, rms, streaks)
     return NoiseMap(
-        image.with_pixels((image.pixels - mapped).astype(dtype)),
+        image.with_pixels(residual),
         image.with_pixels(mapped),
         image.with_pixels(deviation),
         image.with_pixels(rms),
@@ -143,29 +150,40 @@ def _map_plane(
     progress: Progress | None,
 ) -> tuple[np.ndarray, ...]:
     """Return map, deviation of the runs, residual's noise, streaks, saturated: each (H, W)."""
-    missing = ~np.isfinite(pixels)
+    missing = missing_of(pixels)
     try:
         units = find_units(pixels, missing, config, model)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    flat = np.where(missing, 0, units.flatten(pixels)).astype(np.float32)
+    flat = map_rows(
+        lambda rows, bad: np.where(bad, 0, rows), units.flatten(pixels), missing, dtype=np.float32
+    )
     flat = fill_missing(flat, missing, config.seed)
 
     stars = find_stars(flat, missing, units.background, header) if config.protect else None
-    rest = flat if stars is None else (flat - stars.light - stars.sky).astype(np.float32)
+    rest = flat
+    if stars is not None:
+        rest = map_rows(
+            lambda one, light, sky: one - light - sky, flat, stars.light, stars.sky,
+            dtype=np.float32,
+        )  # fmt: skip
 
     # one generator for all noise: what is hidden draws first, then run by run
     rng = np.random.default_rng(config.seed)
     given, hidden = hide_light(rest, config.protect, rng)
     runs = DiffusionRuns.of(units, config, model, progress)
     mean, deviation = runs.mean_and_deviation(given, rng)
+    del given
+    left = map_rows(np.subtract, rest, mean, dtype=np.result_type(rest, mean))
+    rms = residual_rms(left, mean if stars is None else stars.light, hidden | missing)
+    del left
+    noise = map_rows(np.multiply, units.sigma, rms, dtype=np.result_type(units.sigma, rms))
     if stars is None:
-        rms = residual_rms(rest - mean, mean, hidden | missing)
-        streaks, saturated = np.zeros(flat.shape), np.zeros(flat.shape, bool)
-        mapped = mean
-    else:
-        rms = residual_rms(rest - mean, stars.light, hidden | missing)
-        streaks, saturated = stars.light, stars.saturated
-        mapped = np.where(saturated, flat, mean + flat - rest)
-    sigma = units.sigma
-    return units.to_pixels(mapped), deviation, sigma * rms, sigma * streaks, saturated
+        nothing = np.broadcast_to(0.0, flat.shape), np.broadcast_to(np.False_, flat.shape)
+        return units.to_pixels(mean), deviation, noise, *nothing
+    mapped = map_rows(
+        lambda full, flat, mean, rest: np.where(full, flat, mean + flat - rest),
+        stars.saturated, flat, mean, rest,
+    )  # fmt: skip
+    streaks = map_rows(np.multiply, units.sigma, stars.light)
+    return units.to_pixels(mapped), deviation, noise, streaks, stars.saturated

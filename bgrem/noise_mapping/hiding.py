@@ -3,13 +3,16 @@
 import numpy as np
 from scipy import ndimage
 
-from bgrem.noise_mapping.streaks import smooth_sky
+from bgrem.noise_mapping.streaks import SKY_REACH_PX, smooth_sky
+from common.scratch import map_rows, row_blocks
 
 # of the search for points and trails: the rim of a wide one appears without its middle
 SEARCH_ROUNDS = 2
 POINT_SIGMA_PX = 0.7  # px; sigma of the image of a satellite and the pixel together
 LOCAL_NOISE_SIDE_PX = 15  # px; square in which left-overs are measured
 MAX_LOCAL_NOISE = 30.0  # noise; brighter pixels do not raise the local noise further
+# px; how far a pixel's significance reaches: the sky, a Gaussian of 4 sigma and half of the square
+SEARCH_REACH_PX = SKY_REACH_PX + 3 + LOCAL_NOISE_SIDE_PX // 2
 PEAK_FOOT_SHARE = 0.5  # of the threshold; a peak's mask reaches down to it
 PEAK_MARGIN_PX = 2  # px around a peak's mask, for the wings of a point
 
@@ -33,13 +36,17 @@ def mask_compact_light(residual: np.ndarray, threshold: float) -> np.ndarray:
     threshold : float
         Of S.
     """
+    return mask_peaks(_local_significance(residual), threshold)
+
+
+def _local_significance(residual: np.ndarray) -> np.ndarray:
+    """Return S of `mask_compact_light`."""
     smooth = ndimage.gaussian_filter(residual, POINT_SIGMA_PX)
     white = 1 / (2 * np.sqrt(np.pi) * POINT_SIGMA_PX)
     around = ndimage.uniform_filter(
         np.minimum(np.abs(smooth), MAX_LOCAL_NOISE * white), LOCAL_NOISE_SIDE_PX
     )
-    significance = smooth / np.maximum(white, np.sqrt(np.pi / 2) * around)
-    return mask_peaks(significance, threshold)
+    return np.asarray(smooth / np.maximum(white, np.sqrt(np.pi / 2) * around))
 
 
 def mask_peaks(significance: np.ndarray, threshold: float) -> np.ndarray:
@@ -52,13 +59,18 @@ def mask_peaks(significance: np.ndarray, threshold: float) -> np.ndarray:
     threshold : float
         Of the significance.
     """
-    labels, number = ndimage.label(significance > PEAK_FOOT_SHARE * threshold, np.ones((3, 3)))
+    foot = map_rows(lambda rows: rows > PEAK_FOOT_SHARE * threshold, significance, dtype=bool)
+    labels, number = ndimage.label(foot, np.ones((3, 3)))
     if not number:
         return np.zeros(significance.shape, bool)
-    peaks = ndimage.maximum(significance, labels, np.arange(number + 1))
-    chosen = peaks > threshold
+    chosen = np.zeros(number + 1, bool)
+    for rows in row_blocks(labels.shape, significance, labels):
+        chosen[labels[rows][significance[rows] > threshold]] = True
     chosen[0] = False
-    return _with_margin(chosen[labels], PEAK_MARGIN_PX)
+    peaks = map_rows(lambda rows: chosen[rows], labels, dtype=bool)
+    return map_rows(
+        lambda rows: _with_margin(rows, PEAK_MARGIN_PX), peaks, dtype=bool, halo=PEAK_MARGIN_PX
+    )
 
 
 def hide_light(
@@ -79,10 +91,20 @@ def hide_light(
     hidden = np.zeros(flat.shape, bool)
     if not threshold:
         return flat, hidden
+
+    def significance(flat: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        return _local_significance(flat - smooth_sky(flat, hidden))
+
     for _ in range(SEARCH_ROUNDS):
-        hidden |= mask_compact_light(flat - smooth_sky(flat, hidden), threshold)
-    noise = rng.standard_normal(flat.shape, np.float32)
-    return np.where(hidden, smooth_sky(flat, hidden) + noise, flat), hidden
+        found = map_rows(significance, flat, hidden, halo=SEARCH_REACH_PX)
+        hidden = hidden | mask_peaks(found, threshold)
+
+    def replaced(flat: np.ndarray, hidden: np.ndarray, sky: np.ndarray) -> np.ndarray:
+        noise = rng.standard_normal(flat.shape, np.float32)
+        return np.where(hidden, sky + noise, flat)
+
+    sky = map_rows(smooth_sky, flat, hidden, dtype=np.float32, halo=SKY_REACH_PX)
+    return map_rows(replaced, flat, hidden, sky, dtype=np.float32), hidden
 
 
 def _with_margin(mask: np.ndarray, margin: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from bgrem.noise_mapping.streaks import BRIGHT_STREAK_NOISE
 from common.robust import MAD_TO_SIGMA
+from common.scratch import map_rows, row_blocks
 
 RMS_BRIGHTNESS_SIDE_PX = 5  # px; the rim of a streak is as uncertain as its middle
 MIN_PIXELS_FOR_RMS = 100  # pixels; fewer give no noise of a range
@@ -36,15 +37,48 @@ def residual_rms(
     hidden : bool array, shape (H, W), optional
         Pixels that are not measured: satellites, stars, trails, missing pixels.
     """
-    light = ndimage.maximum_filter(mapped, RMS_BRIGHTNESS_SIDE_PX)
+    light = map_rows(
+        lambda rows: ndimage.maximum_filter(rows, RMS_BRIGHTNESS_SIDE_PX), mapped,
+        dtype=mapped.dtype, halo=RMS_BRIGHTNESS_SIDE_PX // 2,
+    )  # fmt: skip
     free = np.ones(left.shape, bool) if hidden is None or hidden.all() else ~hidden
-    rms = np.interp(light, *_scatter_curve(left[free], light[free], MIN_PIXELS_FOR_RMS))
-    bright = light > BRIGHT_STREAK_NOISE
-    measured = bright & free
-    if measured.sum() >= MIN_PIXELS_FOR_RMS:
-        curve = _scatter_curve(left[measured], light[measured], MIN_PIXELS_FOR_RMS, tails=True)
-        rms = np.where(bright, np.maximum(rms, np.interp(light, *curve)), rms)
-    return rms.astype(np.float32)
+    dark = _scatter_curve(*_drawn(left, light, free), MIN_PIXELS_FOR_RMS)
+    measured = map_rows(
+        lambda rows, good: (rows > BRIGHT_STREAK_NOISE) & good, light, free, dtype=bool
+    )
+    curve = None
+    if np.count_nonzero(measured) >= MIN_PIXELS_FOR_RMS:
+        curve = _scatter_curve(*_drawn(left, light, measured), MIN_PIXELS_FOR_RMS, tails=True)
+
+    def noise(light: np.ndarray) -> np.ndarray:
+        rms = np.interp(light, *dark)
+        if curve is None:
+            return rms
+        bright = light > BRIGHT_STREAK_NOISE
+        return np.where(bright, np.maximum(rms, np.interp(light, *curve)), rms)
+
+    return map_rows(noise, light, dtype=np.float32)
+
+
+def _drawn(
+    left: np.ndarray, light: np.ndarray, measured: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return residual and brightness of measured pixels, `MAX_PIXELS_FOR_RMS` at most: (M,)."""
+    number = int(np.count_nonzero(measured))
+    if number <= MAX_PIXELS_FOR_RMS:
+        return left[measured], light[measured]
+    drawn = np.random.default_rng(0).integers(number, size=MAX_PIXELS_FOR_RMS)
+    order = np.argsort(drawn, kind="stable")
+    chosen = [np.empty(len(drawn), plane.dtype) for plane in (left, light)]
+    first = 0  # measured pixels above the block
+    for rows in row_blocks(measured.shape, left, light, measured):
+        here = measured[rows]
+        last = first + int(np.count_nonzero(here))
+        own = order[slice(*np.searchsorted(drawn[order], (first, last)))]
+        for values, plane in zip(chosen, (left, light), strict=True):
+            values[own] = plane[rows][here][drawn[own] - first]
+        first = last
+    return chosen[0], chosen[1]
 
 
 def _scatter_curve(
@@ -60,9 +94,6 @@ def _scatter_curve(
     tails : bool
         As on streaks in `residual_rms`.
     """
-    if len(values) > MAX_PIXELS_FOR_RMS:
-        drawn = np.random.default_rng(0).integers(len(values), size=MAX_PIXELS_FOR_RMS)
-        values, brightness = values[drawn], brightness[drawn]
     shares = np.concatenate([np.linspace(0, 0.9, 10), 1 - np.logspace(-1.25, -4, 12)])
     edges = np.quantile(brightness, shares)
     ranges = np.searchsorted(edges, brightness, "right")

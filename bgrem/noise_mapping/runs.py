@@ -17,7 +17,9 @@ from bgrem.models import Model
 from bgrem.networks.diffusion import ddim_step
 from bgrem.networks.schedule import LinearSchedule
 from bgrem.noise_mapping.units import Units
+from common import scratch
 from common.progress import expect_passes
+from common.scratch import map_rows, row_blocks
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -87,15 +89,19 @@ class DiffusionRuns:
             In the unit of the image; 0 for one run.
         """
         scaled = self.units.to_network(flat)
-        mean, squares = np.zeros(flat.shape), np.zeros(flat.shape)
+        mean, squares = (map_rows(np.zeros_like, scaled) for _ in range(2))
         # without random numbers all runs would be the same
         number = self.config.runs if self.added_noise or self.config.eta else 1
         for run in range(number):
             mapped = self._run(scaled, rng)
-            change = mapped - mean
-            mean += change / (run + 1)
-            squares += change * (mapped - mean)
-        deviation = self.units.network_unit * np.sqrt(squares / max(number - 1, 1))
+            for rows in row_blocks(mean.shape, mapped, mean, squares):
+                change = mapped[rows] - mean[rows]
+                mean[rows] += change / (run + 1)
+                squares[rows] += change * (mapped[rows] - mean[rows])
+        deviation = map_rows(
+            lambda unit, square: unit * np.sqrt(square / max(number - 1, 1)),
+            self.units.network_unit, squares,
+        )  # fmt: skip
         return self.units.from_network(mean), deviation
 
     def _run(self, scaled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -105,14 +111,20 @@ class DiffusionRuns:
         `bgrem.networks.diffusion.ddim_step` with the noise that the network predicts.
         """
         signals, noises = (rates.tolist() for rates in LinearSchedule().rates(self.times))
-        noisy = np.float32(signals[0]) * scaled
-        if self.added_noise:
-            noisy += np.float32(self.added_noise) * rng.standard_normal(scaled.shape, np.float32)
+        noisy = scratch.empty(scaled.shape, np.float32)
+        for rows in row_blocks(noisy.shape, noisy, scaled):
+            noisy[rows] = np.float32(signals[0]) * scaled[rows]
+            if self.added_noise:
+                fresh = rng.standard_normal(noisy[rows].shape, np.float32)
+                noisy[rows] += np.float32(self.added_noise) * fresh
         for k in range(len(self.times) - 1):
             predict_noise = partial(self._predict_noise, variance=noises[k] ** 2)
             predicted = run_tiles(noisy, self.config, predict_noise, self.progress)
             now, then = ((signals[n], noises[n]) for n in (k, k + 1))
-            noisy = ddim_step(noisy, predicted, now, then, eta=self.config.eta, rng=rng)
+            for rows in row_blocks(noisy.shape, noisy, predicted):
+                noisy[rows] = ddim_step(
+                    noisy[rows], predicted[rows], now, then, eta=self.config.eta, rng=rng
+                )
         return noisy
 
     def _predict_noise(self, tiles: np.ndarray, variance: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.frame.sources import second_moments
+from common.scratch import map_rows
 
 STREAK_SMOOTHING_PX = 1.0  # px; sigma of the smoothing before light is correlated
 MIN_STREAK_LIGHT = 1.5  # noise of a pixel; fainter light is left out of the correlation
@@ -28,6 +29,7 @@ ROUNDNESS_SHIFT_PX = 5  # px; shift at which roundness is measured
 MIN_CORRELATION_RATIO = 1.18
 MAX_SKY_NOISE = 2.0  # noise; what is brighter is no sky
 SKY_WIDTH_PX = 8.0  # px; what is smaller is no sky
+SKY_REACH_PX = 32  # px; such a Gaussian reaches 4 standard deviations
 BRIGHT_STREAK_NOISE = 1.5  # noise; brighter light of stars is a streak: its noise is measured apart
 
 
@@ -83,14 +85,22 @@ def _compress_light(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Light is arcsinh(flat - sky - threshold), 0 below the threshold. No object has more than
     `MAX_POWER_SHARE` of the sum of its squares, so that no bright star and no trail decides.
     """
-    smooth = ndimage.gaussian_filter(flat.astype(np.float32), STREAK_SMOOTHING_PX) - smooth_sky(
-        flat
+
+    def compressed(flat: np.ndarray) -> np.ndarray:
+        smooth = ndimage.gaussian_filter(flat.astype(np.float32), STREAK_SMOOTHING_PX)
+        return np.arcsinh(np.maximum(smooth - smooth_sky(flat) - MIN_STREAK_LIGHT, 0))
+
+    kind = np.result_type(flat.dtype, np.float32)  # the sky's
+    light = map_rows(compressed, flat, dtype=kind, halo=SKY_REACH_PX)
+    shining = map_rows(lambda rows: rows > 0, light, dtype=bool)
+    labels, number = ndimage.label(shining, np.ones((3, 3)))
+    bright = np.flatnonzero(labels)
+    powers = np.bincount(
+        labels.reshape(-1)[bright], np.square(light.reshape(-1)[bright]), minlength=number + 1
     )
-    light = np.arcsinh(np.maximum(smooth - MIN_STREAK_LIGHT, 0))
-    labels, number = ndimage.label(light > 0, np.ones((3, 3)))
-    powers = np.bincount(labels.ravel(), np.square(light).ravel(), minlength=number + 1)
     weights = np.sqrt(np.minimum(MAX_POWER_SHARE * powers.sum() / np.maximum(powers, 1e-9), 1))
-    return (light * weights[labels]).astype(np.float32), labels
+    weighted = map_rows(lambda rows, one: rows * weights[one], light, labels, dtype=np.float32)
+    return weighted, labels
 
 
 def _autocorrelation(light: np.ndarray) -> np.ndarray:
@@ -138,8 +148,8 @@ def _is_elongated(correlation: np.ndarray, angles: np.ndarray) -> bool:
 def _has_parallel_objects(light: np.ndarray, labels: np.ndarray, angle: float) -> bool:
     """Return whether many objects are elongated along an angle: stars, not trails among stars."""
     along, across, both = second_moments(labels, light, angle)
-    large = np.bincount(labels.ravel()) >= MIN_STREAK_PIXELS
-    large[0] = False
+    number = np.bincount(labels.reshape(-1)[np.flatnonzero(labels)], minlength=len(along))
+    large = number >= MIN_STREAK_PIXELS
     # an object's own angle t to that of the streaks: tan(2 t) = 2 both / (along - across)
     parallel = np.abs(2 * both) < np.tan(2 * MAX_STREAK_ANGLE) * (along - across)
     elongated = (large & parallel & (along > MIN_ELONGATION * across)).sum()

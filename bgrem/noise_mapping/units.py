@@ -18,6 +18,7 @@ from bgrem.frame.background import (
     whole_image_statistics,
 )
 from bgrem.models import Model
+from common.scratch import map_rows
 
 # noise of a simulated frame in the network's units: it is what the diffusion has at time 118
 FRAME_NOISE_IN_UNITS = 0.4
@@ -49,20 +50,33 @@ class Units:
 
     def flatten(self, pixels: np.ndarray) -> np.ndarray:
         """Return the flat frame of pixels (H, W)."""
-        return (pixels - self.background) / self.sigma
+        return map_rows(
+            lambda one, sky, noise: (one - sky) / noise, pixels, self.background, self.sigma,
+            dtype=np.result_type(pixels, self.background, self.sigma),
+        )  # fmt: skip
 
     def to_pixels(self, flat: np.ndarray) -> np.ndarray:
         """Return the pixels of a flat frame: the inverse of `flatten`."""
-        return self.background + self.sigma * flat
+        return map_rows(
+            lambda one, sky, noise: sky + noise * one, flat, self.background, self.sigma,
+            dtype=np.result_type(flat, self.background, self.sigma),
+        )  # fmt: skip
 
     def to_network(self, flat: np.ndarray) -> np.ndarray:
         """Return a flat frame in the network's units, float32."""
-        scaled = (self.background - self.network_level + self.sigma * flat) / self.network_unit
-        return scaled.astype(np.float32)
+        return map_rows(
+            lambda one, sky, noise, level, unit: (sky - level + noise * one) / unit,
+            flat, self.background, self.sigma, self.network_level, self.network_unit,
+            dtype=np.float32,
+        )  # fmt: skip
 
     def from_network(self, scaled: np.ndarray) -> np.ndarray:
         """Return a scaled frame as a flat one: the inverse of `to_network`."""
-        return (self.network_level - self.background + self.network_unit * scaled) / self.sigma
+        parts = (scaled, self.background, self.sigma, self.network_level, self.network_unit)
+        return map_rows(
+            lambda one, sky, noise, level, unit: (level - sky + unit * one) / noise, *parts,
+            dtype=np.result_type(*parts),
+        )  # fmt: skip
 
 
 def find_units(
@@ -96,7 +110,8 @@ def find_units(
 
 def units_of_noise(pixels: np.ndarray, background: np.ndarray, sigma: np.ndarray) -> Units:
     """Return the units of a model that was trained on frames without noise."""
-    return Units(background, sigma / FRAME_NOISE_IN_UNITS, background, sigma, FRAME_NOISE_IN_UNITS)
+    unit = map_rows(lambda noise: noise / FRAME_NOISE_IN_UNITS, sigma, dtype=sigma.dtype)
+    return Units(background, unit, background, sigma, FRAME_NOISE_IN_UNITS)
 
 
 def units_of_contrast(pixels: np.ndarray, background: np.ndarray, sigma: np.ndarray) -> Units:
@@ -129,7 +144,11 @@ def frame_level(
     """
     missing = ~np.isfinite(pixels) if missing is None else missing
     found = whole_image_statistics(pixels, missing, mesh=mesh, mask_sigma=mask_sigma)
-    return found.background + bands(pixels - found.background, missing), found.sigma
+    rest = map_rows(
+        np.subtract, pixels, found.background, dtype=np.result_type(pixels, found.background)
+    )
+    lines = bands(rest, missing)
+    return map_rows(np.add, found.background, lines, dtype=np.float32), found.sigma
 
 
 def contrast(pixels: np.ndarray) -> tuple[float, float]:

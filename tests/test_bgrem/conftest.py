@@ -34,8 +34,10 @@ def _models_stay_loaded():
 
     loaded = {}
 
-    def load_once(name, *, dtype="float32"):
+    def load_once(name, *, dtype="float32", runtime="onnx"):
         folder = find_model(name).resolve()
+        if folder.is_file():
+            return load_model(name, runtime=runtime)
         files = sorted((one.name, one.stat().st_mtime_ns) for one in folder.iterdir())
         key = (folder, dtype, str(files))
         if key not in loaded:

@@ -121,6 +121,7 @@ def test_pixels_under_the_minimum_are_lifted(starfield, tiny):
     ("kind", "text"),
     [
         ("ResourceExhaustedError", ""),
+        ("MemoryError", ""),  # of NumPy, and of exported networks
         ("XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."),
         ("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."),
     ],
@@ -135,7 +136,7 @@ def test_when_memory_runs_out_batches_then_tiles_get_smaller(
     def exhausted(scaled, plan, function, *, batch_size, progress):
         seen.append((plan.tile, batch_size))
         if len(seen) < 3:
-            raise type(kind, (Exception,), {})(text)
+            raise MemoryError if kind == "MemoryError" else type(kind, (Exception,), {})(text)
         return scaled
 
     monkeypatch.setattr(module, "map_tiles", exhausted)
@@ -146,6 +147,22 @@ def test_when_memory_runs_out_batches_then_tiles_get_smaller(
         "the memory is too small for 1 x 512 px at once: tiles of 256 px one by one",
     ]
     assert seen == [(512, 4), (512, 1), (256, 1)]
+
+
+def test_pixels_stay_the_same_where_memory_runs_out_in_the_network(starfield, tiny):
+    whole, predict, seen = run(starfield[0], tiny, batch_size=4).result.pixels, tiny.predict, []
+
+    def exhausted(tiles, variance):
+        seen.append(len(tiles))
+        if len(tiles) > 1:
+            raise MemoryError
+        return predict(tiles, variance)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.warns(DeviceWarning, match="one by one"):
+        patch.setattr(tiny, "predict", exhausted)
+        parts = run(starfield[0], tiny, batch_size=4).result.pixels
+    assert seen[:2] == [4, 1]
+    assert parts == pytest.approx(whole, rel=1e-4, abs=1e-3)  # float32 in another order
 
 
 def test_an_error_that_only_has_the_word_in_its_text_is_not_tried_again(

@@ -5,12 +5,24 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from bgrem import simulate_field
+from bgrem import (
+    catalog,
+    denoise,
+    denoised_uncertainty,
+    enhance,
+    load_calibration,
+    noisemap,
+    simulate_field,
+)
+from bgrem.config import DenoiseConfig, EnhanceConfig, NoiseMapConfig
 from bgrem.denoising.residual import residual_of, restore_pixels
 from bgrem.frame.background import whole_image_statistics
 from bgrem.inference.run import fill_missing
 from bgrem.inference.tiling import TilePlan, map_tiles
+from bgrem.models import Model, read_description
+from bgrem.simulate.staring import simulate_staring_frame
 from common import scratch
 from common.image import AstroImage
 from common.io import read_image, write_image
@@ -101,6 +113,77 @@ def test_a_file_is_read_and_written_the_same_in_blocks(pixels, tmp_path, request
     assert np.array_equal(image.missing[..., 0], ~np.isfinite(pixels))
     write_image(tmp_path / "blocks.fits", AstroImage(image.pixels))
     assert (tmp_path / "blocks.fits").read_bytes() == (tmp_path / "whole.fits").read_bytes()
+
+
+class Softened:
+    """A network's stand-in: what a Gaussian takes off; its pixels do not depend on the tiles."""
+
+    compute_dtype = "float32"
+
+    def predict_on_batch(self, inputs):
+        return np.stack([one - ndimage.gaussian_filter(one, (1, 1, 0)) for one in inputs[0]])
+
+
+def model_of(name):
+    return Model(name, Softened(), read_description(name))
+
+
+def test_an_enhanced_frame_is_the_same_in_blocks(pixels, request):
+    def run():
+        return enhance(pixels, EnhanceConfig(gain=1.0), model=model_of("hst")).result.pixels
+
+    whole = run()
+    request.getfixturevalue("blocks")
+    assert np.array_equal(run(), whole, equal_nan=True)
+
+
+def test_a_catalogue_is_the_same_in_blocks(pixels, request):
+    def run():
+        saturate = float(np.nanquantile(pixels, 0.9999))
+        found = catalog(
+            pixels, denoising=DenoiseConfig(steps=1), model=model_of("optical"), gain=1.2,
+            saturate=saturate,
+        )  # fmt: skip
+        return found.table, found.segmentation
+
+    table, segmentation = run()
+    assert (table["FLAGS"] & 2).any()  # blends, which a watershed parts
+    request.getfixturevalue("blocks")
+    again, segments = run()
+    assert np.array_equal(segments, segmentation)
+    for name in table.colnames:
+        # Fourier transforms of blocks add in another order; most columns are exactly the same
+        assert np.allclose(again[name], table[name], rtol=1e-9, atol=0, equal_nan=True), name
+
+
+@pytest.mark.parametrize("seed", [5, 6], ids=["round stars", "streaks"])
+def test_a_noise_map_is_the_same_in_blocks(seed, request):
+    frame = simulate_staring_frame(seed, (300, 280))
+    noise = np.random.default_rng(1).normal(0, 1, frame.structure.shape)
+    pixels = (frame.structure + noise * frame.sigma).astype(np.float32)
+    pixels[50:53, 20:40] = np.nan
+
+    def run():
+        config = NoiseMapConfig(eta=0.3, ddim_steps=2)
+        done = noisemap(pixels, config, model=model_of("streaks"))
+        return [getattr(done, name).pixels for name in ("residual", "deviation", "rms", "streaks")]
+
+    whole = run()
+    assert (np.nanmax(whole[-1]) > 0) == (seed == 6)
+    request.getfixturevalue("blocks")
+    for parts, one in zip(run(), whole, strict=True):
+        assert np.array_equal(parts, one, equal_nan=True)
+
+
+def test_half_widths_are_the_same_in_blocks(pixels, request):
+    description = read_description("optical")
+    config = DenoiseConfig(keep="sources", max_sigma=8.0)
+    done = denoise(pixels, config, model=model_of("optical"), twin=True)
+    calibration = load_calibration(DenoiseConfig(), description)
+    whole = denoised_uncertainty(done, calibration)
+    assert done.capped.any() and np.isnan(whole).any()
+    request.getfixturevalue("blocks")
+    assert np.array_equal(denoised_uncertainty(done, calibration), whole, equal_nan=True)
 
 
 CHILD = """

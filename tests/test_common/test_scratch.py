@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from common import scratch
 
@@ -89,3 +90,15 @@ def test_planes_become_channels(small):
     planes = [np.full((60, 50), value, np.float32) for value in (1, 2, 3)]
     assert np.array_equal(scratch.stack_channels(planes), np.stack(planes, -1))
     assert np.shares_memory(scratch.stack_channels(planes[:1]), planes[0])
+
+
+def test_a_function_of_rows_is_that_of_the_whole_array(monkeypatch):
+    array = np.random.default_rng(5).normal(0, 1, (60, 21))
+    whole = gaussian_filter(array, 2.0) + array
+    monkeypatch.setattr(scratch, "MAX_BLOCK_PIXELS", 7 * 21)
+    parts = scratch.map_rows(lambda one, two: gaussian_filter(one, 2.0) + two, array, array, halo=8)
+    assert np.array_equal(parts, whole)
+    halves = scratch.map_rows(lambda one: one / 2, array, dtype=np.float32)
+    assert halves.dtype == np.float32
+    wide = scratch.map_rows(lambda one: one + array[:1], array[:, :1], shape=array.shape)
+    assert np.array_equal(wide, array[:, :1] + array[:1])
