@@ -148,7 +148,7 @@ class _Stage:
         before = {}
         for option in ("output", *options):
             given = getattr(args, option, None)
-            if is_remote(given):
+            if given is not None and is_remote(given):
                 before[option] = given
                 there = as_path(given)
                 if there.suffix or option != "output":
