@@ -113,8 +113,8 @@ def silenced_engine(call: Call) -> Iterator[list[warnings.WarningMessage]]:
             for one in raised:
                 if issubclass(one.category, ENGINE_WARNINGS):
                     line = str(one.message).rstrip(".")
-                    kind = "info" if one.category is ExportNotice else "warning"
-                    call.warn(f"{line}.", kind)
+                    level = "info" if one.category is ExportNotice else "warning"
+                    call.warn(f"{line}.", level)
 
 
 def run_network(

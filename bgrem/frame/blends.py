@@ -191,8 +191,8 @@ def _split(
     whole = map_rows(lambda rows, own: np.where(own, 0, rows), segmentation, mask, dtype=np.int32)
     # one after the other: pieces that do not touch have nothing to do with each other
     pieces, _ = ndimage.label(mask)
-    for number, window in enumerate(ndimage.find_objects(pieces), 1):
-        own = pieces[window] == number
+    for piece, window in enumerate(ndimage.find_objects(pieces), 1):
+        own = pieces[window] == piece
         parts = watershed(-sharpened.image[window], np.where(own, markers[window], 0), mask=own)
         whole[window][own] = np.where(parts > 0, len(places) + parts, whole[window])[own]
     del pieces, mask

@@ -83,8 +83,8 @@ def onnx_graph(network: keras.Model) -> ModelProto:
         names[id(layer.output)] = convert(graph, layer, *(names[id(one)] for one in given))
     (output,) = network.output_names
     graph.add("Transpose", names[id(network.output)], output=output, perm=TO_KERAS)
-    tiles = ["tiles", "rows", "columns", 1]
-    shapes = [tiles, ["tiles", 1, 1, 1]]
+    tiles: list[str | int | None] = ["tiles", "rows", "columns", 1]
+    shapes: list[list[str | int | None]] = [tiles, ["tiles", 1, 1, 1]]
     inputs = [
         helper.make_tensor_value_info(one.name, TensorProto.FLOAT, shape)
         for one, shape in zip(network.inputs, shapes, strict=True)
