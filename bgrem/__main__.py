@@ -9,7 +9,10 @@ def main() -> int:
         from bgrem.cli import main as run
 
         return run()
-    except KeyboardInterrupt:  # before `common.cli.run` takes it
+    except (KeyboardInterrupt, RuntimeError) as stop:  # before `common.cli.run` takes it
+        # where a class is made Python 3.11 raises another error from it
+        if not isinstance(stop.__cause__ or stop, KeyboardInterrupt):
+            raise
         print("bgrem: interrupted", file=sys.stderr)
         return 130  # common.cli.EXIT_INTERRUPTED, which may not be loaded
 

@@ -43,7 +43,7 @@ def test_pictures_are_made_once_and_again_when_the_page_changes(tutorials, tmp_p
     (tmp_path / "runs" / "page" / "one.png").write_text("kept")
     assert make("") == "kept"
     assert make("a = 1\n") == "x"
-    with pytest.raises(RuntimeError, match=r"page.md cannot be typed.*NameError"):
+    with pytest.raises(RuntimeError, match=r"(?s)page.md cannot be typed.*NameError"):
         make("b\n")
 
 

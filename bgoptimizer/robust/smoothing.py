@@ -20,7 +20,7 @@ FIT_BIN_CELLS = 2  # cells; the fit sees 2x2 cells as one: the narrowest glow is
 PRIORS: dict[str, float | None] = {
     "spline": None, "rq 0.3": 0.3, "rq 0.5": 0.5, "rq 0.8": 0.8,
 }  # fmt: skip
-FREE = 1e6  # variance of a plane over that of the rest: no plane costs anything
+FREE = 1e3  # variance of a plane over that of the rest; with 1e6 not all systems can be solved
 DEGREES = (1, 2, 3, 4, 5, 6)  # of the polynomials, which are priors without a penalty
 # relative; priors this close to the best are averaged: less error under the mask
 AVERAGE_MARGIN = 0.03

@@ -32,6 +32,7 @@ def test_what_is_no_sky_is_found_around_it():
     frame = np.random.default_rng(2).standard_normal(SHAPE) + trail(0.9, 80, 20)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     frame += 1.5 * np.sin(x / 40) + 300 * np.exp(-((x - 50) ** 2 + (y - 60) ** 2) / 18)
+    frame = frame.astype(np.float32)
     given, hidden = hidden_light(frame)
     assert hidden[57:64, 47:54].all() and hidden[trail(0.9, 80, 20) > 10].all()
     assert hidden.mean() < 0.12

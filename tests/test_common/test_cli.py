@@ -332,7 +332,16 @@ def start(tmp_path, monkeypatch):
     def begin(*inputs, output=None, fail_on=(), overwrite=False, swallow=None):
         command = Command(name="tool", about="", run="")
         args = argparse.Namespace(
-            inputs=inputs, output=output, overwrite=overwrite, json=True, quiet=False
+            inputs=inputs,
+            output=output,
+            overwrite=overwrite,
+            json=True,
+            quiet=False,
+            watch=False,
+            jobs=None,
+            scheduler=None,
+            shard=None,
+            resume=None,
         )
 
         def name(call, path):
