@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 from common.cli import silenced_stderr
@@ -21,7 +22,9 @@ def start_backend() -> None:
     if "keras" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silenced_stderr():  # TensorFlow announces itself, whatever it is told
+    # TensorFlow announces itself, whatever it is told; Keras 3.13 warns of the future of NumPy
+    with silenced_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         import keras
 
         if keras.backend.backend() == "tensorflow":
