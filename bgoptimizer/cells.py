@@ -50,7 +50,8 @@ def sky_of_integers(plane: np.ndarray, factor: int, step: float) -> np.ndarray:
     The median of integers moves by whole steps, and that of integers spread over their step in
     waves. Here the shares of pixels below the two limits around the median's integer say where the
     normal distribution lies that was rounded: m = limit - sigma * Phi^-1(share). The noise sigma is
-    that of the frame, from blocks where two limits tell it.
+    that of the frame, from blocks where two limits tell it. Counts of few photons are no rounded
+    normal distribution: their sky comes out near the lowest integer, as their median does.
 
     Parameters
     ----------
