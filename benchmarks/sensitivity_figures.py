@@ -112,6 +112,28 @@ def measure_field(field: SimulatedField | outside_fields.OutsideField) -> Measur
     }  # fmt: skip
 
 
+def prepare_seen(name: str) -> tuple[Any, Any, np.ndarray, np.ndarray]:
+    """Return a field, its background and noise, its scaled pixels, and what a network shows."""
+    from bgrem.denoising.flow import denoise
+    from bgrem.frame.background import whole_image_statistics
+
+    field = prepare_field(name)
+    found = whole_image_statistics(field.observed)
+    done = denoise(field.observed, steps=1, keep="sources")
+    sources = done.result.pixels[..., 0] / found.sigma
+    return field, found, found.forward(field.observed), sources
+
+
+def measure_seen(frame: tuple[Any, Any, np.ndarray, np.ndarray]) -> Measured:
+    """Return error and scatter of the background with the rest of the sky."""
+    from bgrem.frame.sky.remainder import with_remainder
+
+    field, found, scaled, sources = frame
+    sky = with_remainder(found, scaled, sources, np.zeros(scaled.shape, bool)).background
+    error = (sky - field.background) / np.sqrt(detection.true_variance(field))
+    return {"rms": float(error.std()), "level": float(error.mean()), "digest": digest(sky)}
+
+
 def plain_per_frame(rows: list[Measured]) -> dict[str, np.ndarray]:
     """Figures that are numbers of one frame."""
     return {key: np.array([row[key] for row in rows], float) for key in rows[0] if key != "digest"}
@@ -234,6 +256,10 @@ MEASURES: dict[str, Group] = {
         (Figure("rms", "noise", 0.01), Figure("level", "noise", 0.01),
          Figure("noise", "%", 1, 100)),
         field_frames, prepare_field, measure_field, plain_per_frame,
+    ),
+    "rest of the sky": Group(
+        (Figure("rms", "noise", 0.01), Figure("level", "noise", 0.01)),
+        field_frames, prepare_seen, measure_seen, plain_per_frame,
     ),
     "object map": Group(
         (Figure("every", "%", 3, 100), Figure("outside", "%", 3, 100),

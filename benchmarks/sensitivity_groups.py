@@ -82,6 +82,9 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "MIN_CORRELATION_RATIO",
         ),
     },
+    "rest of the sky": {
+        "bgrem.frame.sky.remainder": ("LIGHT_SIGMA", "LIGHT_GROWTH_PX", "BLOCK_SHARE"),
+    },
     "smooth background": {
         "bgrem.frame.background": (
             "BACKGROUND_MESH_PX",

@@ -13,6 +13,7 @@ from bgrem.config import CatalogConfig, DenoiseConfig, InputConfig
 from bgrem.denoising.bundle import BUNDLE_PARTS
 from bgrem.denoising.flow import Denoised
 from bgrem.frame.background import whole_image_statistics
+from bgrem.frame.sky.remainder import with_remainder
 from bgrem.inference.device import describe_device
 from bgrem.inference.run import load_for
 from bgrem.models import Model, find_model, read_description
@@ -130,9 +131,13 @@ def read_denoised(
     found = whole_image_statistics(
         image.pixels[..., 0], mesh=denoising.mesh, mask_sigma=denoising.mask_sigma
     )
-    background = image.with_pixels(found.background)
     if bundle:
         background = read_image(path, hdu=BUNDLE_PARTS[0], zeros="data")
+    else:
+        missing, sources = image.missing[..., 0], result.pixels[..., 0]
+        scaled = np.where(missing, 0, found.forward(image.pixels[..., 0]))
+        rest = with_remainder(found, scaled, sources / found.sigma, missing, mesh=denoising.mesh)
+        background = image.with_pixels(rest.background)
     residual = image.pixels - result.pixels - background.pixels
     sigma = np.asarray(found.sigma)[..., None]
     return Denoised(result, background, image.with_pixels(residual), sigma)

@@ -7,6 +7,7 @@ import numpy as np
 from bgrem.config import DenoiseConfig
 from bgrem.denoising.twin import other_noise
 from bgrem.frame.normalisers import Normaliser, normaliser_of
+from bgrem.frame.sky.remainder import with_remainder
 from bgrem.inference.run import Progress, fill_missing, run_tiles
 from bgrem.inference.tiling import TilePlan
 from bgrem.models import Model
@@ -67,10 +68,12 @@ def denoise_plane(
 
     sources = sources_of(scaled)
     twin_sources = sources_of(sources + other_noise(scaled - sources)) if twin else None
+    if normaliser.leaves_remainder:
+        statistics = with_remainder(statistics, scaled, sources, missing, mesh=config.mesh)
     capped, kept = None, sources
     if config.max_sigma is not None:
         capped = (np.abs(scaled - sources) > config.max_sigma) & ~missing
-        kept = np.where(capped, scaled, sources)
+        kept = np.where(capped, statistics.forward(pixels), sources)
     return DenoisedPlane(
         statistics.inverse(kept),
         statistics.background,

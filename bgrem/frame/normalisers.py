@@ -34,12 +34,15 @@ class Normaliser(ABC):
         The network is not given larger tiles than it was trained with.
     keeps_background : bool
         The background stays in the result.
+    leaves_remainder : bool
+        The network is trained to remove what the smooth background leaves of the sky.
     """
 
     is_counts = False
     subtracts_tile_median = False
     keeps_training_tile = False
     keeps_background = False
+    leaves_remainder = False
 
     @abstractmethod
     def fit(
@@ -81,6 +84,8 @@ class Normaliser(ABC):
 
 class SmoothBackground(Normaliser):
     """Smooth background and noise of the whole image."""
+
+    leaves_remainder = True
 
     def fit(
         self,

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bgrem.frame.background import whole_image_statistics
+from bgrem.denoising.flow import denoise
+from bgrem.frame.background import Statistics, whole_image_statistics
 from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
+from bgrem.frame.sky.remainder import with_remainder
 from bgrem.frame.sky.steps import level_steps
+from bgrem.simulate.optical import simulate_field
 from common.smooth.quadratic import local_quadratic
 
 SHAPE = (320, 400)
@@ -177,3 +180,33 @@ def test_a_strip_leaves_no_trace_in_the_background(rng):
     plain, found = (whole_image_statistics(one).background for one in (pixels, strip))
     plain[:, :32] -= 30
     assert np.abs(found - plain).max() < 0.3
+
+
+def test_what_the_network_removes_smoothly_is_sky(rng):
+    _, x = grid()
+    left, light = 0.2 + 0.3 * x / SHAPE[1], stars(rng, 40, flux=300.0)
+    scaled = light + left + rng.normal(size=SHAPE)
+    missing = (x > 100) & (x < 110)
+    found = Statistics(np.full(SHAPE, 50.0, np.float32), np.full(SHAPE, 4.0, np.float32))
+    scaled[missing] = 1e4
+    better = with_remainder(found, scaled, light, missing)
+    error = better.background - 50 - 4 * left
+    assert np.abs(error).max() < 4 * 0.1
+    assert np.abs(error).mean() < 4 * 0.03
+    assert np.array_equal(better.sigma, found.sigma)
+
+
+def test_a_frame_full_of_light_keeps_its_background(rng):
+    found = Statistics(np.full(SHAPE, 50.0, np.float32), np.ones(SHAPE, np.float32))
+    scaled = 5 + rng.normal(size=SHAPE)
+    better = with_remainder(found, scaled, np.full(SHAPE, 4.0), np.zeros(SHAPE, bool))
+    assert np.array_equal(better.background, found.background)
+
+
+def test_the_background_of_a_dense_field_is_nearer_to_the_truth_after_the_network():
+    field = simulate_field(shape=(256, 256), seed=5, stars=6000, fwhm=3.5)
+    before = whole_image_statistics(field.observed)
+    done = denoise(field.observed, steps=1)
+    first, then = (np.mean((sky - field.background) / before.sigma)
+                   for sky in (before.background, done.background.pixels[..., 0]))  # fmt: skip
+    assert abs(then) < abs(first) / 2
