@@ -47,6 +47,8 @@ class OutsideField:
         Where there is light of the detector or of cosmic rays.
     unjudged : tuple of float
         First and last column, in px, between which detections are neither true nor false.
+    marked : bool array or None
+        Places where no detection counts, of any method: those of marked tracks.
     """
 
     observed: np.ndarray
@@ -59,11 +61,16 @@ class OutsideField:
     gain: float
     artefacts: np.ndarray
     unjudged: tuple[float, float] = (0.0, 0.0)
+    marked: np.ndarray | None = None
 
     def judged(self, found: Any) -> Any:
         """Return the detections (x, y, flux) that count."""
         first, last = self.unjudged
         kept = (found.x < first) | (found.x >= last)
+        if self.marked is not None:
+            x, y = (np.rint(np.asarray(place)).astype(int) for place in (found.x, found.y))
+            height, width = self.marked.shape
+            kept &= ~self.marked[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
         return type(found)(found.x[kept], found.y[kept], found.flux[kept])
 
 

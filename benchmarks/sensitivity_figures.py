@@ -86,10 +86,15 @@ def field_frames(number: int) -> list[str]:
     return [f"{kind} {seed + k}" for kind, seed in kinds for k in range(min(2, number))]
 
 
+def glow_frames(number: int) -> list[str]:
+    """Return names "glow seed"."""
+    return [f"glow {OUTSIDE_SEED + k}" for k in range(min(4, number))]
+
+
 def prepare_field(name: str) -> SimulatedField | outside_fields.OutsideField:
     """Return a field with its background: of the project's simulator or of GalSim alone."""
     kind, seed = name.rsplit(maxsplit=1)
-    if kind in OUTSIDE_KINDS:
+    if kind in outside_fields.KINDS:
         return outside_fields.draw_field(kind, FIELD_SHAPE, int(seed))
     return simulate_field(shape=FIELD_SHAPE, seed=int(seed), **detection.KINDS[kind])
 
@@ -256,6 +261,11 @@ MEASURES: dict[str, Group] = {
         (Figure("rms", "noise", 0.01), Figure("level", "noise", 0.01),
          Figure("noise", "%", 1, 100)),
         field_frames, prepare_field, measure_field, plain_per_frame,
+    ),
+    "light over a border": Group(
+        (Figure("rms", "noise", 0.05), Figure("level", "noise", 0.01),
+         Figure("noise", "%", 1, 100)),
+        glow_frames, prepare_field, measure_field, plain_per_frame,
     ),
     "rest of the sky": Group(
         (Figure("rms", "noise", 0.01), Figure("level", "noise", 0.01)),

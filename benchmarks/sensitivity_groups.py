@@ -82,6 +82,19 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "MIN_CORRELATION_RATIO",
         ),
     },
+    "light over a border": {
+        "bgrem.frame.sky.border": (
+            "BLOCK_PX",
+            "CELL_PX[0]",
+            "CELL_PX[1]",
+            "BLOCK_PERCENTILE",
+            "LEAST_BLOCKS",
+            "LEAST_LIGHT",
+            "LEAST_SIGMA",
+            "FAINTEST_SHARE",
+            "RISE",
+        ),
+    },
     "rest of the sky": {
         "bgrem.frame.sky.remainder": ("LIGHT_SIGMA", "LIGHT_GROWTH_PX", "BLOCK_SHARE"),
     },

@@ -13,6 +13,7 @@ from bgrem.frame.noise import (
     smoothed_noise,
 )
 from bgrem.frame.sky.base import Base, find_base
+from bgrem.frame.sky.border import border_light
 from bgrem.frame.sources import mask_sources
 from common import scratch
 from common.image import missing_of
@@ -72,6 +73,10 @@ class Statistics:
         return found
 
 
+# a weight, a mesh, and a sky that stands for its background
+_Part = tuple[float | np.ndarray, Any, np.ndarray | None]
+
+
 @dataclass(frozen=True)
 class _Look:
     """What a source is: sigma above the noise, whose neighbours are correlated."""
@@ -106,7 +111,8 @@ def whole_image_statistics(
     A robust polynomial takes off strong gradients (moonlight: many sigma across one mesh). Then,
     three times, sources are masked on two scales, and a mesh of clipped modes with bicubic splines
     between them (SExtractor's, from `sep`) gives the background and its rms. The deeper the sky
-    goes down within a few meshes, the more a local regression counts, which follows waves.
+    goes down within a few meshes, the more a local regression counts, which follows waves; beside
+    a border over which light comes it counts alone.
 
     Parameters
     ----------
@@ -154,11 +160,18 @@ def whole_image_statistics(
         grid = _mesh(flat, missing | _sources(rest, missing, look), mesh)
         rest = _less(flat, grid)
     rough = _mesh(flat, missing, mesh // MESHES_IN_TROUGH)
-    found: list[tuple[float, Any, np.ndarray | None]] = [(1.0, grid, None)]
-    if (weight := _wave_weight(sample_of(rough.back()))) > 0:
+    found: list[_Part] = [(1.0, grid, None)]
+    weight = _wave_weight(sample_of(rough.back()))
+    border = border_light(flat, rest, missing)
+    if weight > 0:
         rest, sky, mask = _wavy_sky(flat, missing, _less(flat, rough), mesh, look)
         waves = _mesh(rest, mask, mesh)
         found = [(1 - weight, grid, None), (weight, waves, sky)]
+    if border is not None:
+        share, sky = border
+        fine = _mesh(_less(flat, sky), missing, mesh // MESHES_IN_TROUGH)
+        found = [(of * (1 - share), *rest_of) for of, *rest_of in found]
+        found.append((share, fine, sky))
     del flat, rest
     return _statistics(found, base, noise)
 
@@ -215,9 +228,7 @@ def _wavy_sky(
     return rest, sky, mask
 
 
-def _statistics(
-    found: list[tuple[float, Any, np.ndarray | None]], base: Base, noise: float
-) -> Statistics:
+def _statistics(found: list[_Part], base: Base, noise: float) -> Statistics:
     """Return background and noise from weights, meshes, and skies that stand for their background.
 
     One plane of a mesh is in memory at a time.
@@ -231,7 +242,8 @@ def _statistics(
             for rows in row_blocks(shape, plane, out, *total):
                 part = plane[rows].astype(np.float64)
                 if total:
-                    part = weight * part + (total[0][rows] if number else 0)
+                    here = weight[rows] if isinstance(weight, np.ndarray) else weight
+                    part = here * part + (total[0][rows] if number else 0)
                     total[0][rows] = part
                 if number < len(found) - 1:
                     continue

@@ -7,6 +7,7 @@ from scipy import ndimage
 from bgrem.denoising.flow import denoise
 from bgrem.frame.background import Statistics, whole_image_statistics
 from bgrem.frame.noise import neighbour_correlation, pixel_noise, smoothed_noise
+from bgrem.frame.sky.border import border_light
 from bgrem.frame.sky.remainder import with_remainder
 from bgrem.frame.sky.steps import level_steps
 from bgrem.simulate.optical import simulate_field
@@ -210,3 +211,29 @@ def test_the_background_of_a_dense_field_is_nearer_to_the_truth_after_the_networ
     first, then = (np.mean((sky - field.background) / before.sigma)
                    for sky in (before.background, done.background.pixels[..., 0]))  # fmt: skip
     assert abs(then) < abs(first) / 2
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_the_glow_of_an_amplifier_is_sky(rng, turns):
+    y, x = grid((400, 400))
+    glow = 150 * np.exp(-x / 25 - ((y - 200) / 90) ** 2)
+    sky = np.rot90(1000 + 10 * glow, turns)
+    pixels = sky + 10 * (stars(rng, 60, sky.shape, 300.0) + rng.normal(size=sky.shape))
+    error = (whole_image_statistics(pixels).background - sky) / 10
+    assert np.sqrt(np.mean(error**2)) < 0.4  # without the border's own sky 10
+    assert np.abs(error).max() < 10  # 128
+
+
+def test_a_galaxy_at_the_border_is_no_glow(rng):
+    y, x = grid((400, 400))
+    galaxy = 300 * np.exp(-np.hypot(x - 30, 2 * (y - 200)) / 20)
+    pixels = 1000 + 10 * (galaxy + rng.normal(size=galaxy.shape))
+    found = whole_image_statistics(pixels)
+    assert np.abs(found.background - 1000).max() < 10 * 2
+
+
+def test_dense_stars_and_nebulae_are_no_glow(rng):
+    structure = ndimage.gaussian_filter(rng.normal(size=SHAPE), 20)
+    rest = 8 * structure / structure.std() + rng.normal(size=SHAPE)
+    assert border_light(rest, rest, np.zeros(SHAPE, bool)) is None
+    assert border_light(rest, np.full(SHAPE, np.nan), np.ones(SHAPE, bool)) is None
