@@ -91,6 +91,10 @@ class Pair:
         sigma = np.median(self.long_sigma) * np.sqrt(NOISE_PIXELS)
         return np.asarray(self.field.catalogue["flux"] * self.field.exposure / sigma)
 
+    def short_snr(self) -> np.ndarray:
+        """Return the same in the short exposure, which is all that a method can see."""
+        return self.snr() / self.ratio * np.median(self.long_sigma) / np.median(self.sigma)
+
 
 def draw_pair(field: HubbleField, ratio: float, light: np.ndarray | None = None) -> Pair:
     """Return a pair; its long exposure is the same for every ratio.

@@ -1,11 +1,14 @@
 """Frames and figures of decisions that sensitivity.py varies: yes or no for a pixel or a frame."""
 
 from typing import Any
+from unittest import mock
 
 import background_guided
 import background_kinds
 import background_unseen
 import detection
+import enhance_checks
+import exposures
 import numpy as np
 import outside_fields
 from scipy import ndimage
@@ -13,8 +16,9 @@ from sensitivity_memory import digest
 from sensitivity_noisemap import Measured
 
 from bgoptimizer import BackgroundConfig, fit_background
+from bgrem.simulate.hubble import simulate_hubble_field
 from common.image import AstroImage
-from common.robust import difference_noise, neighbour_differences
+from common.robust import difference_noise, mad_sigma, neighbour_differences
 
 DECISION_SEED = 61_400  # of fields and frames; scenes of `background_kinds` have 3010 up
 KIND_SEED = 3010
@@ -26,6 +30,7 @@ BLEND_KINDS = ("2000 stars", "9000 stars", "trailed", "diffraction", "kolmogorov
 VERDICT_KINDS = ("trailed", "steep sky", "overscan", "glow", "diffraction", "drizzled")
 GUIDED_KINDS = ("cirrus", "Milky Way", "narrowband", "dome")
 UNCERTAIN_KINDS = ("cirrus", "large galaxy", "undersampled", "filled")
+EXPOSURE_RATIO = 2.0  # of the exposure times
 GRADIENTS = ("added", "lost", "both")
 FILLS = ("border", "hole", "column", "markers", "nothing", "counts", "steps", "saturated")
 
@@ -63,6 +68,52 @@ def measure_sharp(prepared: tuple[Any, Any, np.ndarray]) -> Measured:
         "stars": float(marked[~touched].mean()),
         "digest": digest(marked),
     }
+
+
+def exposure_frames(number: int) -> list[str]:
+    """Return names of Hubble fields: their seeds."""
+    return [f"exposure {DECISION_SEED - 900 + k}" for k in range(min(6, number))]
+
+
+def prepare_exposure(name: str) -> tuple[Any, Any, np.ndarray, np.ndarray, Any]:
+    """Return a pair of exposures, the background, the stabilised input, the network's noise."""
+    from bgrem.config import EnhanceConfig
+    from bgrem.enhancing.anscombe import stabilise
+    from bgrem.enhancing.flow import enhance
+    from bgrem.enhancing.withheld import frame_spread
+    from bgrem.frame.background import whole_image_statistics
+
+    pair = exposures.draw_pair(simulate_hubble_field(int(name.split()[1])), EXPOSURE_RATIO)
+    found = whole_image_statistics(pair.short.astype(float))
+    noisy = stabilise(pair.short, found.background, found.sigma)
+    # the network alone: a limit that nothing reaches leaves its noise as it is
+    with mock.patch("bgrem.enhancing.flow.put_back_stars", lambda _noisy, noise, _spread: noise):
+        clean = enhance(pair.short, EnhanceConfig(), ratio=pair.ratio, noise=0.0, gain=1.0).result
+    alone = stabilise(clean.pixels[..., 0], found.background, found.sigma)
+    spread = frame_spread(
+        pair.short, np.zeros(pair.short.shape, bool), found.background, found.sigma
+    )
+    return pair, found, noisy, noisy - alone, spread
+
+
+def measure_exposure(prepared: tuple[Any, Any, np.ndarray, np.ndarray, Any]) -> Measured:
+    """Return median and scatter of the flux errors of stars at S/N 10 to 30 (long exposure)."""
+    from bgrem.enhancing.anscombe import unstabilise
+    from bgrem.enhancing.withheld import put_back_stars
+
+    pair, found, noisy, noise, spread = prepared
+    better = noisy - put_back_stars(noisy, noise, spread)
+    image = unstabilise(better, found.background, found.sigma) * pair.ratio
+    chosen, x, y = enhance_checks.isolated_stars(pair)
+    level = pair.snr()[chosen]
+    inside = (level >= 10) & (level < 30)
+    light, true = (exposures.light_in_circles(one, x[inside], y[inside], 3.0, (8.0, 14.0))
+                   for one in (image, pair.sources))  # fmt: skip
+    error = light / true - 1
+    return {
+        "bias": float(np.median(error)), "scatter": float(mad_sigma(error)),
+        "digest": digest(better),
+    }  # fmt: skip
 
 
 def blend_frames(number: int) -> list[str]:

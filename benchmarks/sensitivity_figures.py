@@ -305,6 +305,11 @@ MEASURES: dict[str, Group] = {
         decisions.blend_frames, decisions.prepare_blends, decisions.measure_profiles,
         plain_per_frame,
     ),
+    "withheld light": Group(
+        (Figure("bias", "%", 2, 100), Figure("scatter", "%", 2, 100)),
+        decisions.exposure_frames, decisions.prepare_exposure, decisions.measure_exposure,
+        plain_per_frame,
+    ),
     "sharp sources": Group(
         (Figure("tracks", "%", 5, 100), Figure("stars", "%", 0.5, 100)),
         decisions.sharp_frames, decisions.prepare_sharp, decisions.measure_sharp, plain_per_frame,

@@ -82,6 +82,9 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "MIN_CORRELATION_RATIO",
         ),
     },
+    "withheld light": {
+        "bgrem.enhancing.withheld": ("FALSE_PER_MEGAPIXEL", "REACH_FWHM", "PHASES", "ROUNDS"),
+    },
     "light over a border": {
         "bgrem.frame.sky.border": (
             "BLOCK_PX",

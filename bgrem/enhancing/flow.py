@@ -9,6 +9,7 @@ import numpy as np
 from bgrem.config import EnhanceConfig
 from bgrem.enhancing.anscombe import stabilise, unstabilise
 from bgrem.enhancing.cosmic_rays import remove_cosmic_rays
+from bgrem.enhancing.withheld import frame_spread, put_back_stars
 from bgrem.frame.background import whole_image_statistics
 from bgrem.frame.exposure import electrons_of
 from bgrem.inference.run import Progress, fill_missing, load_for, run_tiles
@@ -131,6 +132,7 @@ def _enhance_plane(
         return model.predict(tiles, np.full((len(tiles), 1, 1, 1), config.ratio, np.float32))
 
     noise = run_tiles(noisy, config, lacking, progress)
+    noise = put_back_stars(noisy, noise, frame_spread(*parts))
     # noise averages out over the exposure time: so much of it is left when that is `ratio` times
     # as long
     kept = config.noise / np.sqrt(config.ratio)

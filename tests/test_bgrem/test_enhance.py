@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy import ndimage
 
 from bgrem.cli import main
 from bgrem.enhancing.flow import enhance
+from bgrem.enhancing.withheld import put_back_stars
 from bgrem.frame.exposure import electrons_of
+from bgrem.frame.stars import PointSpread
 from bgrem.models import Model
 from common.image import AstroImage
 from common.io import read_image
@@ -177,3 +180,44 @@ def test_a_model_of_another_command_is_refused(tmp_path, electrons, tiny_model, 
     fits.writeto(path, electrons, fits.Header([("BUNIT", "electrons")]))
     assert main(["enhance", str(path), "--model", str(tiny_model)]) == 2
     assert "is a model of `bgrem denoise`" in capsys.readouterr().err
+
+
+def star_frame(rng, snr, spread, shape=(200, 240)):
+    stamp = spread.stamp(15)
+    flux = snr / np.sqrt((stamp**2).sum())
+    light = np.zeros(shape)
+    for row in range(20, shape[0] - 19, 20):
+        for column in range(20, shape[1] - 19, 20):
+            light[row - 7 : row + 8, column - 7 : column + 8] += flux * stamp
+    return light, light + rng.normal(size=shape), flux
+
+
+def test_the_light_that_a_network_withholds_from_stars_comes_back():
+    spread, rng = PointSpread(2.0), np.random.default_rng(4)
+    light, noisy, flux = star_frame(rng, 12, spread)
+    withheld = noisy - 0.6 * light  # 40 % of each star are taken for noise
+    noise = put_back_stars(noisy, withheld.astype(np.float32), spread)
+    kept = noisy - noise
+    fluxes = np.array([kept[row - 7 : row + 8, column - 7 : column + 8].sum()
+                       for row in range(20, 181, 20) for column in range(20, 221, 20)])  # fmt: skip
+    assert np.median(fluxes) == pytest.approx(flux, rel=0.03)
+    far = ndimage.maximum_filter(light, 5) == 0
+    assert np.array_equal(noise[far], withheld.astype(np.float32)[far])
+
+
+def test_two_stars_that_touch_share_what_comes_back():
+    spread = PointSpread(2.0)
+    stamp = 300 * spread.stamp(15)
+    light = np.zeros((60, 60))
+    light[20:35, 20:35] += stamp
+    light[20:35, 24:39] += stamp
+    noise = put_back_stars(light, (0.5 * light).astype(np.float32), spread)
+    assert (light - noise).sum() == pytest.approx(light.sum(), rel=0.03)
+    assert np.abs(noise).max() < 0.15 * light.max()
+
+
+def test_noise_alone_gets_hardly_a_star():
+    noise = np.random.default_rng(8).normal(size=(1500, 2000))
+    back = put_back_stars(noise, noise.astype(np.float32), PointSpread(1.8))
+    assert ndimage.label(np.abs(back - noise) > 0.3)[1] <= 9  # 3 are expected
+    assert np.array_equal(put_back_stars(noise, noise, None), noise)
