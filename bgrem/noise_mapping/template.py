@@ -2,7 +2,8 @@
 
 Length, curvature, and what seeing and tracking do along a streak are the same for all stars of an
 exposure. So the frame's bright streaks give the picture (as the effective point-spread function of
-Anderson & King 2000), and `star_fit` fits it to all of them.
+Anderson & King 2000), and `star_fit` fits it to all of them. The field's distortion turns, stretches
+and widens it from place to place; to first order these are derivatives of the picture.
 """
 
 from dataclasses import dataclass, replace
@@ -18,35 +19,33 @@ REACH_PX = 10  # px from the streak's line; farther out a streak of 3000 noise i
 MAX_WEIGHT_SHARE = 0.15  # of all weight, for one streak: what lies on it must not be measured
 HUBER_SIGMA = 2.0  # scatter between streaks; from here on a streak counts less
 AVERAGE_ROUNDS = 3  # of reweighting
-CHANGE_PRIOR = 0.1  # of all weight, that says that the streak is the same all over the frame
 SPLINE_ORDER = 5  # a cubic one misses 0.5 % of a peak of sigma 1.3 px between pixels
 SPLINE_MARGIN = 3  # px, half of the support of such a spline
-TERMS = 3  # the streak in the frame's middle, and its change along x and y
+DISTORTIONS = 3  # turned, stretched, widened
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A streak of flux 1, and how it changes over the frame.
+    """A streak of flux 1.
 
     Attributes
     ----------
-    light : array, shape (3, S, S)
-        In the frame's middle; what is added at the right edge; at the upper edge.
+    light : array, shape (S, S)
+    error : array, shape (S, S)
+        Its standard deviation: what bright streaks differ by, beyond their photons' noise.
     angle, length : float
         Direction (radians from x towards y) and length (px).
-    shape : tuple of int
-        Of the frame.
     """
 
     light: np.ndarray
+    error: np.ndarray
     angle: float
     length: float
-    shape: tuple[int, int]
 
     @property
     def half(self) -> int:
         """Half of the stamp's side, px: its middle is at (half, half)."""
-        return int(self.light.shape[1] // 2)
+        return int(self.light.shape[0] // 2)
 
     def along_and_across(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the distances from the middle, along the streak and across, px: both (S, S)."""
@@ -59,24 +58,35 @@ class Template:
         along, across = self.along_and_across()
         return np.hypot(np.maximum(np.abs(along) - self.length / 2, 0), across)
 
-    def terms(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the weights of the terms at places (N,): shape (N, 3)."""
-        height, width = self.shape
-        return np.stack([np.ones(np.shape(x)), 2 * x / width - 1, 2 * y / height - 1], -1)
-
-    def splines(self) -> np.ndarray:
-        """Return the coefficients of the terms' splines, with a margin: (3, S + 6, S + 6)."""
-        filtered = [ndimage.spline_filter(one, SPLINE_ORDER, mode="mirror") for one in self.light]
-        return np.pad(filtered, ((0, 0), (SPLINE_MARGIN,) * 2, (SPLINE_MARGIN,) * 2))
+    def spline(self) -> np.ndarray:
+        """Return the coefficients of the light's spline, with a margin: (S + 6, S + 6)."""
+        filtered = ndimage.spline_filter(self.light, SPLINE_ORDER, mode="mirror")
+        return np.pad(filtered, SPLINE_MARGIN)
 
 
-def first_guess(angle: float, length: float, shape: tuple[int, int]) -> Template:
+def first_guess(angle: float, length: float) -> Template:
     """Return a straight line of even light."""
     side = 2 * (int(np.ceil(length / 2)) + REACH_PX) + 1
-    empty = Template(np.zeros((TERMS, side, side)), angle, length, shape)
-    light = empty.light.copy()
-    light[0] = np.exp(-(empty.distance() ** 2) / (2 * START_WIDTH_PX**2))
+    empty = Template(np.zeros((side, side)), np.zeros((side, side)), angle, length)
+    light = np.exp(-(empty.distance() ** 2) / (2 * START_WIDTH_PX**2))
     return replace(empty, light=light / light.sum())
+
+
+def with_length_of_light(template: Template) -> Template:
+    """Return the template with the length that its light has, in a stamp with room for it.
+
+    The light along the streak, summed across, is above half of its median over that length.
+    """
+    along = np.round(template.along_and_across()[0]).astype(int) + 2 * template.half
+    profile = np.bincount(along.ravel(), template.light.ravel())
+    inside = np.abs(np.arange(len(profile)) - 2 * template.half) < template.length / 2
+    length = float((profile > np.median(profile[inside]) / 2).sum())
+    more = int(np.ceil(length / 2)) + REACH_PX - template.half
+    if more > 0:
+        template = replace(
+            template, light=np.pad(template.light, more), error=np.pad(template.error, more)
+        )
+    return replace(template, length=length)
 
 
 def taps(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,21 +107,43 @@ def shifted(spline: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.nda
     return np.asarray(ndimage.correlate1d(moved, rows, 0)[inside])
 
 
+def distorted(
+    template: Template, spline: np.ndarray, columns: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Return a streak, its derivatives by x and y, turned, stretched and widened: (6, S, S).
+
+    Parameters
+    ----------
+    template : Template
+    spline : array, shape (S + 6, S + 6)
+        Of the template.
+    columns, rows : array, shape (2, 7)
+        Weights of neighbours and their derivatives, as `taps` gives them.
+    """
+    light, dx, dy = (shifted(spline, columns[k], rows[n]) for k, n in ((0, 0), (1, 0), (0, 1)))
+    along, across = template.along_and_across()
+    cos, sin = np.cos(template.angle), np.sin(template.angle)
+    down, beside = dx * cos + dy * sin, dy * cos - dx * sin
+    return np.stack([light, dx, dy, along * beside, along * down, across * beside])
+
+
 def update_template(
     template: Template, left: np.ndarray, variance: np.ndarray, stars: np.ndarray
 ) -> Template:
     """Return the template with what is left over at bright streaks, their robust mean.
 
-    What is left over at a streak, over its flux, is moved to the template's pixels. For each of
-    them a + b x + c y is fitted to all streaks (x, y: place in the frame from -1 to 1), weighted by
-    flux^2 / variance, with Huber's weights.
+    What is left over at a streak, over its flux, is moved to the template's pixels. Their mean is
+    weighted by flux^2 / variance, with Huber's weights. With r what is left then, w the weights and
+    n the sum of Huber's, the error is
+
+        sqrt(max(sum w r^2 - n, 0) / sum w)
 
     Parameters
     ----------
     template : Template
     left, variance : array, shape (H, W)
         Frame less its stars; its variance, infinite where a pixel does not count.
-    stars : array, shape (N, 3)
+    stars : array, shape (N, 3 or more)
         x, y, flux of the streaks.
     """
     half = template.half
@@ -119,7 +151,7 @@ def update_template(
     padded = np.pad(left, pad)
     inverse = np.pad(1 / variance, pad)  # 0 does not count
     values, weights = [], []
-    for x, y, flux in stars:
+    for x, y, flux in stars[:, :3]:
         column, row = round(x), round(y)
         box = np.s_[row + 1 : row + 2 * half + 2, column + 1 : column + 2 * half + 2]
         moved = ndimage.shift(
@@ -127,20 +159,15 @@ def update_template(
         )
         values.append(moved / flux)
         weights.append(flux**2 * inverse[box])
-    value, weight = np.array(values), np.array(weights)
-    weight = np.minimum(weight, MAX_WEIGHT_SHARE * weight.sum(0))
-    middle = np.median(value, 0)
-    spread = MAD_TO_SIGMA * np.median(np.abs(value - middle), 0) + 1e-12
-    terms, change = template.terms(*stars[:, :2].T), np.zeros_like(template.light)
-    change[0] = middle
-    prior = np.diag([0, CHANGE_PRIOR, CHANGE_PRIOR])
+    value, photons = np.array(values), np.array(weights)
+    weight = np.minimum(photons, MAX_WEIGHT_SHARE * photons.sum(0))
+    change = np.median(value, 0)
+    spread = MAD_TO_SIGMA * np.median(np.abs(value - change), 0) + 1e-12
     for _ in range(AVERAGE_ROUNDS):
-        off = value - np.tensordot(terms, change, 1)
-        robust = weight / np.maximum(np.abs(off) / (HUBER_SIGMA * spread), 1)
-        products = np.einsum("ki,kj->kij", terms, terms).reshape(len(terms), -1)
-        normal = np.tensordot(robust, products, (0, 0)).reshape(*middle.shape, TERMS, TERMS)
-        right = np.tensordot(robust * value, terms, (0, 0))
-        normal += prior * normal[..., :1, :1] + 1e-30 * np.eye(TERMS)
-        change = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
-    light = (template.light + change) * (template.distance() <= REACH_PX)
-    return replace(template, light=light / light[0].sum())
+        robust = 1 / np.maximum(np.abs(value - change) / (HUBER_SIGMA * spread), 1)
+        change = (robust * weight * value).sum(0) / ((robust * weight).sum(0) + 1e-30)
+    excess = (robust * (photons * (value - change) ** 2 - 1)).sum(0)
+    error = np.sqrt(np.maximum(excess, 0) / ((robust * photons).sum(0) + 1e-30))
+    near = template.distance() <= REACH_PX
+    light = (template.light + change) * near
+    return replace(template, light=light / light.sum(), error=error * near)
