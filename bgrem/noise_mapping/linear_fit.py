@@ -11,7 +11,6 @@ from bgrem.noise_mapping.distortions import PLACE_ERROR_PX, Distortions, measure
 from bgrem.noise_mapping.template import DISTORTIONS, Template, distorted, taps
 
 MIN_KEPT = 3.0  # errors of its flux; a fainter star of the fit is none
-FIT_ROUNDS = 2  # of reweighting in a fit
 HUBER_SIGMA = 2.0  # noise; from here on a pixel counts less
 FAINT_LIGHT = 0.03  # noise; a star's light under this is left out
 FAINT_SHARE = 0.05  # of its brightest pixel; light above this is taken even then
@@ -98,12 +97,10 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
     pull = np.zeros(last)
     pull[3 * number :] = (fit.distortions.at(table) - table[:, 3:])[single] * prior[3 * number :]
     solution = np.concatenate([table[:, 2], np.zeros(last - number)])
-    for _ in range(FIT_ROUNDS):
-        off = (data - matrix @ solution) * np.sqrt(weight)
-        less = HUBER_SIGMA / np.maximum(np.abs(off), HUBER_SIGMA)
-        robust = weight * less
-        normal = matrix.T @ sparse.diags(robust) @ matrix + sparse.diags(prior)
-        solution = splu(normal.tocsc()).solve(matrix.T @ (robust * data) + pull)
+    off = np.abs(data - matrix @ solution) * np.sqrt(weight)
+    robust = weight * HUBER_SIGMA / np.maximum(off, HUBER_SIGMA)
+    normal = matrix.T @ sparse.diags(robust) @ matrix + sparse.diags(prior)
+    solution = splu(normal.tocsc()).solve(matrix.T @ (robust * data) + pull)
     flux, (dx, dy) = solution[:number], np.clip(solution[number : 3 * number].reshape(2, -1), -1, 1)
     table = np.concatenate([table[:, :2] + np.stack([dx, dy], 1), flux[:, None], table[:, 3:]], 1)
     distortions = _learn_distortions(fit, table, columns, solution, told)

@@ -11,11 +11,12 @@ from scipy import ndimage
 from bgrem.noise_mapping.amplifiers import amplifier_edges, sky_and_bands
 from bgrem.noise_mapping.distortions import unknown_distortions
 from bgrem.noise_mapping.hiding import mask_peaks, point_light
-from bgrem.noise_mapping.linear_fit import Fit, fit_once, with_stars
+from bgrem.noise_mapping.linear_fit import Fit, fit_once, render, with_stars
 from bgrem.noise_mapping.saturation import find_saturated, with_rims
 from bgrem.noise_mapping.star_search import beside, search_stars, segments, without_twins
 from bgrem.noise_mapping.streaks import Streaks, find_streaks
 from bgrem.noise_mapping.template import (
+    MEDIAN_CHI_SQUARE,
     Template,
     first_guess,
     update_template,
@@ -31,7 +32,6 @@ MAX_WRONG_SEGMENTS = 0.5  # of all segments; a satellite spoils one or two of ei
 CORE_SHARE = 0.1  # of the template's brightest pixel; fainter pixels say little about it
 FIRST_FITS = 3  # of the first round: the first guess is only a line
 LAST_FITS = 2  # without points: for the places of the last stars; after wrong ones are dropped
-MEDIAN_CHI_SQUARE = 0.455  # of one degree of freedom
 MIN_PHOTON_LIGHT = 3.0  # noise; on fainter light the noise is that of the sky
 MIN_PHOTON_PIXELS = 100  # fewer pixels do not tell the noise of photons
 CALIBRATORS = 40  # brightest streaks that give the template: more make it no better
@@ -141,22 +141,25 @@ def fit_stars(
         for _ in range(1 if k else FIRST_FITS):
             if not len(fit.table):
                 break
-            fit = fit_once(flat - sky, variance, template, fit)
+            counted = variance
+            if k >= LEARNING_ROUNDS:
+                fit = render(flat.shape, template, fit)
+                counted = _without_points(flat - sky, variance, fit, threshold)
+            fit = fit_once(flat - sky, counted, template, fit)
             sky = sky + sky_of(flat - sky - fit.light, bad)
             left = flat - sky - fit.light
             variance = np.where(bad, np.inf, _photon_variance(left, fit.light))
             bright = _calibrators(template, fit.table, saturated)
             if len(bright) >= MIN_CALIBRATORS:
-                template = update_template(template, left, variance, bright)
+                counted = np.where(np.isfinite(counted), variance, np.inf)
+                template = update_template(template, left, counted, bright)
                 template = with_length_of_light(template)
     for last in (False, True):
         for _ in range(LAST_FITS):
             fit = replace(fit, table=without_twins(fit.table))
             if len(fit.table):
-                left = flat - sky - fit.light
-                full = variance + fit.error
-                points = mask_peaks(point_light(left, full), threshold)
-                fit = fit_once(flat - sky, np.where(points, np.inf, variance), template, fit)
+                counted = _without_points(flat - sky, variance, fit, threshold)
+                fit = fit_once(flat - sky, counted, template, fit)
         if not last and len(fit.table):
             good = _are_stars(flat - sky - fit.light, variance, template, fit.table)
             fit = replace(fit, table=fit.table[good])
@@ -164,6 +167,14 @@ def fit_stars(
     left = flat - sky - fit.light
     variance = _photon_variance(left, fit.light) + fit.error
     return Stars(template, fit.table, fit.light, variance, sky, with_rims(saturated, left))
+
+
+def _without_points(
+    flat: np.ndarray, variance: np.ndarray, fit: Fit, threshold: float
+) -> np.ndarray:
+    """Return the variance (H, W), infinite where compact light stands out of what the fit leaves."""
+    points = mask_peaks(point_light(flat - fit.light, variance + fit.error), threshold)
+    return np.where(points, np.inf, variance)
 
 
 def _photon_variance(left: np.ndarray, light: np.ndarray) -> np.ndarray:

@@ -95,6 +95,6 @@ def without_twins(table: np.ndarray) -> np.ndarray:
 
 def segments(template: Template, number: int) -> np.ndarray:
     """Return the segment, 0 to number - 1, of each pixel of the template along it: (S, S)."""
-    along, _ = template.along_and_across()
+    along, _ = template.along_and_across
     share = along / template.length + 0.5
     return np.clip(np.floor(number * share), 0, number - 1).astype(int)

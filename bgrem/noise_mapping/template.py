@@ -7,18 +7,19 @@ and widens it from place to place; to first order these are derivatives of the p
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
-from common.robust import MAD_TO_SIGMA
-
 START_WIDTH_PX = 1.2  # px, sigma of the first guess; what is measured replaces it
 REACH_PX = 10  # px from the streak's line; farther out a streak of 3000 noise is under the noise
 MAX_WEIGHT_SHARE = 0.15  # of all weight, for one streak: what lies on it must not be measured
 HUBER_SIGMA = 2.0  # scatter between streaks; from here on a streak counts less
-AVERAGE_ROUNDS = 3  # of reweighting
+CLIPPED_CHI_SQUARE = 0.9205  # mean of a squared Gaussian that is clipped at `HUBER_SIGMA`
+MEDIAN_CHI_SQUARE = 0.4549  # median of a squared Gaussian
+AVERAGE_ROUNDS = 8  # of reweighting: with each the error falls to a tenth where it is none
 SPLINE_ORDER = 5  # a cubic one misses 0.5 % of a peak of sigma 1.3 px between pixels
 SPLINE_MARGIN = 3  # px, half of the support of such a spline
 DISTORTIONS = 3  # turned, stretched, widened
@@ -47,6 +48,7 @@ class Template:
         """Half of the stamp's side, px: its middle is at (half, half)."""
         return int(self.light.shape[0] // 2)
 
+    @cached_property
     def along_and_across(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the distances from the middle, along the streak and across, px: both (S, S)."""
         v, u = np.mgrid[-self.half : self.half + 1, -self.half : self.half + 1]
@@ -55,7 +57,7 @@ class Template:
 
     def distance(self) -> np.ndarray:
         """Return the distance from the streak's line, px: (S, S)."""
-        along, across = self.along_and_across()
+        along, across = self.along_and_across
         return np.hypot(np.maximum(np.abs(along) - self.length / 2, 0), across)
 
     def spline(self) -> np.ndarray:
@@ -77,7 +79,7 @@ def with_length_of_light(template: Template) -> Template:
 
     The light along the streak, summed across, is above half of its median over that length.
     """
-    along = np.round(template.along_and_across()[0]).astype(int) + 2 * template.half
+    along = np.round(template.along_and_across[0]).astype(int) + 2 * template.half
     profile = np.bincount(along.ravel(), template.light.ravel())
     inside = np.abs(np.arange(len(profile)) - 2 * template.half) < template.length / 2
     length = float((profile > np.median(profile[inside]) / 2).sum())
@@ -100,13 +102,6 @@ def taps(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.nan_to_num(basis(places)), np.nan_to_num(basis.derivative()(places))
 
 
-def shifted(spline: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return a spline (S + 6, S + 6) at weights of neighbours (7,) in both directions: (S, S)."""
-    inside = slice(SPLINE_MARGIN, -SPLINE_MARGIN)
-    moved = ndimage.correlate1d(spline, columns, 1)[:, inside]
-    return np.asarray(ndimage.correlate1d(moved, rows, 0)[inside])
-
-
 def distorted(
     template: Template, spline: np.ndarray, columns: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
@@ -120,8 +115,13 @@ def distorted(
     columns, rows : array, shape (2, 7)
         Weights of neighbours and their derivatives, as `taps` gives them.
     """
-    light, dx, dy = (shifted(spline, columns[k], rows[n]) for k, n in ((0, 0), (1, 0), (0, 1)))
-    along, across = template.along_and_across()
+    inside = slice(SPLINE_MARGIN, -SPLINE_MARGIN)
+    moved, sloping = (ndimage.correlate1d(spline, one, 1)[:, inside] for one in columns)
+    light, dx, dy = (
+        ndimage.correlate1d(one, down, 0)[inside]
+        for one, down in ((moved, rows[0]), (sloping, rows[0]), (moved, rows[1]))
+    )
+    along, across = template.along_and_across
     cos, sin = np.cos(template.angle), np.sin(template.angle)
     down, beside = dx * cos + dy * sin, dy * cos - dx * sin
     return np.stack([light, dx, dy, along * beside, along * down, across * beside])
@@ -133,10 +133,12 @@ def update_template(
     """Return the template with what is left over at bright streaks, their robust mean.
 
     What is left over at a streak, over its flux, is moved to the template's pixels. Their mean is
-    weighted by flux^2 / variance, with Huber's weights. With r what is left then, w the weights and
-    n the sum of Huber's, the error is
+    weighted by flux^2 / variance, with Huber's weights. With r what is left then, v = variance /
+    flux^2 and w the weights, the error e is the one with
 
-        sqrt(max(sum w r^2 - n, 0) / sum w)
+        sum w min(r^2 / (v + e^2), 2^2) / sum w = 0.92
+
+    as for Gaussian noise, 0 if v alone is enough. No single streak can raise it by much.
 
     Parameters
     ----------
@@ -161,13 +163,16 @@ def update_template(
         weights.append(flux**2 * inverse[box])
     value, photons = np.array(values), np.array(weights)
     weight = np.minimum(photons, MAX_WEIGHT_SHARE * photons.sum(0))
+    weight /= weight.sum(0) + 1e-30
+    noise = 1 / np.maximum(photons, 1e-30)
     change = np.median(value, 0)
-    spread = MAD_TO_SIGMA * np.median(np.abs(value - change), 0) + 1e-12
+    error = np.median((value - change) ** 2, 0) / MEDIAN_CHI_SQUARE
     for _ in range(AVERAGE_ROUNDS):
-        robust = 1 / np.maximum(np.abs(value - change) / (HUBER_SIGMA * spread), 1)
-        change = (robust * weight * value).sum(0) / ((robust * weight).sum(0) + 1e-30)
-    excess = (robust * (photons * (value - change) ** 2 - 1)).sum(0)
-    error = np.sqrt(np.maximum(excess, 0) / ((robust * photons).sum(0) + 1e-30))
+        off = np.abs(value - change) / np.sqrt(noise + error)
+        robust = weight * HUBER_SIGMA / np.maximum(off, HUBER_SIGMA)
+        change = (robust * value).sum(0) / (robust.sum(0) + 1e-30)
+        error *= (weight * np.minimum(off, HUBER_SIGMA) ** 2).sum(0) / CLIPPED_CHI_SQUARE
+    error = np.sqrt(error)
     near = template.distance() <= REACH_PX
     light = (template.light + change) * near
     return replace(template, light=light / light.sum(), error=error * near)
