@@ -8,10 +8,17 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from bgrem.noise_mapping.distortions import PLACE_ERROR_PX, Distortions, measure_distortions
-from bgrem.noise_mapping.template import DISTORTIONS, Template, distorted, taps
+from bgrem.noise_mapping.template import (
+    DISTORTIONS,
+    MEDIAN_CHI_SQUARE,
+    Template,
+    distorted,
+    taps,
+)
 
 MIN_KEPT = 3.0  # errors of its flux; a fainter star of the fit is none
 HUBER_SIGMA = 2.0  # noise; from here on a pixel counts less
+CORE_SHARE = 0.1  # of the template's brightest pixel; fainter pixels say little about a star
 FAINT_LIGHT = 0.03  # noise; a star's light under this is left out
 FAINT_SHARE = 0.05  # of its brightest pixel; light above this is taken even then
 
@@ -27,7 +34,7 @@ class Fit:
     light : array, shape (H, W)
         Of all stars.
     error : array, shape (H, W)
-        Variance of the light by the template's error.
+        Variance of the light: the template's error, and that of stars which it does not fit.
     unknown, distortions : Distortions
         Before and after the fit.
     """
@@ -106,7 +113,7 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
     distortions = _learn_distortions(fit, table, columns, solution, told)
     kept = flux * np.sqrt(norm) > MIN_KEPT
     fit = replace(fit, table=table[kept], distortions=distortions)
-    return render(flat.shape, template, fit)
+    return _with_light(flat, variance, template, fit)
 
 
 def _learn_distortions(
@@ -126,13 +133,27 @@ def _learn_distortions(
     return found
 
 
-def render(shape: tuple[int, ...], template: Template, fit: Fit) -> Fit:
-    """Return the fit with light and error of its stars."""
-    light, error = np.zeros(shape), np.zeros(shape)
-    for k, pixel, chosen, shapes in _stamps(template, fit.table, shape):
+def _with_light(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fit) -> Fit:
+    """Return the fit with light and error of its stars.
+
+    A star f T has the error f e of the template e, and m f T if what is left of it has more than
+    its noise v: m^2 is the median of (left^2 / 0.455 - v) over the mean of (f T)^2, or 0.
+    """
+    light, error = np.zeros(flat.shape), np.zeros(flat.shape)
+    own = []
+    for k, pixel, chosen, shapes in _stamps(template, fit.table, flat.shape):
         flux = fit.table[k, 2]
-        light.ravel()[pixel] += flux * (shapes[0] + fit.table[k, 3:] @ shapes[3:])
+        own.append((pixel, flux * (shapes[0] + fit.table[k, 3:] @ shapes[3:])))
+        light.ravel()[pixel] += own[-1][1]
         error.ravel()[pixel] += (flux * template.error.ravel()[chosen]) ** 2
+    excess = np.square(flat - light) / MEDIAN_CHI_SQUARE - variance - error
+    excess = np.where(np.isfinite(variance), excess, np.nan).ravel()
+    core = CORE_SHARE * template.light.max()
+    for (pixel, one), flux in zip(own, fit.table[:, 2], strict=True):
+        bright = (one > core * flux) & np.isfinite(excess[pixel])
+        if bright.any():
+            misfit = np.median(excess[pixel][bright]) / np.mean(one[bright] ** 2)
+            error.ravel()[pixel] += max(misfit, 0) * one**2
     return replace(fit, light=light, error=error)
 
 

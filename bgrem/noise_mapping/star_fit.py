@@ -11,7 +11,7 @@ from scipy import ndimage
 from bgrem.noise_mapping.amplifiers import amplifier_edges, sky_and_bands
 from bgrem.noise_mapping.distortions import unknown_distortions
 from bgrem.noise_mapping.hiding import mask_peaks, point_light
-from bgrem.noise_mapping.linear_fit import Fit, fit_once, render, with_stars
+from bgrem.noise_mapping.linear_fit import CORE_SHARE, Fit, fit_once, with_stars
 from bgrem.noise_mapping.saturation import find_saturated, with_rims
 from bgrem.noise_mapping.star_search import beside, search_stars, segments, without_twins
 from bgrem.noise_mapping.streaks import Streaks, find_streaks
@@ -29,7 +29,6 @@ CHECK_SEGMENTS = 8  # of a streak; in more than half of them a star fits its tem
 MAX_CHI_SQUARE = 1.6  # of a segment; less is noise
 MAX_MISFIT = 0.2  # rms of what is left of a segment / its light; more is no star
 MAX_WRONG_SEGMENTS = 0.5  # of all segments; a satellite spoils one or two of eight
-CORE_SHARE = 0.1  # of the template's brightest pixel; fainter pixels say little about it
 FIRST_FITS = 3  # of the first round: the first guess is only a line
 LAST_FITS = 2  # without points: for the places of the last stars; after wrong ones are dropped
 MIN_PHOTON_LIGHT = 3.0  # noise; on fainter light the noise is that of the sky
@@ -141,24 +140,20 @@ def fit_stars(
         for _ in range(1 if k else FIRST_FITS):
             if not len(fit.table):
                 break
-            counted = variance
-            if k >= LEARNING_ROUNDS:
-                fit = render(flat.shape, template, fit)
-                counted = _without_points(flat - sky, variance, fit, threshold)
-            fit = fit_once(flat - sky, counted, template, fit)
+            fit = fit_once(flat - sky, variance, template, fit)
             sky = sky + sky_of(flat - sky - fit.light, bad)
             left = flat - sky - fit.light
             variance = np.where(bad, np.inf, _photon_variance(left, fit.light))
             bright = _calibrators(template, fit.table, saturated)
             if len(bright) >= MIN_CALIBRATORS:
-                counted = np.where(np.isfinite(counted), variance, np.inf)
-                template = update_template(template, left, counted, bright)
+                template = update_template(template, left, variance, bright)
                 template = with_length_of_light(template)
     for last in (False, True):
         for _ in range(LAST_FITS):
             fit = replace(fit, table=without_twins(fit.table))
             if len(fit.table):
-                counted = _without_points(flat - sky, variance, fit, threshold)
+                left = flat - sky - fit.light
+                counted = _without_points(left, variance, fit, threshold) if last else variance
                 fit = fit_once(flat - sky, counted, template, fit)
         if not last and len(fit.table):
             good = _are_stars(flat - sky - fit.light, variance, template, fit.table)
@@ -170,10 +165,10 @@ def fit_stars(
 
 
 def _without_points(
-    flat: np.ndarray, variance: np.ndarray, fit: Fit, threshold: float
+    left: np.ndarray, variance: np.ndarray, fit: Fit, threshold: float
 ) -> np.ndarray:
-    """Return the variance (H, W), infinite where compact light stands out of what the fit leaves."""
-    points = mask_peaks(point_light(flat - fit.light, variance + fit.error), threshold)
+    """Return the variance (H, W), infinite where compact light stands out of what a fit leaves."""
+    points = mask_peaks(point_light(left, variance + fit.error), threshold)
     return np.where(points, np.inf, variance)
 
 
