@@ -1,4 +1,4 @@
-"""One step of the linear fit of a frame's streak to all its stars: flux, place and distortions."""
+"""One step of the linear fit of a frame's streak to all its stars: flux, place and distortion."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from bgrem.noise_mapping.distortions import PLACE_ERROR_PX, Distortions, measure_distortions
 from bgrem.noise_mapping.template import (
     DISTORTIONS,
     MEDIAN_CHI_SQUARE,
+    START_WIDTH_PX,
     Template,
     distorted,
     taps,
@@ -18,6 +18,7 @@ from bgrem.noise_mapping.template import (
 
 MIN_KEPT = 3.0  # errors of its flux; a fainter star of the fit is none
 HUBER_SIGMA = 2.0  # noise; from here on a pixel counts less
+PLACE_ERROR_PX = 0.5  # px; prior of a change of place, of a streak or of its ends and rims
 CORE_SHARE = 0.1  # of the template's brightest pixel; fainter pixels say little about a star
 FAINT_LIGHT = 0.03  # noise; a star's light under this is left out
 FAINT_SHARE = 0.05  # of its brightest pixel; light above this is taken even then
@@ -29,35 +30,35 @@ class Fit:
 
     Attributes
     ----------
-    table : array, shape (N, 6)
-        x, y, flux, turned, stretched, widened.
+    table : array, shape (N, 3)
+        x, y, flux.
+    slopes : array, shape (2, 3)
+        By how much streaks are turned (radians), stretched and widened (shares) at the frame's
+        right edge and at its upper one, where those in its middle are not.
     light : array, shape (H, W)
         Of all stars.
     error : array, shape (H, W)
         Variance of the light: the template's error, and that of stars which it does not fit.
-    unknown, distortions : Distortions
-        Before and after the fit.
     """
 
     table: np.ndarray
+    slopes: np.ndarray
     light: np.ndarray
     error: np.ndarray
-    unknown: Distortions
-    distortions: Distortions
 
 
-def with_stars(fit: Fit, found: np.ndarray) -> np.ndarray:
-    """Return the table of a fit with what was found (M, 3): x, y, flux."""
-    return np.concatenate([fit.table, np.concatenate([found, fit.distortions.at(found)], 1)])
+def no_stars(shape: tuple[int, ...]) -> Fit:
+    """Return the fit of a frame of which nothing is known."""
+    return Fit(np.zeros((0, 3)), np.zeros((2, DISTORTIONS)), np.zeros(shape), np.zeros(shape))
 
 
 def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fit) -> Fit:
     """Return the fit after one step of a robust linear fit to a frame.
 
-    Unknown are flux f and shift (dx, dy) of all stars together, and the change of the distortions
-    d of those that are bright enough to tell it. Linear in them,
+    Unknown are flux f and shift (dx, dy) of all stars together, and the slopes s of the distortion
+    over the frame. With a star's place (u, v) from -1 to 1, its distortion is d = (u, v) s, and
 
-        light = sum f (T + d D) + f0 (dx dT/dx + dy dT/dy + change of d D)
+        light = sum f (T + d D) + f0 (dx dT/dx + dy dT/dy + (u, v) ds D)
 
     with Huber's weights. Stars under `MIN_KEPT` times their error are dropped.
 
@@ -67,70 +68,51 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
         Frame without sky; its variance, infinite where a pixel does not count.
     template : Template
     fit : Fit
-        Its stars and distortions are improved.
+        Its stars and slopes are improved.
     """
     table, number = fit.table, len(fit.table)
-    weight = 1 / (variance + fit.error).ravel()
-    scatter = fit.distortions.scatter
-    pixels, stars, values = [], [], []
-    told = np.zeros((number, DISTORTIONS))  # information on distortions
-    last = 3 * number
-    columns = np.full((number, DISTORTIONS), -1)
+    terms = fit.slopes.size
+    places = _places(table, flat.shape)
+    pixels, unknowns, values = [], [], []
     for k, pixel, _, shapes in _stamps(template, table, flat.shape):
         flux = table[k, 2]
-        parts = [shapes[0] + table[k, 3:] @ shapes[3:], flux * shapes[1], flux * shapes[2]]
-        unknown = [k, k + number, k + 2 * number]
-        told[k] = flux**2 * (shapes[3:] ** 2 @ weight[pixel])
-        for n in np.flatnonzero(told[k] * fit.unknown.scatter**2 > 1):
-            parts.append(flux * shapes[3 + n])
-            unknown.append(last)
-            columns[k, n] = last
-            last += 1
-        pixels.append(np.tile(pixel, len(parts)))
-        stars.append(np.repeat(unknown, len(pixel)))
-        values.append(np.concatenate(parts))
+        single = [shapes[0] + places[k] @ fit.slopes @ shapes[3:], *(flux * shapes[1:3])]
+        common = flux * np.einsum("i,jk->ijk", places[k], shapes[3:]).reshape(terms, -1)
+        own = [k, k + number, k + 2 * number, *range(3 * number, 3 * number + terms)]
+        pixels.append(np.tile(pixel, len(own)))
+        unknowns.append(np.repeat(own, len(pixel)))
+        values.append(np.concatenate([*single, *common]))
     matrix = sparse.csr_matrix(
-        (np.concatenate(values), (np.concatenate(pixels), np.concatenate(stars))),
-        shape=(flat.size, last),
+        (np.concatenate(values), (np.concatenate(pixels), np.concatenate(unknowns))),
+        shape=(flat.size, 3 * number + terms),
     )
     used = np.flatnonzero(np.diff(matrix.indptr))
-    matrix, weight, data = matrix[used], weight[used], flat.ravel()[used]
+    weight = (1 / (variance + fit.error)).ravel()[used]
+    matrix, data = matrix[used], flat.ravel()[used]
     norm = matrix[:, :number].power(2).T @ weight
-    single = columns >= 0
-    mode = np.nonzero(single)[1]
-    prior = np.concatenate(
-        [1e-6 * norm + 1e-12, np.full(2 * number, PLACE_ERROR_PX**-2), scatter[mode] ** -2]
-    )
-    pull = np.zeros(last)
-    pull[3 * number :] = (fit.distortions.at(table) - table[:, 3:])[single] * prior[3 * number :]
-    solution = np.concatenate([table[:, 2], np.zeros(last - number)])
+    # a distortion moves no end and no rim by more than a place's error
+    reach = np.array([template.length / 2, template.length / 2, START_WIDTH_PX])
+    prior = np.concatenate([
+        1e-6 * norm + 1e-12,
+        np.full(2 * number, PLACE_ERROR_PX**-2),
+        np.tile((reach / PLACE_ERROR_PX) ** 2, 2),
+    ])  # fmt: skip
+    solution = np.concatenate([table[:, 2], np.zeros(2 * number + terms)])
     off = np.abs(data - matrix @ solution) * np.sqrt(weight)
     robust = weight * HUBER_SIGMA / np.maximum(off, HUBER_SIGMA)
     normal = matrix.T @ sparse.diags(robust) @ matrix + sparse.diags(prior)
+    pull = np.concatenate([np.zeros(3 * number), -fit.slopes.ravel() * prior[3 * number :]])
     solution = splu(normal.tocsc()).solve(matrix.T @ (robust * data) + pull)
     flux, (dx, dy) = solution[:number], np.clip(solution[number : 3 * number].reshape(2, -1), -1, 1)
-    table = np.concatenate([table[:, :2] + np.stack([dx, dy], 1), flux[:, None], table[:, 3:]], 1)
-    distortions = _learn_distortions(fit, table, columns, solution, told)
-    kept = flux * np.sqrt(norm) > MIN_KEPT
-    fit = replace(fit, table=table[kept], distortions=distortions)
+    table = np.stack([table[:, 0] + dx, table[:, 1] + dy, flux], 1)
+    slopes = fit.slopes + solution[3 * number :].reshape(fit.slopes.shape)
+    fit = replace(fit, table=table[flux * np.sqrt(norm) > MIN_KEPT], slopes=slopes)
     return _with_light(flat, variance, template, fit)
 
 
-def _learn_distortions(
-    fit: Fit, table: np.ndarray, columns: np.ndarray, solution: np.ndarray, told: np.ndarray
-) -> Distortions:
-    """Return the distortions of the frame; writes those of the stars into their table.
-
-    What a star alone says is its value in the fit without the pull of what was expected.
-    """
-    single, expected = columns >= 0, fit.distortions.at(table)
-    value = np.where(single, table[:, 3:] + solution[columns], expected)
-    prior = fit.distortions.scatter**-2
-    alone = value + (value - expected) * prior / np.maximum(told, 1e-30)
-    errors = np.where(single, 1 / np.sqrt(np.maximum(told, 1e-30)), np.inf)
-    found, common = measure_distortions(fit.unknown, table, alone, errors)
-    table[:, 3:] = np.where(single, value - common, found.at(table))
-    return found
+def _places(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the places of stars from -1 to 1 in the frame: (N, 2)."""
+    return table[:, :2] * (2 / np.array(shape[::-1])) - 1
 
 
 def _with_light(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fit) -> Fit:
@@ -140,10 +122,10 @@ def _with_light(flat: np.ndarray, variance: np.ndarray, template: Template, fit:
     its noise v: m^2 is the median of (left^2 / 0.455 - v) over the mean of (f T)^2, or 0.
     """
     light, error = np.zeros(flat.shape), np.zeros(flat.shape)
-    own = []
+    own, distortions = [], _places(fit.table, flat.shape) @ fit.slopes
     for k, pixel, chosen, shapes in _stamps(template, fit.table, flat.shape):
         flux = fit.table[k, 2]
-        own.append((pixel, flux * (shapes[0] + fit.table[k, 3:] @ shapes[3:])))
+        own.append((pixel, flux * (shapes[0] + distortions[k] @ shapes[3:])))
         light.ravel()[pixel] += own[-1][1]
         error.ravel()[pixel] += (flux * template.error.ravel()[chosen]) ** 2
     excess = np.square(flat - light) / MEDIAN_CHI_SQUARE - variance - error
@@ -168,7 +150,7 @@ def _stamps(
     order = np.argsort(-template.light, axis=None)
     strength = template.light.ravel()[order]
     v, u = np.divmod(order, template.light.shape[1])
-    x, y, flux = table.T[:3]
+    x, y, flux = table.T
     spline = template.spline()
     share = np.searchsorted(-strength, -FAINT_SHARE * strength[0])
     counts = np.searchsorted(-strength, -FAINT_LIGHT / np.maximum(flux, 1e-9))

@@ -9,9 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from bgrem.noise_mapping.amplifiers import amplifier_edges, sky_and_bands
-from bgrem.noise_mapping.distortions import unknown_distortions
 from bgrem.noise_mapping.hiding import mask_peaks, point_light
-from bgrem.noise_mapping.linear_fit import CORE_SHARE, Fit, fit_once, with_stars
+from bgrem.noise_mapping.linear_fit import CORE_SHARE, Fit, fit_once, no_stars
 from bgrem.noise_mapping.saturation import find_saturated, with_rims
 from bgrem.noise_mapping.star_search import beside, search_stars, segments, without_twins
 from bgrem.noise_mapping.streaks import Streaks, find_streaks
@@ -29,6 +28,8 @@ CHECK_SEGMENTS = 8  # of a streak; in more than half of them a star fits its tem
 MAX_CHI_SQUARE = 1.6  # of a segment; less is noise
 MAX_MISFIT = 0.2  # rms of what is left of a segment / its light; more is no star
 MAX_WRONG_SEGMENTS = 0.5  # of all segments; a satellite spoils one or two of eight
+LENGTHS = 3  # first rounds at most; each begins with the length that the one before has found
+SAME_LENGTH_PX = 1.5  # px; such a change of the length is none
 FIRST_FITS = 3  # of the first round: the first guess is only a line
 LAST_FITS = 2  # without points: for the places of the last stars; after wrong ones are dropped
 MIN_PHOTON_LIGHT = 3.0  # noise; on fainter light the noise is that of the sky
@@ -45,8 +46,8 @@ class Stars:
     Attributes
     ----------
     template : Template
-    table : array, shape (N, 6)
-        x, y (0-based px), flux in units of the frame's noise; how it is turned, stretched, widened.
+    table : array, shape (N, 3)
+        x, y (0-based px), flux in units of the frame's noise.
     light : array, shape (H, W)
         Of all of them, in units of the noise.
     variance : array, shape (H, W)
@@ -122,46 +123,98 @@ def fit_stars(
     threshold : float
         As in `find_stars`.
     """
-    template = first_guess(streaks.angle, streaks.length)
-    unknown = unknown_distortions(template, (flat.shape[0], flat.shape[1]))
-    nothing = np.zeros(flat.shape)
-    fit, sky = Fit(np.zeros((0, 6)), nothing, nothing, unknown, unknown), nothing
     saturated = find_saturated(np.where(missing, 0, flat))
-    bad = missing | saturated
-    variance = 1 + np.maximum(ndimage.gaussian_filter(flat, 1.0), 0)  # as if of photons
-    variance = np.where(bad, np.inf, variance)
-    for k in range(ROUNDS):
-        new = search_stars(flat - sky - fit.light, variance + fit.error, template)
-        if k < LEARNING_ROUNDS:
+    frame = _Frame(flat, missing | saturated, saturated, sky_of)
+    start = frame.first_state(streaks.angle, streaks.length)
+    for _ in range(LENGTHS):  # crowded streaks correlate over less than their length
+        state = frame.with_new_stars(start, learning=True)
+        length = state.template.length
+        if abs(length - start.template.length) < SAME_LENGTH_PX:
+            break
+        start = frame.first_state(streaks.angle, length)
+    for k in range(1, ROUNDS):
+        before, state = state, frame.with_new_stars(state, learning=k < LEARNING_ROUNDS)
+        if state is before:
+            break
+    state = frame.fitted_again(state)
+    if len(state.fit.table):
+        good = _are_stars(frame.left(state), state.variance, state.template, state.fit.table)
+        state = replace(state, fit=replace(state.fit, table=state.fit.table[good]))
+    state = frame.fitted_again(state, threshold)
+    state = replace(state, sky=state.sky + sky_of(frame.left(state), frame.bad))
+    left, fit = frame.left(state), state.fit
+    variance = _photon_variance(left, fit.light, frame.bad) + fit.error
+    rims = with_rims(saturated, left)
+    return Stars(state.template, fit.table, fit.light, variance, state.sky, rims)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What is known of a frame: the template, its stars, the rest of the sky, the variance."""
+
+    template: Template
+    fit: Fit
+    sky: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """A frame and the steps that improve what is known of it; arrays (H, W) as in `fit_stars`."""
+
+    flat: np.ndarray
+    bad: np.ndarray
+    saturated: np.ndarray
+    sky_of: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def first_state(self, angle: float, length: float) -> _State:
+        """Return a straight line as the template, and no stars."""
+        template, nothing = first_guess(angle, length), np.zeros(self.flat.shape)
+        variance = 1 + np.maximum(ndimage.gaussian_filter(self.flat, 1.0), 0)  # as if of photons
+        variance = np.where(self.bad, np.inf, variance)
+        return _State(template, no_stars(nothing.shape), nothing, variance)
+
+    def left(self, state: _State) -> np.ndarray:
+        """Return the frame without sky and stars."""
+        return self.flat - state.sky - state.fit.light
+
+    def with_new_stars(self, state: _State, *, learning: bool) -> _State:
+        """Return the state after a search, and a fit of all stars that are known then."""
+        fit, template = state.fit, state.template
+        new = search_stars(self.left(state), state.variance + fit.error, template)
+        if learning:
             new = new[~beside(template, new, fit.table).any(1)]
         elif not len(new):
-            break
-        fit = replace(fit, table=without_twins(with_stars(fit, new)))
-        for _ in range(1 if k else FIRST_FITS):
-            if not len(fit.table):
-                break
-            fit = fit_once(flat - sky, variance, template, fit)
-            sky = sky + sky_of(flat - sky - fit.light, bad)
-            left = flat - sky - fit.light
-            variance = np.where(bad, np.inf, _photon_variance(left, fit.light))
-            bright = _calibrators(template, fit.table, saturated)
-            if len(bright) >= MIN_CALIBRATORS:
-                template = update_template(template, left, variance, bright)
-                template = with_length_of_light(template)
-    for last in (False, True):
+            return state
+        first = not len(fit.table)
+        state = replace(state, fit=replace(fit, table=without_twins(np.concatenate([fit.table, new]))))
+        for _ in range(FIRST_FITS if first else 1):
+            if len(state.fit.table):
+                state = self._improved(state)
+        return state
+
+    def _improved(self, state: _State) -> _State:
+        """Return the state after one fit, with new sky, variance and template."""
+        fit = fit_once(self.flat - state.sky, state.variance, state.template, state.fit)
+        sky = state.sky + self.sky_of(self.flat - state.sky - fit.light, self.bad)
+        left, template = self.flat - sky - fit.light, state.template
+        variance = _photon_variance(left, fit.light, self.bad)
+        bright = _calibrators(template, fit.table, self.saturated)
+        if len(bright) >= MIN_CALIBRATORS:
+            template = with_length_of_light(update_template(template, left, variance, bright))
+        return _State(template, fit, sky, variance)
+
+    def fitted_again(self, state: _State, threshold: float = 0.0) -> _State:
+        """Return the state after fits with this template; without points above a threshold."""
         for _ in range(LAST_FITS):
-            fit = replace(fit, table=without_twins(fit.table))
+            fit = replace(state.fit, table=without_twins(state.fit.table))
             if len(fit.table):
-                left = flat - sky - fit.light
-                counted = _without_points(left, variance, fit, threshold) if last else variance
-                fit = fit_once(flat - sky, counted, template, fit)
-        if not last and len(fit.table):
-            good = _are_stars(flat - sky - fit.light, variance, template, fit.table)
-            fit = replace(fit, table=fit.table[good])
-    sky = sky + sky_of(flat - sky - fit.light, bad)
-    left = flat - sky - fit.light
-    variance = _photon_variance(left, fit.light) + fit.error
-    return Stars(template, fit.table, fit.light, variance, sky, with_rims(saturated, left))
+                variance = state.variance
+                if threshold:
+                    variance = _without_points(self.left(state), variance, fit, threshold)
+                fit = fit_once(self.flat - state.sky, variance, state.template, fit)
+            state = replace(state, fit=fit)
+        return state
 
 
 def _without_points(
@@ -172,22 +225,24 @@ def _without_points(
     return np.where(points, np.inf, variance)
 
 
-def _photon_variance(left: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Return 1 + c light, the variance of sky and photons; all (H, W), in units of the noise.
+def _photon_variance(left: np.ndarray, light: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """Return s + c light, the variance of sky and photons; all (H, W), in units of the noise.
 
-    The median of a squared Gaussian is 0.455 of its variance, so c is the median of
-    (left^2 / 0.455 - 1) / light on streaks.
+    The median of a squared Gaussian is 0.455 of its variance v, so s is the median of v = left^2 /
+    0.455 off streaks, and c that of (v - s) / light on them. It is infinite on bad pixels.
     """
     bright = light > MIN_PHOTON_LIGHT
-    slope = 0.0
+    known, slope = ~bad, 0.0
+    sky = float(np.median(left[known & ~bright] ** 2)) / MEDIAN_CHI_SQUARE
+    bright &= known
     if bright.sum() >= MIN_PHOTON_PIXELS:
-        slope = float(np.median((left[bright] ** 2 / MEDIAN_CHI_SQUARE - 1) / light[bright]))
-    return 1 + max(slope, 0.0) * np.maximum(light, 0)
+        slope = float(np.median((left[bright] ** 2 / MEDIAN_CHI_SQUARE - sky) / light[bright]))
+    return np.where(bad, np.inf, sky + max(slope, 0.0) * np.maximum(light, 0))
 
 
 def _calibrators(template: Template, table: np.ndarray, saturated: np.ndarray) -> np.ndarray:
-    """Return the brightest streaks that lie mostly in the frame and are not saturated: (N, 6)."""
-    x, y, flux = table.T[:3]
+    """Return the brightest streaks that lie mostly in the frame and are not saturated: (N, 3)."""
+    x, y, flux = table.T
     share = np.linspace(-0.5, 0.5, 21)[:, None] * template.length
     columns = np.round(x + share * np.cos(template.angle)).astype(int)
     rows = np.round(y + share * np.sin(template.angle)).astype(int)
@@ -217,7 +272,7 @@ def _are_stars(
     noise = np.pad(np.where(np.isfinite(variance), variance, 0), pad)
     x, y = (np.round(table[:, k]).astype(int)[:, None] + half + 1 for k in (0, 1))
     at = (y + v, x + u)
-    light = (table[:, 2:3] * mean[v, u]) ** 2 * counts[at]
+    light = (table[:, 2:] * mean[v, u]) ** 2 * counts[at]
     wrong = []
     for k in range(CHECK_SEGMENTS):
         excess, own, usual = (one[:, part == k].sum(1) for one in (power[at], light, noise[at]))

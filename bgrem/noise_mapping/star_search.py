@@ -77,7 +77,7 @@ def beside(template: Template, one: np.ndarray, other: np.ndarray) -> np.ndarray
 
 
 def without_twins(table: np.ndarray) -> np.ndarray:
-    """Return the stars (N, M) with those that are nearer than `TWINS_PX` as one, of all flux.
+    """Return the stars (N, 3) with those that are nearer than `TWINS_PX` as one, of all flux.
 
     The fit cannot tell their fluxes apart: one alone would keep a part of the light.
     """
@@ -88,9 +88,9 @@ def without_twins(table: np.ndarray) -> np.ndarray:
     number, group = connected_components(links, directed=False)
     flux = np.bincount(group, table[:, 2], number)
     weight = np.maximum(table[:, 2], 1e-9)
-    total = np.bincount(group, weight, number)
-    means = [np.bincount(group, weight * one, number) / total for one in table.T]
-    return np.stack([*means[:2], flux, *means[3:]], 1)
+    place = [np.bincount(group, weight * table[:, k], number) / np.bincount(group, weight, number)
+             for k in (0, 1)]  # fmt: skip
+    return np.stack([*place, flux], 1)
 
 
 def segments(template: Template, number: int) -> np.ndarray:

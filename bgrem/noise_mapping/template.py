@@ -145,7 +145,7 @@ def update_template(
     template : Template
     left, variance : array, shape (H, W)
         Frame less its stars; its variance, infinite where a pixel does not count.
-    stars : array, shape (N, 3 or more)
+    stars : array, shape (N, 3)
         x, y, flux of the streaks.
     """
     half = template.half
@@ -153,7 +153,7 @@ def update_template(
     padded = np.pad(left, pad)
     inverse = np.pad(1 / variance, pad)  # 0 does not count
     values, weights = [], []
-    for x, y, flux in stars[:, :3]:
+    for x, y, flux in stars:
         column, row = round(x), round(y)
         box = np.s_[row + 1 : row + 2 * half + 2, column + 1 : column + 2 * half + 2]
         moved = ndimage.shift(
