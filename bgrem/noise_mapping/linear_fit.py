@@ -55,10 +55,10 @@ def no_stars(shape: tuple[int, ...]) -> Fit:
 def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fit) -> Fit:
     """Return the fit after one step of a robust linear fit to a frame.
 
-    Unknown are flux f and shift (dx, dy) of all stars together, and the slopes s of the distortion
+    Unknown are flux f and shift (a, b), along and across, of all stars together, and the slopes s of the distortion
     over the frame. With a star's place (u, v) from -1 to 1, its distortion is d = (u, v) s, and
 
-        light = sum f (T + d D) + f0 (dx dT/dx + dy dT/dy + (u, v) ds D)
+        light = sum f (T + d D) + f0 (a dT/da + b dT/db + (u, v) ds D)
 
     with Huber's weights. Stars under `MIN_KEPT` times their error are dropped.
 
@@ -103,8 +103,11 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
     normal = matrix.T @ sparse.diags(robust) @ matrix + sparse.diags(prior)
     pull = np.concatenate([np.zeros(3 * number), -fit.slopes.ravel() * prior[3 * number :]])
     solution = splu(normal.tocsc()).solve(matrix.T @ (robust * data) + pull)
-    flux, (dx, dy) = solution[:number], np.clip(solution[number : 3 * number].reshape(2, -1), -1, 1)
-    table = np.stack([table[:, 0] + dx, table[:, 1] + dy, flux], 1)
+    flux, (along, across) = solution[:number], np.clip(solution[number : 3 * number], -1, 1).reshape(2, -1)
+    cos, sin = np.cos(template.angle), np.sin(template.angle)
+    x = table[:, 0] + along * cos - across * sin
+    y = table[:, 1] + along * sin + across * cos
+    table = np.stack([x, y, flux], 1)
     slopes = fit.slopes + solution[3 * number :].reshape(fit.slopes.shape)
     fit = replace(fit, table=table[flux * np.sqrt(norm) > MIN_KEPT], slopes=slopes)
     return _with_light(flat, variance, template, fit)
@@ -151,7 +154,7 @@ def _stamps(
     strength = template.light.ravel()[order]
     v, u = np.divmod(order, template.light.shape[1])
     x, y, flux = table.T
-    spline = template.spline()
+    splines = template.splines()
     share = np.searchsorted(-strength, -FAINT_SHARE * strength[0])
     counts = np.searchsorted(-strength, -FAINT_LIGHT / np.maximum(flux, 1e-9))
     column, row = np.round(x).astype(int), np.round(y).astype(int)
@@ -160,5 +163,5 @@ def _stamps(
         here_x, here_y = u[:count] + column[k] - half, v[:count] + row[k] - half
         inside = (here_x >= 0) & (here_y >= 0) & (here_x < shape[1]) & (here_y < shape[0])
         chosen = order[:count][inside]
-        shapes = distorted(template, spline, across[k], down[k]).reshape(3 + DISTORTIONS, -1)
+        shapes = distorted(template, splines, across[k], down[k]).reshape(3 + DISTORTIONS, -1)
         yield k, here_y[inside] * shape[1] + here_x[inside], chosen, shapes[:, chosen]

@@ -22,6 +22,7 @@ MEDIAN_CHI_SQUARE = 0.4549  # median of a squared Gaussian
 AVERAGE_ROUNDS = 8  # of reweighting: with each the error falls to a tenth where it is none
 SPLINE_ORDER = 5  # a cubic one misses 0.5 % of a peak of sigma 1.3 px between pixels
 SPLINE_MARGIN = 3  # px, half of the support of such a spline
+SLOPE_SMOOTHING_PX = 1.0  # px, less than what seeing smooths
 DISTORTIONS = 3  # turned, stretched, widened
 
 
@@ -60,10 +61,15 @@ class Template:
         along, across = self.along_and_across
         return np.hypot(np.maximum(np.abs(along) - self.length / 2, 0), across)
 
-    def spline(self) -> np.ndarray:
-        """Return the coefficients of the light's spline, with a margin: (S + 6, S + 6)."""
-        filtered = ndimage.spline_filter(self.light, SPLINE_ORDER, mode="mirror")
-        return np.pad(filtered, SPLINE_MARGIN)
+    def splines(self) -> np.ndarray:
+        """Return the spline coefficients of the light, and of the smoothed light: (2, S + 6, S + 6).
+
+        They have a margin.
+        """
+        smooth = ndimage.gaussian_filter(self.light, SLOPE_SMOOTHING_PX)
+        filtered = [ndimage.spline_filter(one, SPLINE_ORDER, mode="mirror")
+                    for one in (self.light, smooth)]  # fmt: skip
+        return np.pad(filtered, ((0, 0), (SPLINE_MARGIN,) * 2, (SPLINE_MARGIN,) * 2))
 
 
 def first_guess(angle: float, length: float) -> Template:
@@ -103,28 +109,40 @@ def taps(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distorted(
-    template: Template, spline: np.ndarray, columns: np.ndarray, rows: np.ndarray
+    template: Template, splines: np.ndarray, columns: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
-    """Return a streak, its derivatives by x and y, turned, stretched and widened: (6, S, S).
+    """Return a streak, moved along and across, turned, stretched and widened: (6, S, S).
+
+    All but the first are derivatives. Those along the streak are of the smoothed light: else a
+    star's own noise in the template would hold it where it is, as little else tells its place.
 
     Parameters
     ----------
     template : Template
-    spline : array, shape (S + 6, S + 6)
+    splines : array, shape (2, S + 6, S + 6)
         Of the template.
     columns, rows : array, shape (2, 7)
         Weights of neighbours and their derivatives, as `taps` gives them.
     """
+    light, dx, dy = _shifted(splines[0], columns, rows)
+    _, smooth_dx, smooth_dy = _shifted(splines[1], columns, rows)
+    along, across = template.along_and_across
+    cos, sin = np.cos(template.angle), np.sin(template.angle)
+    down, beside = smooth_dx * cos + smooth_dy * sin, dy * cos - dx * sin
+    return np.stack([light, down, beside, along * beside, along * down, across * beside])
+
+
+def _shifted(
+    spline: np.ndarray, columns: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a shifted picture and its derivatives by the shift in x and y: each (S, S)."""
     inside = slice(SPLINE_MARGIN, -SPLINE_MARGIN)
     moved, sloping = (ndimage.correlate1d(spline, one, 1)[:, inside] for one in columns)
     light, dx, dy = (
         ndimage.correlate1d(one, down, 0)[inside]
         for one, down in ((moved, rows[0]), (sloping, rows[0]), (moved, rows[1]))
     )
-    along, across = template.along_and_across
-    cos, sin = np.cos(template.angle), np.sin(template.angle)
-    down, beside = dx * cos + dy * sin, dy * cos - dx * sin
-    return np.stack([light, dx, dy, along * beside, along * down, across * beside])
+    return light, dx, dy
 
 
 def update_template(
