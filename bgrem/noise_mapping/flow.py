@@ -162,9 +162,7 @@ def _map_plane(
 
     stars = None
     if config.protect:
-        stars = find_stars(
-            flat, missing, units.background, header, threshold=config.protect
-        )
+        stars = find_stars(flat, missing, units.background, header, threshold=config.protect)
     rest = flat
     if stars is not None:
         rest = map_rows(

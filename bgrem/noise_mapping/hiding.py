@@ -9,7 +9,6 @@ from common.scratch import map_rows, row_blocks
 # of the search for points and trails: the rim of a wide one appears without its middle
 SEARCH_ROUNDS = 2
 POINT_SIGMA_PX = 0.7  # px; sigma of the image of a satellite and the pixel together
-POINT_REACH_PX = 3  # px; such a Gaussian reaches 4 standard deviations
 LOCAL_NOISE_SIDE_PX = 15  # px; square in which left-overs are measured
 MAX_LOCAL_NOISE = 30.0  # noise; brighter pixels do not raise the local noise further
 # px; how far a pixel's significance reaches: the sky, a Gaussian of 4 sigma and half of the square
@@ -50,21 +49,19 @@ def _local_significance(residual: np.ndarray) -> np.ndarray:
     return np.asarray(smooth / np.maximum(white, np.sqrt(np.pi / 2) * around))
 
 
-def point_light(residual: np.ndarray, variance: np.ndarray | float = 1.0) -> np.ndarray:
+def point_light(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Return light under a Gaussian as wide as a satellite in units of its noise, (H, W).
 
     Parameters
     ----------
     residual : array, shape (H, W)
-    variance : array, shape (H, W), or float
+    variance : array, shape (H, W)
         Of the residual; pixels where it is infinite do not count.
     """
     white = 1 / (2 * np.sqrt(np.pi) * POINT_SIGMA_PX)
     known = np.isfinite(variance)
     smooth = ndimage.gaussian_filter(np.where(known, residual, 0), POINT_SIGMA_PX)
-    noise = np.where(known, variance, 0)
-    if noise.ndim:
-        noise = ndimage.gaussian_filter(noise, POINT_SIGMA_PX / np.sqrt(2))
+    noise = ndimage.gaussian_filter(np.where(known, variance, 0), POINT_SIGMA_PX / np.sqrt(2))
     return np.asarray(smooth / (white * np.sqrt(np.maximum(noise, 1e-30))))
 
 

@@ -103,7 +103,10 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
     normal = matrix.T @ sparse.diags(robust) @ matrix + sparse.diags(prior)
     pull = np.concatenate([np.zeros(3 * number), -fit.slopes.ravel() * prior[3 * number :]])
     solution = splu(normal.tocsc()).solve(matrix.T @ (robust * data) + pull)
-    flux, (along, across) = solution[:number], np.clip(solution[number : 3 * number], -1, 1).reshape(2, -1)
+    flux, (along, across) = (
+        solution[:number],
+        np.clip(solution[number : 3 * number], -1, 1).reshape(2, -1),
+    )
     cos, sin = np.cos(template.angle), np.sin(template.angle)
     x = table[:, 0] + along * cos - across * sin
     y = table[:, 1] + along * sin + across * cos

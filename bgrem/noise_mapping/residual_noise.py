@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-from bgrem.noise_mapping.hiding import POINT_REACH_PX, point_light
 from bgrem.noise_mapping.streaks import BRIGHT_STREAK_NOISE
 from common.robust import MAD_TO_SIGMA
 from common.scratch import map_rows, row_blocks
@@ -29,9 +28,7 @@ def residual_rms(
 
     over the pixels of about this brightness. Both terms are the standard deviation if the residual
     is Gaussian. The quantile also measures left-overs on a few per cent of the pixels. Where the
-    map is dark they would be stars and trails that stay in the residual. On streaks the same is
-    measured under a Gaussian as wide as a satellite, and the larger one counts: left-overs that are
-    smooth hide more satellites than their pixels say.
+    map is dark they would be stars and trails that stay in the residual.
 
     Parameters
     ----------
@@ -49,16 +46,16 @@ def residual_rms(
     measured = map_rows(
         lambda rows, good: (rows > BRIGHT_STREAK_NOISE) & good, light, free, dtype=bool
     )
-    curves: list[tuple[np.ndarray, np.ndarray]] = []
+    curve = None
     if np.count_nonzero(measured) >= MIN_PIXELS_FOR_RMS:
-        smooth = map_rows(point_light, left, dtype=np.float32, halo=POINT_REACH_PX)
-        curves = [_scatter_curve(*_drawn(one, light, measured), MIN_PIXELS_FOR_RMS, tails=True)
-                  for one in (left, smooth)]  # fmt: skip
+        curve = _scatter_curve(*_drawn(left, light, measured), MIN_PIXELS_FOR_RMS, tails=True)
 
     def noise(light: np.ndarray) -> np.ndarray:
         rms = np.interp(light, *dark)
-        on_streak = [np.interp(light, *curve) for curve in curves]
-        return np.where(light > BRIGHT_STREAK_NOISE, np.max([rms, *on_streak], 0), rms)
+        if curve is None:
+            return rms
+        bright = light > BRIGHT_STREAK_NOISE
+        return np.where(bright, np.maximum(rms, np.interp(light, *curve)), rms)
 
     return map_rows(noise, light, dtype=np.float32)
 

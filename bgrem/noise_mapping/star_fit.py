@@ -187,7 +187,9 @@ class _Frame:
         elif not len(new):
             return state
         first = not len(fit.table)
-        state = replace(state, fit=replace(fit, table=without_twins(np.concatenate([fit.table, new]))))
+        state = replace(
+            state, fit=replace(fit, table=without_twins(np.concatenate([fit.table, new])))
+        )
         for _ in range(FIRST_FITS if first else 1):
             if len(state.fit.table):
                 state = self._improved(state)
