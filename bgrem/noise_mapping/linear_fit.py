@@ -9,6 +9,7 @@ from scipy.sparse.linalg import splu
 
 from bgrem.noise_mapping.template import (
     DISTORTIONS,
+    HUBER_SIGMA,
     MEDIAN_CHI_SQUARE,
     START_WIDTH_PX,
     Template,
@@ -17,7 +18,6 @@ from bgrem.noise_mapping.template import (
 )
 
 MIN_KEPT = 3.0  # errors of its flux; a fainter star of the fit is none
-HUBER_SIGMA = 2.0  # noise; from here on a pixel counts less
 PLACE_ERROR_PX = 0.5  # px; prior of a change of place, of a streak or of its ends and rims
 CORE_SHARE = 0.1  # of the template's brightest pixel; fainter pixels say little about a star
 FAINT_LIGHT = 0.03  # noise; a star's light under this is left out
@@ -55,8 +55,9 @@ def no_stars(shape: tuple[int, ...]) -> Fit:
 def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fit) -> Fit:
     """Return the fit after one step of a robust linear fit to a frame.
 
-    Unknown are flux f and shift (a, b), along and across, of all stars together, and the slopes s of the distortion
-    over the frame. With a star's place (u, v) from -1 to 1, its distortion is d = (u, v) s, and
+    Unknown are flux f and shift (a, b), along and across, of all stars together, and the slopes s
+    of the distortion over the frame. With a star's place (u, v) from -1 to 1, its distortion is
+    d = (u, v) s, and
 
         light = sum f (T + d D) + f0 (a dT/da + b dT/db + (u, v) ds D)
 

@@ -2,8 +2,8 @@
 
 Length, curvature, and what seeing and tracking do along a streak are the same for all stars of an
 exposure. So the frame's bright streaks give the picture (as the effective point-spread function of
-Anderson & King 2000), and `star_fit` fits it to all of them. The field's distortion turns, stretches
-and widens it from place to place; to first order these are derivatives of the picture.
+Anderson & King 2000), and `star_fit` fits it to all of them. The field's distortion turns,
+stretches and widens it from place to place: to first order by derivatives of the picture.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from scipy.interpolate import BSpline
 START_WIDTH_PX = 1.2  # px, sigma of the first guess; what is measured replaces it
 REACH_PX = 10  # px from the streak's line; farther out a streak of 3000 noise is under the noise
 MAX_WEIGHT_SHARE = 0.15  # of all weight, for one streak: what lies on it must not be measured
-HUBER_SIGMA = 2.0  # scatter between streaks; from here on a streak counts less
+HUBER_SIGMA = 2.0  # noise; from here on a pixel counts less, of a frame or of a streak
 CLIPPED_CHI_SQUARE = 0.9205  # mean of a squared Gaussian that is clipped at `HUBER_SIGMA`
 MEDIAN_CHI_SQUARE = 0.4549  # median of a squared Gaussian
 AVERAGE_ROUNDS = 8  # of reweighting: with each the error falls to a tenth where it is none
@@ -62,9 +62,9 @@ class Template:
         return np.hypot(np.maximum(np.abs(along) - self.length / 2, 0), across)
 
     def splines(self) -> np.ndarray:
-        """Return the spline coefficients of the light, and of the smoothed light: (2, S + 6, S + 6).
+        """Return the splines of the light, and of the smoothed light: (2, S + 6, S + 6).
 
-        They have a margin.
+        These are coefficients, with a margin.
         """
         smooth = ndimage.gaussian_filter(self.light, SLOPE_SMOOTHING_PX)
         filtered = [ndimage.spline_filter(one, SPLINE_ORDER, mode="mirror")
