@@ -72,24 +72,9 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
         Its stars and slopes are improved.
     """
     table, number = fit.table, len(fit.table)
-    terms = fit.slopes.size
-    places = _places(table, flat.shape)
-    pixels, unknowns, values = [], [], []
-    for k, pixel, _, shapes in _stamps(template, table, flat.shape):
-        flux = table[k, 2]
-        single = [shapes[0] + places[k] @ fit.slopes @ shapes[3:], *(flux * shapes[1:3])]
-        common = flux * np.einsum("i,jk->ijk", places[k], shapes[3:]).reshape(terms, -1)
-        own = [k, k + number, k + 2 * number, *range(3 * number, 3 * number + terms)]
-        pixels.append(np.tile(pixel, len(own)))
-        unknowns.append(np.repeat(own, len(pixel)))
-        values.append(np.concatenate([*single, *common]))
-    matrix = sparse.csr_matrix(
-        (np.concatenate(values), (np.concatenate(pixels), np.concatenate(unknowns))),
-        shape=(flat.size, 3 * number + terms),
-    )
-    used = np.flatnonzero(np.diff(matrix.indptr))
+    matrix, used = _equations(template, fit, flat.shape)
     weight = (1 / (variance + fit.error)).ravel()[used]
-    matrix, data = matrix[used], flat.ravel()[used]
+    data = flat.ravel()[used]
     norm = matrix[:, :number].power(2).T @ weight
     # a distortion moves no end and no rim by more than a place's error
     reach = np.array([template.length / 2, template.length / 2, START_WIDTH_PX])
@@ -98,16 +83,14 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
         np.full(2 * number, PLACE_ERROR_PX**-2),
         np.tile((reach / PLACE_ERROR_PX) ** 2, 2),
     ])  # fmt: skip
-    solution = np.concatenate([table[:, 2], np.zeros(2 * number + terms)])
+    solution = np.concatenate([table[:, 2], np.zeros(2 * number + fit.slopes.size)])
     off = np.abs(data - matrix @ solution) * np.sqrt(weight)
     robust = weight * HUBER_SIGMA / np.maximum(off, HUBER_SIGMA)
     normal = matrix.T @ sparse.diags(robust) @ matrix + sparse.diags(prior)
     pull = np.concatenate([np.zeros(3 * number), -fit.slopes.ravel() * prior[3 * number :]])
     solution = splu(normal.tocsc()).solve(matrix.T @ (robust * data) + pull)
-    flux, (along, across) = (
-        solution[:number],
-        np.clip(solution[number : 3 * number], -1, 1).reshape(2, -1),
-    )
+    flux = solution[:number]
+    along, across = np.clip(solution[number : 3 * number], -1, 1).reshape(2, -1)
     cos, sin = np.cos(template.angle), np.sin(template.angle)
     x = table[:, 0] + along * cos - across * sin
     y = table[:, 1] + along * sin + across * cos
@@ -115,6 +98,31 @@ def fit_once(flat: np.ndarray, variance: np.ndarray, template: Template, fit: Fi
     slopes = fit.slopes + solution[3 * number :].reshape(fit.slopes.shape)
     fit = replace(fit, table=table[flux * np.sqrt(norm) > MIN_KEPT], slopes=slopes)
     return _with_light(flat, variance, template, fit)
+
+
+def _equations(
+    template: Template, fit: Fit, shape: tuple[int, ...]
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Return the light of each unknown of `fit_once`, (K, 3 N + 6), and its pixels (K,).
+
+    The columns are those of all fluxes, shifts along, shifts across, then of the slopes.
+    """
+    number, places = len(fit.table), _places(fit.table, shape)
+    pixels, unknowns, values = [], [], []
+    common = np.zeros((*fit.slopes.shape, int(np.prod(shape))))
+    for k, pixel, _, shapes in _stamps(template, fit.table, shape):
+        flux = fit.table[k, 2]
+        values += [shapes[0] + places[k] @ fit.slopes @ shapes[3:], *(flux * shapes[1:3])]
+        pixels += [pixel] * 3
+        unknowns.append(np.repeat([k, k + number, k + 2 * number], len(pixel)))
+        common[..., pixel] += flux * places[k][:, None, None] * shapes[3:]
+    single = sparse.csr_matrix(
+        (np.concatenate(values), (np.concatenate(pixels), np.concatenate(unknowns))),
+        shape=(common.shape[-1], 3 * number),
+    )
+    used = np.flatnonzero(np.diff(single.indptr))
+    slopes = sparse.csr_matrix(common[..., used].reshape(fit.slopes.size, -1).T)
+    return sparse.hstack([single[used], slopes], "csr"), used
 
 
 def _places(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

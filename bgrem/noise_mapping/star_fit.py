@@ -48,6 +48,8 @@ class Stars:
     template : Template
     table : array, shape (N, 3)
         x, y (0-based px), flux in units of the frame's noise.
+    slopes : array, shape (2, 3)
+        How the template changes over the frame: `linear_fit.Fit`.
     light : array, shape (H, W)
         Of all of them, in units of the noise.
     variance : array, shape (H, W)
@@ -60,6 +62,7 @@ class Stars:
 
     template: Template
     table: np.ndarray
+    slopes: np.ndarray
     light: np.ndarray
     variance: np.ndarray
     sky: np.ndarray
@@ -145,7 +148,7 @@ def fit_stars(
     left, fit = frame.left(state), state.fit
     variance = _photon_variance(left, fit.light, frame.bad) + fit.error
     rims = with_rims(saturated, left)
-    return Stars(state.template, fit.table, fit.light, variance, state.sky, rims)
+    return Stars(state.template, fit.table, fit.slopes, fit.light, variance, state.sky, rims)
 
 
 @dataclass(frozen=True, eq=False)
