@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from scipy import special
 from sensitivity_groups import GROUPS, OFF, SWITCHED_OFF
 
@@ -18,11 +19,20 @@ PACKAGES = ("bgrem", "bgoptimizer", "common")
 FACTORS = (0.8, 1.25)
 NEAR_ONE = 0.8
 
+
+def clipped_chi_square(sigma: float) -> float:
+    """Return the mean of a squared Gaussian that is clipped at a number of standard deviations."""
+    outside = special.erfc(sigma / np.sqrt(2))
+    density = np.exp(-(sigma**2) / 2) / np.sqrt(2 * np.pi)
+    return float(1 - outside - 2 * sigma * density + sigma**2 * outside)
+
+
 # Constants that follow from another one: {(module, name): (name of the follower, its value)}.
 FOLLOWERS: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("bgrem.noise_mapping.residual_noise", "TAIL_SHARE"): (
         "TAIL_SIGMA", lambda share: float(special.ndtri(1 - share / 2)),
     ),
+    ("bgrem.noise_mapping.template", "HUBER_SIGMA"): ("CLIPPED_CHI_SQUARE", clipped_chi_square),
     ("bgrem.frame.sky.base", "TREND_DEGREE"): (
         "TREND_POWERS",
         lambda degree: [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)],

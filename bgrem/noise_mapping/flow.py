@@ -160,7 +160,9 @@ def _map_plane(
     )
     flat = fill_missing(flat, missing, config.seed)
 
-    stars = find_stars(flat, missing, units.background, header) if config.protect else None
+    stars = None
+    if config.protect:
+        stars = find_stars(flat, missing, units.background, header, threshold=config.protect)
     rest = flat
     if stars is not None:
         rest = map_rows(
@@ -175,7 +177,13 @@ def _map_plane(
     mean, deviation = runs.mean_and_deviation(given, rng)
     del given
     left = map_rows(np.subtract, rest, mean, dtype=np.result_type(rest, mean))
-    rms = residual_rms(left, mean if stars is None else stars.light, hidden | missing)
+    if stars is None:
+        rms = residual_rms(left, mean, hidden | missing)
+    else:
+        expected = map_rows(np.sqrt, stars.variance, dtype=np.float32)
+        ratio = map_rows(np.divide, left, expected, dtype=np.float32)
+        rms = residual_rms(ratio, stars.light, hidden | missing)
+        rms = map_rows(np.multiply, rms, expected, dtype=np.float32)
     del left
     noise = map_rows(np.multiply, units.sigma, rms, dtype=np.result_type(units.sigma, rms))
     if stars is None:

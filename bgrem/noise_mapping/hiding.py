@@ -49,6 +49,22 @@ def _local_significance(residual: np.ndarray) -> np.ndarray:
     return np.asarray(smooth / np.maximum(white, np.sqrt(np.pi / 2) * around))
 
 
+def point_light(residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return light under a Gaussian as wide as a satellite in units of its noise, (H, W).
+
+    Parameters
+    ----------
+    residual : array, shape (H, W)
+    variance : array, shape (H, W)
+        Of the residual; pixels where it is infinite do not count.
+    """
+    white = 1 / (2 * np.sqrt(np.pi) * POINT_SIGMA_PX)
+    known = np.isfinite(variance)
+    smooth = ndimage.gaussian_filter(np.where(known, residual, 0), POINT_SIGMA_PX)
+    noise = ndimage.gaussian_filter(np.where(known, variance, 0), POINT_SIGMA_PX / np.sqrt(2))
+    return np.asarray(smooth / (white * np.sqrt(np.maximum(noise, 1e-30))))
+
+
 def mask_peaks(significance: np.ndarray, threshold: float) -> np.ndarray:
     """Return peaks above a threshold down to half of it, and a margin: bool array, (H, W).
 

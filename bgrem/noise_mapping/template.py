@@ -2,52 +2,54 @@
 
 Length, curvature, and what seeing and tracking do along a streak are the same for all stars of an
 exposure. So the frame's bright streaks give the picture (as the effective point-spread function of
-Anderson & King 2000), and `star_fit` fits it to all of them.
+Anderson & King 2000), and `star_fit` fits it to all of them. The field's distortion turns,
+stretches and widens it from place to place: to first order by derivatives of the picture.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
-from common.robust import MAD_TO_SIGMA
-
 START_WIDTH_PX = 1.2  # px, sigma of the first guess; what is measured replaces it
 REACH_PX = 10  # px from the streak's line; farther out a streak of 3000 noise is under the noise
 MAX_WEIGHT_SHARE = 0.15  # of all weight, for one streak: what lies on it must not be measured
-HUBER_SIGMA = 2.0  # scatter between streaks; from here on a streak counts less
-AVERAGE_ROUNDS = 3  # of reweighting
-CHANGE_PRIOR = 0.1  # of all weight, that says that the streak is the same all over the frame
+HUBER_SIGMA = 2.0  # noise; from here on a pixel counts less, of a frame or of a streak
+CLIPPED_CHI_SQUARE = 0.9205  # mean of a squared Gaussian that is clipped at `HUBER_SIGMA`
+MEDIAN_CHI_SQUARE = 0.4549  # median of a squared Gaussian
+AVERAGE_ROUNDS = 8  # of reweighting: with each the error falls to a tenth where it is none
 SPLINE_ORDER = 5  # a cubic one misses 0.5 % of a peak of sigma 1.3 px between pixels
 SPLINE_MARGIN = 3  # px, half of the support of such a spline
-TERMS = 3  # the streak in the frame's middle, and its change along x and y
+SLOPE_SMOOTHING_PX = 1.0  # px, less than what seeing smooths
+DISTORTIONS = 3  # turned, stretched, widened
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A streak of flux 1, and how it changes over the frame.
+    """A streak of flux 1.
 
     Attributes
     ----------
-    light : array, shape (3, S, S)
-        In the frame's middle; what is added at the right edge; at the upper edge.
+    light : array, shape (S, S)
+    error : array, shape (S, S)
+        Its standard deviation: what bright streaks differ by, beyond their photons' noise.
     angle, length : float
         Direction (radians from x towards y) and length (px).
-    shape : tuple of int
-        Of the frame.
     """
 
     light: np.ndarray
+    error: np.ndarray
     angle: float
     length: float
-    shape: tuple[int, int]
 
     @property
     def half(self) -> int:
         """Half of the stamp's side, px: its middle is at (half, half)."""
-        return int(self.light.shape[1] // 2)
+        return int(self.light.shape[0] // 2)
 
+    @cached_property
     def along_and_across(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the distances from the middle, along the streak and across, px: both (S, S)."""
         v, u = np.mgrid[-self.half : self.half + 1, -self.half : self.half + 1]
@@ -56,27 +58,43 @@ class Template:
 
     def distance(self) -> np.ndarray:
         """Return the distance from the streak's line, px: (S, S)."""
-        along, across = self.along_and_across()
+        along, across = self.along_and_across
         return np.hypot(np.maximum(np.abs(along) - self.length / 2, 0), across)
 
-    def terms(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the weights of the terms at places (N,): shape (N, 3)."""
-        height, width = self.shape
-        return np.stack([np.ones(np.shape(x)), 2 * x / width - 1, 2 * y / height - 1], -1)
-
     def splines(self) -> np.ndarray:
-        """Return the coefficients of the terms' splines, with a margin: (3, S + 6, S + 6)."""
-        filtered = [ndimage.spline_filter(one, SPLINE_ORDER, mode="mirror") for one in self.light]
+        """Return the splines of the light, and of the smoothed light: (2, S + 6, S + 6).
+
+        These are coefficients, with a margin.
+        """
+        smooth = ndimage.gaussian_filter(self.light, SLOPE_SMOOTHING_PX)
+        filtered = [ndimage.spline_filter(one, SPLINE_ORDER, mode="mirror")
+                    for one in (self.light, smooth)]  # fmt: skip
         return np.pad(filtered, ((0, 0), (SPLINE_MARGIN,) * 2, (SPLINE_MARGIN,) * 2))
 
 
-def first_guess(angle: float, length: float, shape: tuple[int, int]) -> Template:
+def first_guess(angle: float, length: float) -> Template:
     """Return a straight line of even light."""
     side = 2 * (int(np.ceil(length / 2)) + REACH_PX) + 1
-    empty = Template(np.zeros((TERMS, side, side)), angle, length, shape)
-    light = empty.light.copy()
-    light[0] = np.exp(-(empty.distance() ** 2) / (2 * START_WIDTH_PX**2))
+    empty = Template(np.zeros((side, side)), np.zeros((side, side)), angle, length)
+    light = np.exp(-(empty.distance() ** 2) / (2 * START_WIDTH_PX**2))
     return replace(empty, light=light / light.sum())
+
+
+def with_length_of_light(template: Template) -> Template:
+    """Return the template with the length that its light has, in a stamp with room for it.
+
+    The light along the streak, summed across, is above half of its median over that length.
+    """
+    along = np.round(template.along_and_across[0]).astype(int) + 2 * template.half
+    profile = np.bincount(along.ravel(), template.light.ravel())
+    inside = np.abs(np.arange(len(profile)) - 2 * template.half) < template.length / 2
+    length = float((profile > np.median(profile[inside]) / 2).sum())
+    more = int(np.ceil(length / 2)) + REACH_PX - template.half
+    if more > 0:
+        template = replace(
+            template, light=np.pad(template.light, more), error=np.pad(template.error, more)
+        )
+    return replace(template, length=length)
 
 
 def taps(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,11 +108,41 @@ def taps(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.nan_to_num(basis(places)), np.nan_to_num(basis.derivative()(places))
 
 
-def shifted(spline: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return a spline (S + 6, S + 6) at weights of neighbours (7,) in both directions: (S, S)."""
+def distorted(
+    template: Template, splines: np.ndarray, columns: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Return a streak, moved along and across, turned, stretched and widened: (6, S, S).
+
+    All but the first are derivatives. Those along the streak are of the smoothed light: else a
+    star's own noise in the template would hold it where it is, as little else tells its place.
+
+    Parameters
+    ----------
+    template : Template
+    splines : array, shape (2, S + 6, S + 6)
+        Of the template.
+    columns, rows : array, shape (2, 7)
+        Weights of neighbours and their derivatives, as `taps` gives them.
+    """
+    light, dx, dy = _shifted(splines[0], columns, rows)
+    _, smooth_dx, smooth_dy = _shifted(splines[1], columns, rows)
+    along, across = template.along_and_across
+    cos, sin = np.cos(template.angle), np.sin(template.angle)
+    down, beside = smooth_dx * cos + smooth_dy * sin, dy * cos - dx * sin
+    return np.stack([light, down, beside, along * beside, along * down, across * beside])
+
+
+def _shifted(
+    spline: np.ndarray, columns: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a shifted picture and its derivatives by the shift in x and y: each (S, S)."""
     inside = slice(SPLINE_MARGIN, -SPLINE_MARGIN)
-    moved = ndimage.correlate1d(spline, columns, 1)[:, inside]
-    return np.asarray(ndimage.correlate1d(moved, rows, 0)[inside])
+    moved, sloping = (ndimage.correlate1d(spline, one, 1)[:, inside] for one in columns)
+    light, dx, dy = (
+        ndimage.correlate1d(one, down, 0)[inside]
+        for one, down in ((moved, rows[0]), (sloping, rows[0]), (moved, rows[1]))
+    )
+    return light, dx, dy
 
 
 def update_template(
@@ -102,9 +150,13 @@ def update_template(
 ) -> Template:
     """Return the template with what is left over at bright streaks, their robust mean.
 
-    What is left over at a streak, over its flux, is moved to the template's pixels. For each of
-    them a + b x + c y is fitted to all streaks (x, y: place in the frame from -1 to 1), weighted by
-    flux^2 / variance, with Huber's weights.
+    What is left over at a streak, over its flux, is moved to the template's pixels. Their mean is
+    weighted by flux^2 / variance, with Huber's weights. With r what is left then, v = variance /
+    flux^2 and w the weights, the error e is the one with
+
+        sum w min(r^2 / (v + e^2), 2^2) / sum w = 0.92
+
+    as for Gaussian noise, 0 if v alone is enough. No single streak can raise it by much.
 
     Parameters
     ----------
@@ -127,20 +179,18 @@ def update_template(
         )
         values.append(moved / flux)
         weights.append(flux**2 * inverse[box])
-    value, weight = np.array(values), np.array(weights)
-    weight = np.minimum(weight, MAX_WEIGHT_SHARE * weight.sum(0))
-    middle = np.median(value, 0)
-    spread = MAD_TO_SIGMA * np.median(np.abs(value - middle), 0) + 1e-12
-    terms, change = template.terms(*stars[:, :2].T), np.zeros_like(template.light)
-    change[0] = middle
-    prior = np.diag([0, CHANGE_PRIOR, CHANGE_PRIOR])
+    value, photons = np.array(values), np.array(weights)
+    weight = np.minimum(photons, MAX_WEIGHT_SHARE * photons.sum(0))
+    weight /= weight.sum(0) + 1e-30
+    noise = 1 / np.maximum(photons, 1e-30)
+    change = np.median(value, 0)
+    error = np.median((value - change) ** 2, 0) / MEDIAN_CHI_SQUARE
     for _ in range(AVERAGE_ROUNDS):
-        off = value - np.tensordot(terms, change, 1)
-        robust = weight / np.maximum(np.abs(off) / (HUBER_SIGMA * spread), 1)
-        products = np.einsum("ki,kj->kij", terms, terms).reshape(len(terms), -1)
-        normal = np.tensordot(robust, products, (0, 0)).reshape(*middle.shape, TERMS, TERMS)
-        right = np.tensordot(robust * value, terms, (0, 0))
-        normal += prior * normal[..., :1, :1] + 1e-30 * np.eye(TERMS)
-        change = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
-    light = (template.light + change) * (template.distance() <= REACH_PX)
-    return replace(template, light=light / light[0].sum())
+        off = np.abs(value - change) / np.sqrt(noise + error)
+        robust = weight * HUBER_SIGMA / np.maximum(off, HUBER_SIGMA)
+        change = (robust * value).sum(0) / (robust.sum(0) + 1e-30)
+        error *= (weight * np.minimum(off, HUBER_SIGMA) ** 2).sum(0) / CLIPPED_CHI_SQUARE
+    error = np.sqrt(error)
+    near = template.distance() <= REACH_PX
+    light = (template.light + change) * near
+    return replace(template, light=light / light.sum(), error=error * near)

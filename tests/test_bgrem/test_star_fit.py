@@ -6,9 +6,17 @@ from scipy import ndimage
 from streaked import SHAPE, streaked, trail
 
 from bgrem.noise_mapping.amplifiers import Edges, amplifier_edges, sky_and_bands
-from bgrem.noise_mapping.star_fit import find_saturated, find_stars
-from bgrem.noise_mapping.template import Template, shifted, taps, update_template
-from bgrem.simulate.trails import add_satellites
+from bgrem.noise_mapping.saturation import find_saturated
+from bgrem.noise_mapping.star_fit import find_stars
+from bgrem.noise_mapping.template import (
+    Template,
+    distorted,
+    first_guess,
+    taps,
+    update_template,
+    with_length_of_light,
+)
+from bgrem.simulate.trails import add_satellites, draw_trails
 
 MISSING = np.zeros(SHAPE, bool)
 
@@ -68,6 +76,23 @@ def test_a_satellite_on_a_streak_and_a_trail_across_stay():
     assert (residuals[2] - residuals[0])[area].sum() > 0.8 * across[area].sum()
 
 
+def test_streaks_that_turn_over_the_frame_are_fitted():
+    rng = np.random.default_rng(4)
+    light = np.zeros(SHAPE)
+    middle = rng.uniform(0, 1, (40, 2)) * np.array(SHAPE[::-1])
+    angle = 0.4 + 0.02 * (2 * middle[:, 0] / SHAPE[1] - 1)  # radians
+    half = 15 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    peak = 10 * 20 ** rng.uniform(size=40)
+    draw_trails(light, middle - half, middle + half, 1.1, peak * np.sqrt(2 * np.pi) * 1.1)
+    frame = light + rng.standard_normal(SHAPE) * np.sqrt(1 + light / 20)
+    stars = fitted(frame)
+    left = (frame - stars.light - stars.sky) / np.sqrt(1 + light / 20)
+    # an end is 0.3 px beside that of a streak in the middle: unturned they leave 1.6
+    assert np.sqrt(np.mean(left[8:-8, 8:-8][light[8:-8, 8:-8] > 3] ** 2)) < 1.15
+    assert stars.slopes[0, 0] == pytest.approx(0.02, abs=0.002)
+    assert np.abs(stars.slopes[1, 0]) < 0.002
+
+
 def test_a_frame_of_round_stars_has_no_streaks():
     rng = np.random.default_rng(2)
     frame = rng.standard_normal(SHAPE)
@@ -83,17 +108,38 @@ def test_the_light_of_a_template_between_pixels_is_that_of_its_function():
     def point(dx, dy):
         return np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / (2 * 1.3**2))
 
-    light = np.stack([point(0, 0), np.zeros((31, 31)), np.zeros((31, 31))])
-    spline = Template(light, 0.0, 5.0, SHAPE).splines()[0]
-    (columns, slopes), (rows, _) = taps([0.3]), taps([-0.4])
-    assert np.allclose(shifted(spline, columns[0], rows[0]), point(0.3, -0.4), atol=1e-3)
+    template = Template(point(0, 0), np.zeros((31, 31)), 0.0, 5.0)
+    (columns, rows) = (np.stack(taps([shift]), 1)[0] for shift in (0.3, -0.4))
+    light, along, across = distorted(template, template.splines(), columns, rows)[:3]
+    assert np.allclose(light, point(0.3, -0.4), atol=1e-3)
+    slope = (point(0.3, -0.399) - point(0.3, -0.401)) / 0.002
+    assert np.allclose(across, slope, atol=3e-3)
+    # that along the streak is smoothed, by 1 px: a point of 1.64 px in place of 1.3
     slope = (point(0.301, -0.4) - point(0.299, -0.4)) / 0.002
-    assert np.allclose(shifted(spline, slopes[0], rows[0]), slope, atol=3e-3)
+    assert 0.4 < along.max() / slope.max() < 0.7
+
+
+def test_a_turned_streak_is_the_streak_and_its_derivative():
+    straight, turned = first_guess(0.3, 20.0), first_guess(0.31, 20.0)
+    still = np.stack(taps([0.0]), 1)[0]
+    shapes = distorted(straight, straight.splines(), still, still)
+    difference = turned.light - straight.light
+    # an end moves by 0.1 px: the second order is a tenth of the first
+    assert np.abs(difference - 0.01 * shapes[3]).max() < 0.15 * np.abs(difference).max()
+
+
+def test_a_template_that_is_too_short_gets_the_length_of_its_light():
+    true = first_guess(0.7, 40.0)
+    short = Template(true.light[8:-8, 8:-8], true.error[8:-8, 8:-8], 0.7, 24.0)
+    found = with_length_of_light(short)
+    # the first guess has round ends: its light is half of its middle's 1.4 px beyond the line
+    assert abs(found.length - 42.8) <= 1
+    assert found.half >= 31
 
 
 def test_a_template_is_the_robust_mean_of_what_is_left_over():
     rng = np.random.default_rng(5)
-    empty = Template(np.zeros((3, 31, 31)), 0.0, 9.0, SHAPE)
+    empty = Template(np.zeros((31, 31)), np.zeros((31, 31)), 0.0, 9.0)
     profile = np.exp(-(empty.distance() ** 2) / 2)
     places = np.array([[x, y, 100.0] for x in range(30, 230, 30) for y in range(30, 190, 30)])
     left = 0.1 * rng.standard_normal(SHAPE)
@@ -101,7 +147,10 @@ def test_a_template_is_the_robust_mean_of_what_is_left_over():
         left[y - 15 : y + 16, x - 15 : x + 16] += flux * profile
     left[28:33, 28:33] += 500  # a satellite on one of them
     found = update_template(empty, left, np.full(SHAPE, 0.01), places)
-    assert np.allclose(found.light[0], profile / profile.sum(), atol=2e-4)
+    assert np.allclose(found.light, profile / profile.sum(), atol=2e-4)
+    # the noise of 0.1 is that of photons; the satellite of 5 times the flux is on one of many
+    assert np.median(found.error) < 0.5 * 0.1 / 100
+    assert found.error.max() < 0.01
 
 
 def test_plateaus_of_the_brightest_light_are_saturated():
