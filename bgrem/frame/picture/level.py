@@ -16,6 +16,7 @@ from common.blocks import block_reduce
 LEVEL_BLOCK_PX = 8  # px; medians of such blocks are the level: wider than a star's core
 LEVEL_BLOCKS = 3  # blocks; a median over 3x3 of them passes by a bright star
 NOISE_LAG_PX = 3  # px; second differences over it: neighbours of resampled frames are correlated
+TEXTURE_LAG_PX = 1  # px; the same of neighbours: the least light is in them
 NOISE_BINS = 12  # of the level, in which the noise is measured
 LAW_PIXELS = 3_000_000  # pixels that stand for all where the noise is measured against the light
 MIN_BIN = 400  # differences that tell the noise of a bin
@@ -99,7 +100,7 @@ def _stretch(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarra
 def _noise(plane: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Return the noise of each pixel: a + b x level, times what meshes have beside it."""
     flat, at, differences = _differences(plane, level)
-    if not differences:
+    if differences is None or not flat.size:
         return np.full(plane.shape, np.nanstd(plane))
     offset, slope, base = _noise_law(flat, at)
     sigma = np.sqrt(np.maximum(offset + slope * np.maximum(level - base, 0), 1e-30))
@@ -108,30 +109,47 @@ def _noise(plane: np.ndarray, level: np.ndarray) -> np.ndarray:
 
 def _differences(
     plane: np.ndarray, level: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Return |second differences| and their levels, both (N,), and the planes of differences."""
-    differences, levels = [], []
-    for axis in (0, 1):
-        if plane.shape[axis] > 2 * NOISE_LAG_PX:
-            differences.append(_second_differences(plane, axis))
-            cut = [slice(None), slice(None)]
-            cut[axis] = slice(NOISE_LAG_PX, -NOISE_LAG_PX)
-            levels.append(level[tuple(cut)])
-    if not differences:
-        return np.zeros(0), np.zeros(0), []
-    step = 1 + plane.size // LAW_PIXELS
-    flat = np.concatenate([one.ravel()[::step] for one in differences])
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return |differences| of the noise's size and their levels, both (N,), and their plane.
+
+    Differences of neighbours have the least of a picture's texture in them, but of correlated
+    noise they show a part only. It is the same part at every level, and texture makes it look
+    smaller: the largest part of all levels is that of the noise.
+    """
+    if min(plane.shape) <= 2 * NOISE_LAG_PX:
+        return np.zeros(0), np.zeros(0), None
+    far, far_at = _sampled(_second_differences(plane, NOISE_LAG_PX), level, NOISE_LAG_PX)
+    differences = _second_differences(plane, TEXTURE_LAG_PX)
+    near, near_at = _sampled(differences, level, TEXTURE_LAG_PX)
+    edges = _bin_edges(far_at)
+    parts = [
+        _sigma_of(near[_between(near_at, *bin_)]) / max(_sigma_of(far[inside]), 1e-30)
+        for bin_ in itertools.pairwise(edges)
+        if (inside := _between(far_at, *bin_)).sum() >= MIN_BIN
+    ]
+    part = min(1.0, max(parts, default=0.0))
+    if not part > 0:
+        return far, far_at, _second_differences(plane, NOISE_LAG_PX)
+    return near / part, near_at, differences / np.float32(part)
+
+
+def _sampled(differences: np.ndarray, level: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return absolute values of a plane of differences and their levels, both (N,)."""
+    step = 1 + differences.size // LAW_PIXELS
+    flat = differences.ravel()[::step]
     kept = np.isfinite(flat)
-    at = np.concatenate([one.ravel()[::step] for one in levels])
-    return np.abs(flat[kept]), at[kept], differences
+    return np.abs(flat[kept]), level[lag:-lag, lag:-lag].ravel()[::step][kept]
 
 
-def _second_differences(plane: np.ndarray, axis: int) -> np.ndarray:
-    """Return second differences over `NOISE_LAG_PX`, of the noise's standard deviation."""
-    p = np.moveaxis(plane, axis, 0)
-    lag = NOISE_LAG_PX
-    found = (p[2 * lag :] - 2 * p[lag:-lag] + p[: -2 * lag]) / np.float32(np.sqrt(6))
-    return np.moveaxis(found, 0, axis)
+def _second_differences(plane: np.ndarray, lag: int) -> np.ndarray:
+    """Return second differences over both axes, of the noise's standard deviation.
+
+    Smooth light leaves no more in them than its fourth derivative.
+    """
+    found = plane
+    for _ in range(2):  # along the columns, then along the rows
+        found = (found[2 * lag :] - 2 * found[lag:-lag] + found[: -2 * lag]).T
+    return found / np.float32(6)
 
 
 def _sigma_of(differences: np.ndarray) -> float:
@@ -159,17 +177,25 @@ def _noise_law(differences: np.ndarray, level: np.ndarray) -> tuple[float, float
 
 def _binned(differences: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return median levels and noise of bins with equally many pixels, from dark to bright."""
-    edges = np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
     rows = []
-    for low, high in itertools.pairwise(edges):
-        inside = (level >= low) & (level < high)
+    for bin_ in itertools.pairwise(_bin_edges(level)):
+        inside = _between(level, *bin_)
         if inside.sum() >= MIN_BIN:
             rows.append((float(np.median(level[inside])), _sigma_of(differences[inside])))
     found = np.reshape(rows, (-1, 2))
     return found[:, 0], found[:, 1]
 
 
-def _by_mesh(differences: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:
+def _bin_edges(level: np.ndarray) -> np.ndarray:
+    """Return edges of bins with equally many levels."""
+    return np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
+
+
+def _between(level: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (level >= low) & (level < high)
+
+
+def _by_mesh(differences: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """Return the measured noise of meshes over the predicted one, smooth, (H, W)."""
     shape = sigma.shape
     rows, columns = (max(1, -(-side // NOISE_MESH_PX)) for side in shape)
@@ -178,7 +204,7 @@ def _by_mesh(differences: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:
         for j in range(columns):
             part = np.s_[i * NOISE_MESH_PX : (i + 1) * NOISE_MESH_PX,
                          j * NOISE_MESH_PX : (j + 1) * NOISE_MESH_PX]  # fmt: skip
-            values = np.concatenate([one[part].ravel() for one in differences])
+            values = differences[part]
             values = np.abs(values[np.isfinite(values)])
             if values.size >= MIN_BIN:
                 grid[i, j] = _sigma_of(values) / float(np.median(sigma[part]))
