@@ -16,7 +16,6 @@ from common.blocks import block_reduce
 LEVEL_BLOCK_PX = 8  # px; medians of such blocks are the level: wider than a star's core
 LEVEL_BLOCKS = 3  # blocks; a median over 3x3 of them passes by a bright star
 NOISE_LAG_PX = 3  # px; second differences over it: neighbours of resampled frames are correlated
-TEXTURE_LAG_PX = 1  # px; the same of neighbours: the least light is in them
 NOISE_BINS = 12  # of the level, in which the noise is measured
 LAW_PIXELS = 3_000_000  # pixels that stand for all where the noise is measured against the light
 MIN_BIN = 400  # differences that tell the noise of a bin
@@ -25,6 +24,10 @@ NORMAL_QUANTILE = 0.38532  # of |z| of a normal distribution, at the same probab
 NOISE_MESH_PX = 128  # px; coverage and resampling change the noise from place to place
 MESH_RANGE = (0.5, 2.0)  # of the noise in a mesh / that which its level predicts
 MIN_NOISE = 1e-6  # of the picture's range; pictures without noise have none
+# axes of second differences: along each axis alone, and along both. Texture is least in the latter,
+# crowded stars in the former.
+AXES = (((0,), (1,)), ((0, 1),))
+Differences = tuple[np.ndarray, np.ndarray, list[np.ndarray]]  # values, levels, planes
 
 
 def picture_statistics(pixels: np.ndarray, missing: np.ndarray | None = None) -> Statistics:
@@ -100,56 +103,70 @@ def _stretch(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarra
 def _noise(plane: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Return the noise of each pixel: a + b x level, times what meshes have beside it."""
     flat, at, differences = _differences(plane, level)
-    if differences is None or not flat.size:
+    if not flat.size:
         return np.full(plane.shape, np.nanstd(plane))
     offset, slope, base = _noise_law(flat, at)
     sigma = np.sqrt(np.maximum(offset + slope * np.maximum(level - base, 0), 1e-30))
     return np.asarray(sigma * _by_mesh(differences, sigma))
 
 
-def _differences(
-    plane: np.ndarray, level: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return |differences| of the noise's size and their levels, both (N,), and their plane.
+def _differences(plane: np.ndarray, level: np.ndarray) -> Differences:
+    """Return |differences| of the noise's size and their levels, both (N,), and their planes.
 
-    Differences of neighbours have the least of a picture's texture in them, but of correlated
-    noise they show a part only. It is the same part at every level, and texture makes it look
-    smaller: the largest part of all levels is that of the noise.
+    Light only adds to differences: of those along one axis and along both the smaller ones have
+    the least of it.
     """
-    if min(plane.shape) <= 2 * NOISE_LAG_PX:
-        return np.zeros(0), np.zeros(0), None
-    far, far_at = _sampled(_second_differences(plane, NOISE_LAG_PX), level, NOISE_LAG_PX)
-    differences = _second_differences(plane, TEXTURE_LAG_PX)
-    near, near_at = _sampled(differences, level, TEXTURE_LAG_PX)
-    edges = _bin_edges(far_at)
-    parts = [
-        _sigma_of(near[_between(near_at, *bin_)]) / max(_sigma_of(far[inside]), 1e-30)
-        for bin_ in itertools.pairwise(edges)
-        if (inside := _between(far_at, *bin_)).sum() >= MIN_BIN
-    ]
-    part = min(1.0, max(parts, default=0.0))
-    if not part > 0:
-        return far, far_at, _second_differences(plane, NOISE_LAG_PX)
-    return near / part, near_at, differences / np.float32(part)
+    if min(plane.shape) <= 2 * NOISE_LAG_PX or not np.isfinite(plane).any():
+        return np.zeros(0), np.zeros(0), []
+    found = [_in_proportion(plane, level, directions) for directions in AXES]
+    found = [one for one in found if one[0].size]
+    return min(found, key=lambda one: _sigma_of(one[0]), default=(np.zeros(0), np.zeros(0), []))
 
 
-def _sampled(differences: np.ndarray, level: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return absolute values of a plane of differences and their levels, both (N,)."""
-    step = 1 + differences.size // LAW_PIXELS
-    flat = differences.ravel()[::step]
-    kept = np.isfinite(flat)
-    return np.abs(flat[kept]), level[lag:-lag, lag:-lag].ravel()[::step][kept]
+def _in_proportion(
+    plane: np.ndarray, level: np.ndarray, directions: tuple[tuple[int, ...], ...]
+) -> Differences:
+    """Return differences of neighbours over the part of the noise that they show.
 
-
-def _second_differences(plane: np.ndarray, lag: int) -> np.ndarray:
-    """Return second differences over both axes, of the noise's standard deviation.
-
-    Smooth light leaves no more in them than its fourth derivative.
+    They have the least of a picture's texture in them, but of correlated noise they show a part
+    only. It is the same part at every level, and texture makes it look smaller: the largest part
+    of all levels is that of the noise.
     """
-    found = plane
-    for _ in range(2):  # along the columns, then along the rows
-        found = (found[2 * lag :] - 2 * found[lag:-lag] + found[: -2 * lag]).T
-    return found / np.float32(6)
+    far, far_at, _ = _second_differences(plane, level, directions, NOISE_LAG_PX)
+    near, near_at, planes = _second_differences(plane, level, directions, 1)
+    parts = [0.0]
+    for low, high in itertools.pairwise(_bin_edges(far_at)):
+        ours, theirs = near[_between(near_at, low, high)], far[_between(far_at, low, high)]
+        if min(ours.size, theirs.size) >= MIN_BIN:
+            parts.append(_sigma_of(ours) / max(_sigma_of(theirs), 1e-30))
+    part = np.float32(min(1.0, max(parts)))
+    if not part > 0:  # too few pixels to tell
+        return _second_differences(plane, level, directions, NOISE_LAG_PX)
+    return near / part, near_at, [one / part for one in planes]
+
+
+def _second_differences(
+    plane: np.ndarray, level: np.ndarray, directions: tuple[tuple[int, ...], ...], lag: int
+) -> Differences:
+    """Return second differences over a lag, of the noise's standard deviation.
+
+    Their absolute values and levels, both (N,), and a plane for each direction.
+    """
+    values, levels, planes = [], [], []
+    step = 1 + plane.size // LAW_PIXELS
+    for axes in directions:
+        found, at = plane, level
+        for axis in axes:
+            found, at = np.moveaxis(found, axis, 0), np.moveaxis(at, axis, 0)
+            found = found[2 * lag :] - 2 * found[lag:-lag] + found[: -2 * lag]
+            found, at = np.moveaxis(found, 0, axis), np.moveaxis(at[lag:-lag], 0, axis)
+        found = found / np.float32(np.sqrt(6) ** len(axes))
+        flat = found.ravel()[::step]
+        kept = np.isfinite(flat)
+        values.append(np.abs(flat[kept]))
+        levels.append(at.ravel()[::step][kept])
+        planes.append(found)
+    return np.concatenate(values), np.concatenate(levels), planes
 
 
 def _sigma_of(differences: np.ndarray) -> float:
@@ -188,6 +205,8 @@ def _binned(differences: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.
 
 def _bin_edges(level: np.ndarray) -> np.ndarray:
     """Return edges of bins with equally many levels."""
+    if not level.size:
+        return level
     return np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
 
 
@@ -195,7 +214,7 @@ def _between(level: np.ndarray, low: float, high: float) -> np.ndarray:
     return (level >= low) & (level < high)
 
 
-def _by_mesh(differences: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+def _by_mesh(differences: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:
     """Return the measured noise of meshes over the predicted one, smooth, (H, W)."""
     shape = sigma.shape
     rows, columns = (max(1, -(-side // NOISE_MESH_PX)) for side in shape)
@@ -204,7 +223,7 @@ def _by_mesh(differences: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         for j in range(columns):
             part = np.s_[i * NOISE_MESH_PX : (i + 1) * NOISE_MESH_PX,
                          j * NOISE_MESH_PX : (j + 1) * NOISE_MESH_PX]  # fmt: skip
-            values = differences[part]
+            values = np.concatenate([one[part].ravel() for one in differences])
             values = np.abs(values[np.isfinite(values)])
             if values.size >= MIN_BIN:
                 grid[i, j] = _sigma_of(values) / float(np.median(sigma[part]))
