@@ -2,16 +2,21 @@
 
     python benchmarks/pictures.py [--seeds 70000:70002] [--kinds "galaxy, colour"] [--json FILE]
     python benchmarks/pictures.py --pair SINGLE.fits DEEP.fits     # the deeper frame is the truth
+    python benchmarks/pictures.py --pair ONE.fits B.fits C.fits D.fits  # the median, by their WCS
+    python benchmarks/pictures.py --blind FOLDER [--pair …]        # crops without names, and a key
 
 Errors are rms in units of the noise that the picture had (1: nothing was gained). The settings of
-the other methods are chosen for each picture by its truth. "Light" is the share of the true
-light's structure that is left between scales of 3 to 6, 6 to 12, … px. Stars are those above S/N
-20. The Wiener filter knows the truth's local power on each scale; it is no bound.
+the other methods are chosen for each picture by its truth, and so is that of "ours, best of three"
+(`--strength`); "ours" has the defaults. "Light" is the share of the true light's structure that is
+left between scales of 3 to 6, 6 to 12, … px. Stars are those above S/N 20. The Wiener filter knows
+the truth's local power on each scale; it is no bound. Of a pair, "noiseless" is the error that a
+picture without any noise would have: the noise of the deeper frame alone.
 """
 
 import argparse
 import json
 import os
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +31,15 @@ from picture_scenes import KINDS, PictureScene, draw_scene  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from bgrem import DenoiseConfig, denoise  # noqa: E402
+from bgrem.frame.picture.level import picture_statistics  # noqa: E402
 from common import AstroImage, read_image  # noqa: E402
 
 FIRST_SEED = 70_000  # of the table; choices were made on seeds from 60,000
 SCALES_PX = (3, 6, 12, 24, 48)
 STAR_SNR = 20.0
 STRENGTHS = (0.5, 0.8, 1.2)  # of the other methods, in noise
+OUR_STRENGTHS = (0.8, 0.9, 1.0)  # values of --strength
+CROP_PX, CROP_TIMES = 160, 3  # px; side of a crop of --blind, and how much it is enlarged
 SOFTENING = 5.0  # noise; of the stretch in which they work: stars must not rule them
 Method = Callable[[np.ndarray, float], np.ndarray]
 
@@ -160,9 +168,9 @@ def stars(result: np.ndarray, scene: PictureScene, noise: np.ndarray) -> dict[st
 
 def measure(
     name: str, observed: np.ndarray, truth: np.ndarray, *, model: str, scene: Any = None,
-    others: bool = True,
+    others: bool = True, blind: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return one row."""
+    """Return one row; `blind`: folder for crops."""
     # the frame's own noise, of all frequencies; of a pair the deeper frame's is in it
     noise = np.array([np.std((observed - truth)[..., c][truth[..., c] < np.median(truth[..., c])])
                       for c in range(truth.shape[-1])])  # fmt: skip
@@ -171,8 +179,13 @@ def measure(
     done = denoise(AstroImage(observed.astype(np.float32), name), config).result.pixels
     row: dict[str, Any] = {"picture": name, "ours": error(done, truth, noise)}
     if others:
+        row["ours, best of three"] = min(
+            error(observed + part * (done - observed), truth, noise) for part in OUR_STRENGTHS
+        )
         smoothed = of_others(observed, noise)
         found = {n: error(one, truth, noise) for n, one in smoothed.items()}
+        for method in dict.fromkeys(n.rpartition(" ")[0] for n in found):
+            row[method] = min(found[n] for n in found if n.startswith(method))
         best = min(found, key=lambda n: found[n])
         row |= {"best other": found[best], "which": best, "ours / best": row["ours"] / found[best]}
         filtered = wiener(observed, truth)
@@ -182,22 +195,85 @@ def measure(
     row["light"] = _light(done, truth, whole)
     if scene is not None:
         row |= stars(done, scene, noise)
+    else:
+        row |= without_deep_noise(row, truth, noise)
+    if blind is not None:
+        second = smoothed[best] if others else observed
+        draw_blind(blind, name, {"ours": done, row.get("which", "input"): second, "truth": truth})
     return row
 
 
-def read_pair(single: Path, deep: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return a frame and the deeper one on its level and scale, both (H, W, C)."""
-    one, other = (read_image(path).pixels.astype(float) for path in (single, deep))
-    other = np.where(np.isfinite(other) & (other != 0), other, np.nan)
+def without_deep_noise(row: dict[str, Any], truth: np.ndarray, noise: np.ndarray) -> dict[str, Any]:
+    """Return the error of a picture without noise, and errors without the deeper frame's noise.
+
+    That noise is measured on the deeper frame, from second differences over 3 px; it is
+    independent of the single frame, so its square is subtracted from the squares of the errors.
+    """
+    deep = [np.median(picture_statistics(truth[..., c]).sigma) for c in range(truth.shape[-1])]
+    own = float(np.sqrt(np.mean((np.array(deep) / noise) ** 2)))
+
+    def rest(value: float) -> float:
+        return float(np.sqrt(max(value**2 - own**2, 0)))
+
+    found = {"noiseless": own}
+    # `noise` is that of the difference of both frames
+    alone = float(np.sqrt(max(1 - own**2, 1e-6)))
+    for name in ("ours", "best other"):
+        if name in row:
+            found[f"{name} without the deep noise"] = rest(row[name]) / alone
+    return found
+
+
+def read_pair(single: Path, deep: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a frame and the deeper one on its level and scale, both (H, W, C).
+
+    One deeper frame is on the same grid already; several are moved by their WCS, and the truth is
+    their median.
+    """
+    one = read_image(single).pixels.astype(float)
+    if len(deep) == 1:
+        planes = [_on_level(one, read_image(deep[0]).pixels.astype(float))]
+    else:
+        planes = [_on_level(one, _on_grid(single, path)) for path in deep]
+    other = np.median(planes, axis=0)
     known = np.isfinite(one).all(-1) & np.isfinite(other).all(-1)
-    rows, columns = (np.flatnonzero(known.mean(axis) > 0.98) for axis in (1, 0))
+    shares = known.mean(1), known.mean(0)
+    rows, columns = (np.flatnonzero(share > 0.98 * share.max()) for share in shares)
     area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    one, other = (np.nan_to_num(part[area], nan=float(np.nanmedian(part))) for part in (one, other))
-    for c in range(one.shape[-1]):
-        smooth = [ndimage.gaussian_filter(part[..., c], 3) for part in (one, other)]
-        slope, offset = np.polyfit(smooth[1].ravel(), smooth[0].ravel(), 1)
-        other[..., c] = slope * other[..., c] + offset
+    one, other = (np.nan_to_num(part[area], nan=np.nanmedian(part)) for part in (one, other))
     return one, other
+
+
+def _on_level(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return another frame (H, W, C) with the level and scale of the first, NaN where missing."""
+    other = np.where(np.isfinite(other) & (other != 0), other, np.nan)
+    known = np.isfinite(one) & np.isfinite(other)
+    for c in range(one.shape[-1]):
+        good = known[..., c]
+        smooth = [
+            ndimage.gaussian_filter(np.where(good, part, np.median(part[good])), 3)[good]
+            for part in (one[..., c], other[..., c])
+        ]
+        slope, offset = np.polyfit(smooth[1], smooth[0], 1)
+        other[..., c] = slope * other[..., c] + offset
+    return other
+
+
+def _on_grid(single: Path, path: Path) -> np.ndarray:
+    """Return a frame (H, W, 1) moved onto the pixels of another by the WCS of both."""
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    def planes(file: Path) -> tuple[np.ndarray, WCS]:
+        with fits.open(file) as hdus:
+            image = next(one for one in hdus if one.data is not None and one.data.ndim == 2)
+            return image.data.astype(float), WCS(image.header)
+
+    target, there = planes(single)
+    source, here = planes(path)
+    rows, columns = np.indices(target.shape)
+    x, y = here.all_world2pix(*there.all_pix2world(columns, rows, 0), 0)
+    return ndimage.map_coordinates(source, [y, x], order=1, cval=np.nan)[..., None]
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
@@ -208,6 +284,54 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
         cells = [row.get(name, "") for name in names]
         print("| " + " | ".join(f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells),
               "|")  # fmt: skip
+
+
+def means_by_kind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row for each kind of scene: means over its seeds."""
+    found = []
+    for kind in dict.fromkeys(row["picture"].rpartition(" ")[0] for row in rows):
+        own = [row for row in rows if row["picture"].rpartition(" ")[0] == kind]
+        mean: dict[str, Any] = {"picture": kind, "scenes": len(own)}
+        for name, value in own[0].items():
+            if isinstance(value, float):
+                mean[name] = float(np.mean([row[name] for row in own if name in row]))
+            elif name.startswith("light"):
+                scales = np.mean([[float(x) for x in row[name].split()] for row in own], axis=0)
+                mean[name] = " ".join(f"{one:.3f}" for one in scales)
+        if "best other" in mean:
+            mean["ours / best"] = mean["ours"] / mean["best other"]
+        found.append(mean)
+    return found
+
+
+def draw_blind(folder: Path, name: str, pictures: dict[str, np.ndarray]) -> None:
+    """Draw the same crop of pictures (H, W, C) side by side, without names, in random order.
+
+    The crop is where the truth has most structure. `key.json` has the order from left to right.
+    """
+    from common.pictures import beside, display, enlarge, save_picture
+    from common.screen import auto_stf
+
+    truth = pictures["truth"]
+    plane = ndimage.gaussian_filter(truth.mean(-1), 2)
+    plane = np.minimum(plane, np.quantile(plane, 0.98))
+    spread = ndimage.uniform_filter(np.abs(plane - ndimage.gaussian_filter(plane, 8)), CROP_PX)
+    half = CROP_PX // 2
+    inner = spread[half:-half, half:-half]
+    row, column = np.unravel_index(np.argmax(inner), inner.shape)
+    crop = np.s_[row : row + CROP_PX, column : column + CROP_PX]
+    order = list(pictures)
+    random.SystemRandom().shuffle(order)
+    stf = auto_stf(truth[crop], linked=False)
+    panels = [enlarge(display(pictures[one][crop], stf), CROP_TIMES) for one in order]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "key.json"
+    key = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    number = f"{1 + len(key):02d}.png"
+    save_picture(beside(panels), folder / number, overwrite=True)
+    file.write_text(
+        json.dumps(key | {number: {"picture": name, "order": order}}, indent=1), "utf-8"
+    )
 
 
 def draw_picture(path: Path) -> None:
@@ -226,10 +350,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default=f"{FIRST_SEED}:{FIRST_SEED + 2}", help="from:to")
     parser.add_argument("--kinds", default=";".join(KINDS), help="separated by ;")
-    parser.add_argument("--pair", type=Path, nargs=2, action="append", metavar=("SINGLE", "DEEP"))
+    parser.add_argument("--pair", type=Path, nargs="+", action="append", metavar="FRAME",
+                        help="a frame and a deeper one, or several that make one")  # fmt: skip
     parser.add_argument("--model", default="picture")
     parser.add_argument("--no-others", action="store_true", help="no other methods")
     parser.add_argument("--json", type=Path, help="write all rows")
+    parser.add_argument("--blind", type=Path, metavar="FOLDER", help="draw crops without names")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw an example, no more")
     args = parser.parse_args()
     if args.picture is not None:
@@ -237,11 +363,14 @@ def main() -> None:
         return
     rows = []
     if args.pair:
-        for single, deep in args.pair:
+        for single, *deep in args.pair:
+            if not deep:
+                parser.error(f"--pair {single}: give a deeper frame, too.")
             one, other = read_pair(single, deep)
-            rows.append(
-                measure(single.name, one, other, model=args.model, others=not args.no_others)
-            )
+            rows.append(measure(
+                single.name, one, other, model=args.model, others=not args.no_others,
+                blind=args.blind,
+            ))  # fmt: skip
     else:
         first, last = map(int, args.seeds.split(":"))
         for kind in args.kinds.split(";"):
@@ -249,10 +378,13 @@ def main() -> None:
                 scene = draw_scene(kind, seed)
                 rows.append(measure(
                     scene.name, scene.observed, scene.truth, model=args.model, scene=scene,
-                    others=not args.no_others,
+                    others=not args.no_others, blind=args.blind,
                 ))  # fmt: skip
                 print(rows[-1], file=sys.stderr)
     print_rows(rows)
+    if not args.pair:
+        print()
+        print_rows(means_by_kind(rows))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 

@@ -28,7 +28,10 @@ def inputs_of(card: dict, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     return noisy, np.full((number, 1, 1, 1), second, np.float32)
 
 
-def take_turns(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, list[float]]:
+def take_turns(
+    runs: dict[str, Callable[[], object]], repeat: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:  # fmt: skip
     """Return the seconds of each of some functions, which are called in turns after a first time.
 
     So a load of the machine that changes slowly falls out of their ratios.
@@ -36,10 +39,10 @@ def take_turns(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, 
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeat + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn:  # the first time compiles
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
@@ -178,10 +181,13 @@ def scaling(
     run: Callable[[np.ndarray], object], frame: Callable[[int], np.ndarray], sides: Iterable[int],
     repeat: int,
 ) -> list[dict[str, float]]:  # fmt: skip
-    """Return the time of frames of several sides, each over the smallest one's of its turn."""
+    """Return the time of frames of several sides, each over the smallest one's of its turn.
+
+    Seconds are those of the processor: other work on the machine does not count.
+    """
     sides = sorted(sides)
     runs = {str(side): partial(run, frame(side)) for side in sides}
-    seconds = take_turns(runs, repeat)
+    seconds = take_turns(runs, repeat, time.process_time)
     smallest = sides[0]
     return [
         {
@@ -194,7 +200,7 @@ def scaling(
 
 
 def print_scaling(rows: Iterable[dict]) -> None:
-    print("| side, px | s | times as long | times the pixels | time a pixel, relative |\n"
+    print("| side, px | CPU s | times as long | times the pixels | time a pixel, relative |\n"
           + "|---" * 5 + "|")  # fmt: skip
     for row in rows:
         print(f"| {row['side']} | {row['seconds']:.1f} | {row['times_as_long']:.1f} | "

@@ -155,6 +155,23 @@ def check_device() -> Finding:
     return Finding(lines, values)
 
 
+def check_runtimes() -> Finding:
+    """Return which values of ``--runtime`` this installation has; only Keras must be there."""
+    from bgrem.networks.onnx_network import RUNTIMES
+
+    libraries = {"keras": "keras"} | {name: library for name, (library, _) in RUNTIMES.items()}
+    versions = {name: _version_of(library) for name, library in libraries.items()}
+    lines = []
+    for name, version in versions.items():
+        found = f"{libraries[name]} {version}"
+        if version is None:
+            found = f"not installed: python -m pip install 'bgrem[{name}]'"
+        elif name != "keras" and _version_of("onnx") is None:
+            found += ", for exported files alone: the package onnx is missing"
+        lines.append(f"--runtime {name}: {found}")
+    return Finding(lines, versions)
+
+
 def check_memory() -> Finding:
     """Return the memory of the machine, or what a container may use of it."""
     total, free = read_memory()
@@ -284,6 +301,7 @@ def check_terminal() -> Finding:
 CHECKS: dict[str, Callable[[], Finding]] = {
     "software": check_software,
     "device": check_device,
+    "runtimes": check_runtimes,
     "memory": check_memory,
     "models": check_models,
     "programs": check_programs,

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from bgoptimizer import __version__, make_scene
@@ -22,7 +21,7 @@ from common.command import Call
 from common.page.server import PageServer
 from common.page.session import Session
 
-SCENE = 4  # seed of the frame
+SCENE = 3  # seed of the frame
 SHAPE = (900, 1200)  # px; rows, columns
 SIZE = {"width": 1280, "height": 720}  # px; of the window
 COLOURS = 256  # of the PNG's palette, which keeps a noisy picture below 500 kB
@@ -45,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             picture = _photograph(server.url)
             server.shutdown()
-    shown = (
-        Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
-    )
-    shown.save(folder / "page.png", optimize=True)
+    shown = Image.open(io.BytesIO(picture)).convert("RGB")
+    # this method keeps the flat colours of the controls as they are
+    palette = shown.quantize(COLOURS, Image.Quantize.FASTOCTREE)
+    shown.quantize(palette=palette).save(folder / "page.png", optimize=True)
 
 
 def _photograph(url: str) -> bytes:
@@ -64,8 +63,13 @@ def _photograph(url: str) -> bytes:
         page.wait_for_selector("body[data-ready=yes]")
         page.click("#run")
         page.wait_for_selector("#views button:has-text('Result')", timeout=120_000)
+        page.click("[data-tool=ellipse]")
+        page.mouse.move(345, 90)
+        page.mouse.down()
+        page.mouse.move(850, 345, steps=4)
+        page.mouse.up()
         page.click("[data-tool=point]")
-        for place in np.array([[160, 620], [790, 120]]).tolist():
+        for place in ([160, 620], [790, 560]):
             page.mouse.click(*place)
         page.click("[data-tool=move]")
         page.keyboard.press("d")

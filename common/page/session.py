@@ -20,7 +20,7 @@ from common.image import AstroImage
 from common.page.form import command_words, form_of
 from common.page.marks import FARTHEST_PX, Marks
 from common.page.plane import View
-from common.page.viewing import Viewing
+from common.page.viewing import Job, Viewing
 from common.progress.output import plain
 from common.progress.stopping import Stopped, stop_if_asked, stopped_when
 from common.provenance import write_params
@@ -93,18 +93,6 @@ class Bench:
     stretched: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class Job:
-    """What is going on, or how it ended."""
-
-    kind: str = ""
-    state: str = "idle"  # idle, running, done, failed, cancelled
-    done: float | None = None  # part, 0 to 1; None: unknown
-    text: str = ""
-    stop: threading.Event = field(default_factory=threading.Event)
-    child: subprocess.Popen | None = None
-
-
 class Session(Viewing):
     """The state behind the page of a command; all methods can be called by several threads."""
 
@@ -113,7 +101,6 @@ class Session(Viewing):
             bench.path.name, bench.image.shape, bench.views, kinds=bench.kinds, marks=bench.marks
         )
         self.bench = bench
-        self.job = Job()
         self._own: set[Path] = set()  # files that this page has written: it may replace them
         self._working = threading.Lock()  # a cancelled fit runs to its next stop before another
 
@@ -127,13 +114,6 @@ class Session(Viewing):
             "about": bench.about, "form": form_of(call.settings[bench.config], bench.main),
             "stretched": dict(bench.stretched), "settings_file": self.settings_file().name,
         })  # fmt: skip
-
-    def progress(self) -> dict[str, Any]:
-        """Return how the job stands."""
-        with self._lock:
-            job = self.job
-            return {"kind": job.kind, "state": job.state, "done": job.done, "text": job.text,
-                    "views_version": self._version}  # fmt: skip
 
     def ask(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer to a request, as of `Viewing`; `run`, `full`, `cancel` and `save`, too.

@@ -1,12 +1,26 @@
 """What is shown of one frame: its views and marks; it answers what a page asks, over any link."""
 
+import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.page.marks import Marks
 from common.page.plane import View
 from common.progress.output import plain
+
+
+@dataclass
+class Job:
+    """What is going on, or how it ended; a page that only shows has none."""
+
+    kind: str = ""
+    state: str = "idle"  # idle, running, done, failed, cancelled
+    done: float | None = None  # part, 0 to 1; None: unknown
+    text: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+    child: subprocess.Popen | None = None
 
 
 class Viewing:
@@ -31,6 +45,7 @@ class Viewing:
     ) -> None:  # fmt: skip
         self.name, self.shape = name, shape
         self.kinds, self.marks = dict(kinds or {}), marks or Marks()
+        self.job = Job()
         self._views = {one.name: one for one in views}
         self._encoded: dict[str, bytes] = {}
         self._version = 1  # of the views
@@ -69,9 +84,11 @@ class Viewing:
             return self._views[name]
 
     def progress(self) -> dict[str, Any]:
-        """Return how the job stands: there is none."""
-        return {"kind": "", "state": "idle", "done": None, "text": "",
-                "views_version": self._version}  # fmt: skip
+        """Return how the job stands."""
+        with self._lock:
+            job = self.job
+            return {"kind": job.kind, "state": job.state, "done": job.done, "text": job.text,
+                    "views_version": self._version}  # fmt: skip
 
     def ask(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer to a request of the page.

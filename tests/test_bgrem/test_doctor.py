@@ -60,6 +60,25 @@ def test_an_old_or_a_missing_package_is_named_with_the_command_that_helps(
     assert line == f"numpy: {word}, but bgrem needs >=2.0: python -m pip install 'numpy>=2.0'"
 
 
+def test_the_runtimes_are_listed_with_the_command_that_installs_a_missing_one(monkeypatch):
+    versions = {"keras": "3.13.0", "onnxruntime": "1.20.0", "onnx": "1.17.0"}
+    monkeypatch.setattr(doctor, "_version_of", versions.get)
+    found = doctor.check_runtimes()
+    assert found.values == {"keras": "3.13.0", "onnx": "1.20.0", "openvino": None}
+    assert found.lines == [
+        "--runtime keras: keras 3.13.0",
+        "--runtime onnx: onnxruntime 1.20.0",
+        "--runtime openvino: not installed: python -m pip install 'bgrem[openvino]'",
+    ]
+    assert not found.problems
+    del versions["onnx"]
+    assert (
+        doctor.check_runtimes()
+        .lines[1]
+        .endswith("for exported files alone: the package onnx is missing")
+    )
+
+
 def test_a_source_tree_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "DISTRIBUTION", "no-such-distribution")
     (line,) = doctor.check_software().problems

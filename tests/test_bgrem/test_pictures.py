@@ -120,6 +120,22 @@ def test_noise_of_resampled_frames_is_measured_in_full():
     assert np.median(found.sigma) == pytest.approx(noise.std(), rel=0.1)
 
 
+@pytest.mark.parametrize("grain_px", [0.0, 0.8])  # white, and correlated
+def test_fine_texture_is_not_taken_for_noise(grain_px):
+    from scipy import ndimage
+
+    rng = np.random.default_rng(4)
+    noise, texture = rng.standard_normal((2, 512, 512))
+    noise = ndimage.gaussian_filter(noise, grain_px)
+    texture = ndimage.gaussian_filter(texture, 1.7)
+    bright = nebula((512, 512), 1.0) > 0.2  # half of the picture
+    light = bright * (60 + 3 * texture / texture.std()) * noise.std()
+    found = picture_statistics(light + noise).sigma
+    # differences over 3 px alone are more than twice the noise there
+    assert np.median(found[bright]) == pytest.approx(noise.std(), rel=0.1)
+    assert np.median(found[~bright]) == pytest.approx(noise.std(), rel=0.1)
+
+
 def test_what_has_no_noise_is_refused():
     with pytest.raises(ValueError, match="there is no noise to take out"):
         denoise(np.full((64, 64, 3), 2.0, np.float32), keep="background")

@@ -24,6 +24,10 @@ NORMAL_QUANTILE = 0.38532  # of |z| of a normal distribution, at the same probab
 NOISE_MESH_PX = 128  # px; coverage and resampling change the noise from place to place
 MESH_RANGE = (0.5, 2.0)  # of the noise in a mesh / that which its level predicts
 MIN_NOISE = 1e-6  # of the picture's range; pictures without noise have none
+# axes of second differences: along each axis alone, and along both. Texture is least in the latter,
+# crowded stars in the former.
+AXES = (((0,), (1,)), ((0, 1),))
+Differences = tuple[np.ndarray, np.ndarray, list[np.ndarray]]  # values, levels, planes
 
 
 def picture_statistics(pixels: np.ndarray, missing: np.ndarray | None = None) -> Statistics:
@@ -99,39 +103,70 @@ def _stretch(blocks: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarra
 def _noise(plane: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Return the noise of each pixel: a + b x level, times what meshes have beside it."""
     flat, at, differences = _differences(plane, level)
-    if not differences:
+    if not flat.size:
         return np.full(plane.shape, np.nanstd(plane))
     offset, slope, base = _noise_law(flat, at)
     sigma = np.sqrt(np.maximum(offset + slope * np.maximum(level - base, 0), 1e-30))
     return np.asarray(sigma * _by_mesh(differences, sigma))
 
 
-def _differences(
-    plane: np.ndarray, level: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Return |second differences| and their levels, both (N,), and the planes of differences."""
-    differences, levels = [], []
-    for axis in (0, 1):
-        if plane.shape[axis] > 2 * NOISE_LAG_PX:
-            differences.append(_second_differences(plane, axis))
-            cut = [slice(None), slice(None)]
-            cut[axis] = slice(NOISE_LAG_PX, -NOISE_LAG_PX)
-            levels.append(level[tuple(cut)])
-    if not differences:
+def _differences(plane: np.ndarray, level: np.ndarray) -> Differences:
+    """Return |differences| of the noise's size and their levels, both (N,), and their planes.
+
+    Light only adds to differences: of those along one axis and along both the smaller ones have
+    the least of it.
+    """
+    if min(plane.shape) <= 2 * NOISE_LAG_PX or not np.isfinite(plane).any():
         return np.zeros(0), np.zeros(0), []
+    found = [_in_proportion(plane, level, directions) for directions in AXES]
+    found = [one for one in found if one[0].size]
+    return min(found, key=lambda one: _sigma_of(one[0]), default=(np.zeros(0), np.zeros(0), []))
+
+
+def _in_proportion(
+    plane: np.ndarray, level: np.ndarray, directions: tuple[tuple[int, ...], ...]
+) -> Differences:
+    """Return differences of neighbours over the part of the noise that they show.
+
+    They have the least of a picture's texture in them, but of correlated noise they show a part
+    only. It is the same part at every level, and texture makes it look smaller: the largest part
+    of all levels is that of the noise.
+    """
+    far, far_at, _ = _second_differences(plane, level, directions, NOISE_LAG_PX)
+    near, near_at, planes = _second_differences(plane, level, directions, 1)
+    parts = [0.0]
+    for low, high in itertools.pairwise(_bin_edges(far_at)):
+        ours, theirs = near[_between(near_at, low, high)], far[_between(far_at, low, high)]
+        if min(ours.size, theirs.size) >= MIN_BIN:
+            parts.append(_sigma_of(ours) / max(_sigma_of(theirs), 1e-30))
+    part = np.float32(min(1.0, max(parts)))
+    if not part > 0:  # too few pixels to tell
+        return _second_differences(plane, level, directions, NOISE_LAG_PX)
+    return near / part, near_at, [one / part for one in planes]
+
+
+def _second_differences(
+    plane: np.ndarray, level: np.ndarray, directions: tuple[tuple[int, ...], ...], lag: int
+) -> Differences:
+    """Return second differences over a lag, of the noise's standard deviation.
+
+    Their absolute values and levels, both (N,), and a plane for each direction.
+    """
+    values, levels, planes = [], [], []
     step = 1 + plane.size // LAW_PIXELS
-    flat = np.concatenate([one.ravel()[::step] for one in differences])
-    kept = np.isfinite(flat)
-    at = np.concatenate([one.ravel()[::step] for one in levels])
-    return np.abs(flat[kept]), at[kept], differences
-
-
-def _second_differences(plane: np.ndarray, axis: int) -> np.ndarray:
-    """Return second differences over `NOISE_LAG_PX`, of the noise's standard deviation."""
-    p = np.moveaxis(plane, axis, 0)
-    lag = NOISE_LAG_PX
-    found = (p[2 * lag :] - 2 * p[lag:-lag] + p[: -2 * lag]) / np.float32(np.sqrt(6))
-    return np.moveaxis(found, 0, axis)
+    for axes in directions:
+        found, at = plane, level
+        for axis in axes:
+            found, at = np.moveaxis(found, axis, 0), np.moveaxis(at, axis, 0)
+            found = found[2 * lag :] - 2 * found[lag:-lag] + found[: -2 * lag]
+            found, at = np.moveaxis(found, 0, axis), np.moveaxis(at[lag:-lag], 0, axis)
+        found = found / np.float32(np.sqrt(6) ** len(axes))
+        flat = found.ravel()[::step]
+        kept = np.isfinite(flat)
+        values.append(np.abs(flat[kept]))
+        levels.append(at.ravel()[::step][kept])
+        planes.append(found)
+    return np.concatenate(values), np.concatenate(levels), planes
 
 
 def _sigma_of(differences: np.ndarray) -> float:
@@ -159,14 +194,24 @@ def _noise_law(differences: np.ndarray, level: np.ndarray) -> tuple[float, float
 
 def _binned(differences: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return median levels and noise of bins with equally many pixels, from dark to bright."""
-    edges = np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
     rows = []
-    for low, high in itertools.pairwise(edges):
-        inside = (level >= low) & (level < high)
+    for bin_ in itertools.pairwise(_bin_edges(level)):
+        inside = _between(level, *bin_)
         if inside.sum() >= MIN_BIN:
             rows.append((float(np.median(level[inside])), _sigma_of(differences[inside])))
     found = np.reshape(rows, (-1, 2))
     return found[:, 0], found[:, 1]
+
+
+def _bin_edges(level: np.ndarray) -> np.ndarray:
+    """Return edges of bins with equally many levels."""
+    if not level.size:
+        return level
+    return np.unique(np.quantile(level, np.linspace(0, 1, NOISE_BINS + 1)))
+
+
+def _between(level: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (level >= low) & (level < high)
 
 
 def _by_mesh(differences: list[np.ndarray], sigma: np.ndarray) -> np.ndarray:

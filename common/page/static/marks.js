@@ -195,8 +195,10 @@ function drawArea(picture, area, selected, open) {
     context.stroke();
     return;
   }
-  context.fillStyle = `${colour}26`;
-  context.fill();
+  if (selected || open) { // others leave the colours below them as they are
+    context.fillStyle = `${colour}26`;
+    context.fill();
+  }
   context.strokeStyle = colour;
   context.lineWidth = selected ? 2.5 : 1.5;
   context.stroke();
