@@ -43,7 +43,7 @@ class Block:
         self.number[self.ok] = inverse
         self.weight = 1 / np.sqrt(frame.variance.ravel()[self.pixels])
         self.signal = frame.signal.ravel()[self.pixels]
-        self.flux = np.zeros(len(x))
+        self.flux, self.level = np.zeros(len(x)), 0.0
 
     def _profiles(self) -> np.ndarray:
         """Return the profile of each source in its pixels, (N, P), 0 where none may be used."""
@@ -80,7 +80,7 @@ class Block:
 
     def solve(self, rounds: int) -> dict[str, np.ndarray]:
         """Return places, fluxes, errors, chi-square and SPREAD_MODEL."""
-        number, light = len(self.flux), self.signal * self.weight
+        number, light = len(self.flux), (self.signal - self.level) * self.weight
         self.flux = solve_fluxes(self._matrix([self._profiles()]), light, np.zeros(number))
         for _ in range(rounds - 1):
             matrix, prior = self._with_places()
@@ -95,21 +95,39 @@ class Block:
         profiles = self._profiles()
         matrix = self._matrix([profiles])
         self.flux = solve_fluxes(matrix, light, np.zeros(number))
-        self.rest = self.signal - (matrix @ self.flux) / self.weight
+        self.rest = self.signal - self.level - (matrix @ self.flux) / self.weight
         return {
             "y": self.place[0], "x": self.place[1], "flux": self.flux,
-            "error": self._errors(), "chi2": self._chi2(profiles),
+            "error": self._errors(free=rounds > 1), "chi2": self._chi2(profiles),
             "spread": self._spread(profiles),
         }  # fmt: skip
 
-    def _errors(self) -> np.ndarray:
+    def level_at(self, probes: np.ndarray) -> float:
+        """Return the level of the pixels that leaves no light to the median of probes.
+
+        Probes are sources at places where none is listed. As the fit
+        is linear, a star at random is given as much light of unlisted ones as they are.
+
+        Parameters
+        ----------
+        probes : bool array, shape (N,)
+        """
+        matrix, nothing = self._matrix([self._profiles()]), np.zeros(len(self.flux))
+        flux, even = (solve_fluxes(matrix, plane * self.weight, nothing)[probes]
+                      for plane in (self.signal, np.ones_like(self.signal)))  # fmt: skip
+        usable = even > 0
+        return float(np.median(flux[usable] / even[usable])) if usable.any() else 0.0
+
+    def _errors(self, *, free: bool) -> np.ndarray:
         """Return the errors of the fluxes; NaN where there is no pixel.
 
         From the curvature at the solution of a source and the neighbours that share its light, all
-        their fluxes and places free.
+        their fluxes free, and their places where these were fitted.
         """
         number = len(self.flux)
         matrix, prior = self._with_places()
+        if not free:
+            matrix, prior = self._matrix([self._profiles()]), np.zeros(number)
         normal = sparse.csr_matrix(matrix.T @ matrix)
         diagonal = normal.diagonal()[:number]
         errors = np.full(number, np.nan)
@@ -119,7 +137,8 @@ class Block:
             near, shared = near[near < number], shared[near < number]
             near = near[shared > MIN_SHARED * np.sqrt(diagonal[k] * diagonal[near])]
             own = int(np.flatnonzero(near == k)[0])
-            near = np.concatenate([near, near + number, near + 2 * number])
+            if free:
+                near = np.concatenate([near, near + number, near + 2 * number])
             part = normal[near][:, near].toarray() + np.diag(prior[near])
             unit = np.zeros(len(near))
             unit[own] = 1
@@ -158,8 +177,8 @@ class Block:
         y, x = (np.clip(np.round(axis).astype(int) - low, 0, side - 1) for axis, low, side in
                 zip(self.place, first, root.shape, strict=True))  # fmt: skip
         found = {"alone": 1 / np.sqrt(np.maximum((matrix.multiply(matrix)).sum(0).A1, 1e-300))}
-        planes = {"left": frame.signal[window], "noise": root * rng.normal(size=root.shape),
-                  "unlisted": unlisted}  # fmt: skip
+        planes = {"left": frame.signal[window] - self.level,
+                  "noise": root * rng.normal(size=root.shape), "unlisted": unlisted}  # fmt: skip
         for name, plane in planes.items():
             light = plane[place] * self.weight
             flux = self.flux

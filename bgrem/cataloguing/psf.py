@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from bgrem.cataloguing.block import LEFT, Block
-from bgrem.cataloguing.profile import reach_px
+from bgrem.cataloguing.profile import Profile, reach_px
 from bgrem.cataloguing.scatter import error_growth
 from bgrem.cataloguing.varying import Profiles, own_profiles
 from bgrem.frame.sources import Frame
@@ -90,12 +90,12 @@ def fit_profiles(
         profiles = own_profiles(scaled, frame.missing, saturated, spread)
     else:
         raise ValueError("expected a point-spread function, or profiles.")
-    first = _fit(frame, use, x, y, profiles, rounds=2)
+    first = fit_block_by_block(frame, use, x, y, profiles, rounds=2)
     stars = find_stars(scaled, frame.missing, saturated)
     rest = _rest(frame, use, first, profiles, stars)
     if rest is not None:
         profiles = profiles.with_rest(rest, TABLE_STEP_PX)
-    found = _fit(frame, use, x, y, profiles, rounds=ROUNDS, scatter=True)
+    found = fit_block_by_block(frame, use, x, y, profiles, rounds=ROUNDS, first=first)
     scale = _aperture_correction(frame, use, found, profiles, stars)
     return replace(
         found, flux=scale * found.flux, error=scale * found.error, alone=scale * found.alone,
@@ -158,13 +158,14 @@ def _left(frame: Frame, use: np.ndarray, found: Fitted) -> np.ndarray:
     )  # fmt: skip
 
 
-def _fit(
+def fit_block_by_block(
     frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profiles: Profiles, rounds: int,
-    scatter: bool = False,
+    first: Fitted | None = None,
 ) -> Fitted:  # fmt: skip
     """Fit block by block; what lies in a block's margin is fitted with it and not kept.
 
-    With `scatter` the errors grow by what the fit leaves (`bgrem.cataloguing.scatter`).
+    After a first fit the light of unlisted sources is known, which is taken from each block, and
+    the errors grow by what the fit leaves (`bgrem.cataloguing.scatter`).
     """
     height, width = use.shape
     middle = profiles.middle
@@ -188,8 +189,10 @@ def _fit(
             index = np.flatnonzero(near)
             profile = profiles.near(top + BLOCK_PX / 2, left + BLOCK_PX / 2)
             block = Block(frame, use, x[index], y[index], profile)
+            if first is not None:
+                block.level = _unlisted_level(frame, use, first, index, profile, (top, left))
             found = block.solve(rounds)
-            if scatter:
+            if first is not None:
                 found |= block.left_around(reach, SEED)
             keep = own[index]
             for name, values in found.items():
@@ -199,9 +202,32 @@ def _fit(
         frame.release()
         release(model, use)
     left_by_fit = {name: columns.pop(name) for name in LEFT}
-    if scatter:
+    if first is not None:
         columns["error"] = columns["error"] * error_growth(columns, left_by_fit)
     return Fitted(**columns, model=model, alone=left_by_fit["alone"])
+
+
+def _unlisted_level(
+    frame: Frame, use: np.ndarray, first: Fitted, index: np.ndarray, profile: Profile,
+    corner: tuple[int, int],
+) -> float:  # fmt: skip
+    """Return the light per pixel of unlisted sources in a block, as probes between them see it.
+
+    The probes lie in a square lattice `MARGIN_FWHM` apart, each moved at random within its cell.
+    """
+    known = index[np.isfinite(first.error[index])]
+    step = MARGIN_FWHM * profile.fwhm
+    ends = [min(start + BLOCK_PX, side) for start, side in zip(corner, use.shape, strict=True)]
+    lattice = [np.arange(start, end, step) for start, end in zip(corner, ends, strict=True)]
+    rng = np.random.default_rng([SEED, *corner])
+    y, x = (one.ravel() + rng.uniform(0, step, one.size)
+            for one in np.meshgrid(*lattice, indexing="ij"))  # fmt: skip
+    inside = (y < ends[0]) & (x < ends[1])
+    y, x = y[inside], x[inside]
+    both = Block(
+        frame, use, np.append(first.x[known], x), np.append(first.y[known], y), profile
+    )  # fmt: skip
+    return both.level_at(np.arange(len(known) + len(x)) >= len(known))
 
 
 def _rest(
