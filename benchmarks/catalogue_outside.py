@@ -1,6 +1,6 @@
 """Catalogues of fields that no simulator of `bgrem` has drawn: sources, fluxes, errors, widths.
 
-    python benchmarks/catalogue_outside.py [--fields N] [--kinds "2000 stars,9000 stars"]
+    python benchmarks/catalogue_outside.py [--fields N] [--kinds "2000 stars,9000 stars"] [--no-sweeps]
 
 Fields of `outside_fields`. Four tables. Fluxes of unsaturated stars over the truth, by true
 signal-to-noise ratio: bias, pull (the width of (flux - truth) / error) and number of stars, of
@@ -224,6 +224,7 @@ def main() -> None:
     kinds = KINDS | DENSE_KINDS
     parser = field_parser(__doc__, FIRST_SEED, kinds)
     parser.set_defaults(kinds=",".join(CHOSEN), fields=2)
+    parser.add_argument("--no-sweeps", action="store_true", help="no sources at equal false ones")
     parser.add_argument("--json", type=Path, help="write all figures")
     args = parser.parse_args()
     denoiser, model = make_denoiser(args), load_for(DenoiseConfig(model=args.model))
@@ -241,11 +242,17 @@ def main() -> None:
             for name, one in found.items():
                 measured.setdefault(name, []).append(one)
             own.append(at_own)
-            counts.append(sources(field, denoiser))
+            counts.append({} if args.no_sweeps else sources(field, denoiser))
         results[kind] = {name: print_fluxes(kind, name, rows) for name, rows in measured.items()}
         total = {name: sum(one[name] for one in counts) for name in counts[0]}
         at_own = {name: [sum(one[name][k] for one in own) for k in (0, 1)] for name in own[0]}
         results[kind] |= {"sources": total, "seconds": float(np.median(seconds)), "own": at_own}
+        print(f"{kind}: FWHM {results[kind]['bgrem']['fwhm']:+.1f} %, "
+              f"{results[kind]['seconds']:.0f} s per Mpx;",
+              "; ".join(f"{n} {t} true, {f} false" for n, (t, f) in at_own.items()),
+              file=sys.stderr, flush=True)  # fmt: skip
+        if args.no_sweeps:
+            continue
         peers = ("SExtractor", "matched filter", "photutils", "photutils false")
         others = " | ".join(f"{total[n]:.0f}" if n in total else "-" for n in peers)
         lines.append(
@@ -253,14 +260,14 @@ def main() -> None:
             f"{total['bgrem'] / total['SExtractor']:.2f} | {results[kind]['bgrem']['fwhm']:+.1f} | "
             f"{results[kind]['seconds']:.1f} |"
         )
-        print(lines[-1], "; ".join(f"{n}: {t} true, {f} false" for n, (t, f) in at_own.items()),
-              file=sys.stderr, flush=True)  # fmt: skip
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1, default=float) + "\n", "utf-8")
+    if args.no_sweeps:
+        return
     print("\n| field | listed | bgrem | SExtractor | matched filter, true sky | photutils, own "
           "threshold | its false ones | bgrem / SExtractor | FWHM bias, % | s per Mpx |\n|"
           + " --- |" * 10)  # fmt: skip
     print("\n".join(lines))
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1, default=float) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -188,7 +188,6 @@ class SharedLight:
                 share = light * part
             else:
                 own = self.fit.of_source(k, window)
-                rest = light - self.fit.fitted.model[window] - self.fit.shared[window]
-                share = own + rest * part
-                noise = noise - self.fit.level[window]
+                share = own + (light - self.fit.fitted.model[window]) * part
+                noise = noise - self.fit.level[window] - self.fit.shared[window] * part
             yield k, window, noise + share, share

@@ -16,7 +16,7 @@ from common.scratch import map_rows
 
 GROUP = 50  # sources; a mean square of so many is good to a fifth
 MESH_PX = 256  # px; noise and crowding differ from place to place
-CLIP = 3.0  # noise of a pixel; brighter rests are of galaxies and of the cores of bright stars
+CLIP = 3.0  # standard deviations; what is further off is of galaxies and of full stars
 
 
 def error_growth(sources: Mapping[str, np.ndarray], around: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -37,9 +37,12 @@ def error_growth(sources: Mapping[str, np.ndarray], around: Mapping[str, np.ndar
     keys = [sources[name][known] for name in ("flux", "y", "flux", "x")]
     for group in _groups(keys, np.arange(len(known))):
         one = known[group]
-        left, noise, unlisted = (around[name][one].mean() for name in ("left", "noise", "unlisted"))
+        left = around["left"][one]
+        usual = left <= CLIP**2 * np.median(left)
+        left = np.where(usual, left[usual].mean(), left)  # galaxies and full stars for themselves
+        noise, unlisted = (around[name][one].mean() for name in ("noise", "unlisted"))
         answer = ((around["answer"][one] / sources["error"][one]) ** 2).mean()
-        growth[one] = np.sqrt(1 + max(0.0, left - noise) / unlisted * answer)
+        growth[one] = np.sqrt(1 + np.maximum(left - noise, 0) / unlisted * answer)
     return growth
 
 
