@@ -1,6 +1,6 @@
 """Catalogues of fields that no simulator of `bgrem` has drawn: sources, fluxes, errors, widths.
 
-    python benchmarks/catalogue_outside.py [--fields N] [--kinds "2000 stars,9000 stars"] [--no-sweeps]
+    python benchmarks/catalogue_outside.py [--fields N] [--kinds "2000 stars,gain 6"] [--no-sweeps]
 
 Fields of `outside_fields`. Four tables. Fluxes of unsaturated stars over the truth, by true
 signal-to-noise ratio: bias, pull (the width of (flux - truth) / error) and number of stars, of
@@ -251,6 +251,8 @@ def main() -> None:
               f"{results[kind]['seconds']:.0f} s per Mpx;",
               "; ".join(f"{n} {t} true, {f} false" for n, (t, f) in at_own.items()),
               file=sys.stderr, flush=True)  # fmt: skip
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=1, default=float) + "\n", "utf-8")
         if args.no_sweeps:
             continue
         peers = ("SExtractor", "matched filter", "photutils", "photutils false")
@@ -260,8 +262,6 @@ def main() -> None:
             f"{total['bgrem'] / total['SExtractor']:.2f} | {results[kind]['bgrem']['fwhm']:+.1f} | "
             f"{results[kind]['seconds']:.1f} |"
         )
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1, default=float) + "\n", "utf-8")
     if args.no_sweeps:
         return
     print("\n| field | listed | bgrem | SExtractor | matched filter, true sky | photutils, own "
