@@ -200,7 +200,7 @@ def fit_block_by_block(
     left_by_fit = {name: columns.pop(name) for name in LEFT}
     if first is not None:
         columns["error"] = columns["error"] * error_growth(columns, left_by_fit)
-    return Fitted(**columns, model=model, alone=left_by_fit["alone"])
+    return Fitted(**columns, model=model, alone=left_by_fit["alone"], scale=1.0)
 
 
 def _unlisted_level(
