@@ -236,6 +236,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "bgrem.cataloguing.psf": (
             "APERTURE_FWHM",
             "MIN_APERTURE_PX",
+            "ANNULUS",
             "APERTURE_STARS",
             "TABLE_STEP_PX",
             "TABLE_SNR",

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from bgrem.cataloguing.block import LEFT, Block
 from bgrem.cataloguing.profile import Profile, reach_px
-from bgrem.cataloguing.scatter import error_growth, level_of
+from bgrem.cataloguing.scatter import error_growth
 from bgrem.cataloguing.varying import Profiles, own_profiles
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread, Stars, find_stars
@@ -23,6 +23,7 @@ MIN_APERTURE_PX = 5.0  # px; the same of narrow stars, with their first rings
 TABLE_STEP_PX = 0.5  # px; grid of what the frame's stars have beside the analytic profile
 TABLE_SNR = 30.0  # signal-to-noise ratio from which a star adds to that table
 MIN_TABLE_STARS = 20  # stars; with fewer the analytic profile stays
+ANNULUS = 1.5  # outer radius of the annulus around that aperture / its radius
 APERTURE_STARS = 60  # brightest clear stars behind the aperture correction
 ROUNDS = 3  # of solving and moving
 SEED = 1  # of the noise whose answer is compared with what the fit leaves
@@ -118,26 +119,29 @@ def _aperture_correction(
 ) -> float:
     """Return all light of clear stars over their fitted flux.
 
-    Light as far as the profile goes, and beyond it what the analytic profile has; the brightest
-    stars count most, since undetected neighbours change them least.
+    Light in an aperture, and beyond it what the analytic profile has; the brightest stars count
+    most, since undetected neighbours change them least.
     """
     clear = _clear(found, stars)[:APERTURE_STARS]
     analytic = (profiles.analytic or profiles).middle
-    reach = profiles.middle.radius
+    reach = reach_px(analytic.fwhm, APERTURE_FWHM, MIN_APERTURE_PX)
     left = _left(frame, use, found)
-    level = level_of(left, frame.variance, use)  # undetected neighbours are everywhere
-    steps = np.arange(-reach, reach + 1)
-    beyond = max(0.0, 1 - analytic.light_inside(reach))
+    outer = int(np.ceil(ANNULUS * reach))
+    steps = np.arange(-outer, outer + 1)
+    dy, dx = np.meshgrid(steps.astype(float), steps.astype(float), indexing="ij")
+    beyond = max(0.0, 1 - float(analytic.at(dy, dx)[dy**2 + dx**2 <= reach**2].sum()))
     ratios, weights = [], []
     for k in clear:
         row, column = round(found.y[k]), round(found.x[k])
-        area = np.s_[row - reach : row + reach + 1, column - reach : column + reach + 1]
-        if min(row, column) < reach or left[area].shape != 2 * steps.shape or not use[area].all():
+        area = np.s_[row - outer : row + outer + 1, column - outer : column + outer + 1]
+        if min(row, column) < outer or left[area].shape != 2 * steps.shape or not use[area].all():
             continue
         dy, dx = np.meshgrid(row + steps - found.y[k], column + steps - found.x[k], indexing="ij")
-        rest = (left[area] - level[area]) / found.flux[k]
-        inside = dy**2 + dx**2 <= reach**2
-        ratios.append((profiles.near(row, column).at(dy, dx) + rest)[inside].sum())
+        square = dy**2 + dx**2
+        inside, around = square <= reach**2, (square > reach**2) & (square <= outer**2)
+        rest = left[area] - left[area][around].mean()  # undetected neighbours are everywhere
+        profile = profiles.near(row, column)
+        ratios.append((profile.at(dy, dx) + rest / found.flux[k])[inside].sum())
         weights.append(found.flux[k])
     if len(ratios) < MIN_TABLE_STARS / 2:
         return 1.0
