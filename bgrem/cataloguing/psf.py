@@ -96,7 +96,8 @@ def fit_profiles(
     if rest is not None:
         profiles = profiles.with_rest(rest, TABLE_STEP_PX)
     found = fit_block_by_block(frame, use, x, y, profiles, rounds=ROUNDS, first=first)
-    scale = _aperture_correction(frame, use, found, profiles, stars)
+    clear = _clear(first, stars)  # by errors that do not know the profile's faults yet
+    scale = _aperture_correction(frame, use, found, profiles, clear)
     return replace(
         found, flux=scale * found.flux, error=scale * found.error, alone=scale * found.alone,
         scale=scale,
@@ -115,14 +116,13 @@ def _clear(found: Fitted, stars: Stars) -> np.ndarray:
 
 
 def _aperture_correction(
-    frame: Frame, use: np.ndarray, found: Fitted, profiles: Profiles, stars: Stars
+    frame: Frame, use: np.ndarray, found: Fitted, profiles: Profiles, clear: np.ndarray
 ) -> float:
     """Return all light of clear stars over their fitted flux.
 
     Light in an aperture, and beyond it what the analytic profile has; the brightest stars count
     most, since undetected neighbours change them least.
     """
-    clear = _clear(found, stars)[:APERTURE_STARS]
     analytic = (profiles.analytic or profiles).middle
     reach = reach_px(analytic.fwhm, APERTURE_FWHM, MIN_APERTURE_PX)
     left = _left(frame, use, found)
@@ -131,7 +131,7 @@ def _aperture_correction(
     dy, dx = np.meshgrid(steps.astype(float), steps.astype(float), indexing="ij")
     beyond = max(0.0, 1 - float(analytic.at(dy, dx)[dy**2 + dx**2 <= reach**2].sum()))
     ratios, weights = [], []
-    for k in clear:
+    for k in clear[:APERTURE_STARS]:
         row, column = round(found.y[k]), round(found.x[k])
         area = np.s_[row - outer : row + outer + 1, column - outer : column + outer + 1]
         if min(row, column) < outer or left[area].shape != 2 * steps.shape or not use[area].all():
