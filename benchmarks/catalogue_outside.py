@@ -1,12 +1,14 @@
 """Catalogues of fields that no simulator of `bgrem` has drawn: sources, fluxes, errors, widths.
 
-    python benchmarks/catalogue_outside.py [--fields N] [--kinds "2000 stars,9000 stars"]
+    python benchmarks/catalogue_outside.py [--fields N] [--kinds "2000 stars,gain 6"] [--no-sweeps]
 
-Fields of `outside_fields`; peers: SExtractor's default (`sep`), photutils with the true seeing.
-Three tables. Sources: true ones at equal false ones and at each method's own threshold. Fluxes of
-unsaturated stars over the truth, by signal-to-noise ratio: bias, and pull, the width of
-(flux - truth) / error. Widths: FWHM and ellipticity of stars above S/N 20 against those of the
-point-spread function.
+Fields of `outside_fields`. Four tables. Fluxes of unsaturated stars over the truth, by true
+signal-to-noise ratio: bias, pull (the width of (flux - truth) / error) and number of stars, of
+`bgrem catalog` and SExtractor's default (`sep`), each on its own stars and both on those that both
+found. The oracle, a fit at all true places with true sky and profile, of all stars and of those
+that `bgrem` found: the latter's bias is that of the selection alone. Peers that fit profiles.
+Sources: true ones at equal false ones and at each method's own threshold. Widths: FWHM of stars
+above S/N 20 against that of the profile as the pixels see it.
 """
 
 import itertools
@@ -23,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import numpy as np  # noqa: E402
 from catalogue import photutils  # noqa: E402
+from catalogue_peers import PROFILE_PEERS, oracle, true_profile, true_stamp  # noqa: E402
 from detection import catalog_finder, draw_outside, field_parser, make_denoiser  # noqa: E402
 from outside_fields import DENSE_KINDS, KINDS, OutsideField  # noqa: E402
 
@@ -77,35 +80,88 @@ def sextractor_fluxes(field: OutsideField) -> dict[str, np.ndarray]:
     return columns | {"FLUX_AUTO": flux, "FLUXERR_AUTO": error}
 
 
-def fluxes(columns: dict[str, np.ndarray], field: OutsideField) -> dict[str, np.ndarray]:
-    """Return S/N of the stars that were found, and of each flux its ratio and pull."""
-    import sep
-
+def usable_stars(field: OutsideField) -> np.ndarray:
+    """Return which true sources are stars that are judged, bool (N,)."""
     truth = field.catalogue
-    places = detect.Detections(columns["XWIN_IMAGE"] - 1, columns["YWIN_IMAGE"] - 1,
-                               columns["FLUX_AUTO"])  # fmt: skip
-    partner = metrics.score(places, truth, field.fwhm).partner
     inside = [np.minimum(truth[axis], most - 1 - truth[axis]) > EDGE_PX
               for axis, most in zip("yx", field.observed.shape, strict=True)]  # fmt: skip
-    usable = inside[0] & inside[1] & (truth["half_light_radius"] == 0)
-    mine = (partner >= 0) & usable[partner]
-    true = truth["flux"][partner[mine]]
-    found = {"snr": truth["snr"][partner[mine]]}
-    kernel = np.ascontiguousarray(field.point_spread)
-    middle = [(side - 1) / 2 for side in kernel.shape]
-    fluxes = {"AUTO": (columns["FLUX_AUTO"], columns["FLUXERR_AUTO"], 1.0)}
-    for k, size in enumerate(APERTURES):
-        share = sep.sum_circle(kernel, [middle[1]], [middle[0]], size / 2, subpix=0)[0][0]
+    return np.asarray(inside[0] & inside[1] & (truth["half_light_radius"] == 0))
+
+
+def scored(columns: dict[str, np.ndarray], field: OutsideField) -> metrics.Score:
+    """Return which true source each row of a catalogue is."""
+    kind = "PSF" if "XPSF_IMAGE" in columns else "WIN"
+    flux = columns["FLUX_AUTO" if "FLUX_AUTO" in columns else "FLUX_PSF"]
+    places = detect.Detections(columns[f"X{kind}_IMAGE"] - 1, columns[f"Y{kind}_IMAGE"] - 1, flux)
+    return metrics.score(places, field.catalogue, field.fwhm)
+
+
+def fluxes(
+    columns: dict[str, np.ndarray], field: OutsideField, partner: np.ndarray,
+    only: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Return S/N of the stars that were found, and of each flux its ratio and pull.
+
+    Parameters
+    ----------
+    columns : dict of array
+    field : OutsideField
+    partner : int array, shape (N,)
+        The true source of each row; -1: none.
+    only : int array, optional
+        True sources that count.
+    """
+    import sep
+
+    truth, stamp = field.catalogue, true_stamp(field, 65)
+    mine = (partner >= 0) & usable_stars(field)[partner]
+    if only is not None:
+        mine &= np.isin(partner, only)
+    source, middle = partner[mine], (len(stamp) - 1) / 2
+    found = {"snr": truth["snr"][source]}
+    kinds: dict[str, tuple[np.ndarray, ...]] = {}
+    for name in ("PSF", "AUTO"):
+        if f"FLUX_{name}" in columns:
+            kinds[name] = (columns[f"FLUX_{name}"], columns[f"FLUXERR_{name}"],
+                           truth["drawn"][source])  # fmt: skip
+    for k, size in enumerate(APERTURES if "FLUX_APER" in columns else ()):
+        share = sep.sum_circle(stamp, [middle], [middle], size / 2, subpix=0)[0][0]
         flux, error = (columns[f"{one}_APER"][:, k] for one in ("FLUX", "FLUXERR"))
-        fluxes[f"{size:g} px"] = flux, error, share
-    if "FLUX_PSF" in columns:
-        fluxes["PSF"] = columns["FLUX_PSF"], columns["FLUXERR_PSF"], 1.0
-    for name, (flux, error, share) in fluxes.items():
-        found[f"ratio {name}"] = flux[mine] / share / true
-        found[f"pull {name}"] = (flux[mine] - share * true) / error[mine]
+        kinds[f"{size:g} px"] = flux, error, share * truth["flux"][source]
+    for name, (flux, error, true) in kinds.items():
+        found[f"ratio {name}"] = flux[mine] / true
+        found[f"pull {name}"] = (flux[mine] - true) / error[mine]
     if "FWHM_IMAGE" in columns:
-        found["fwhm"] = columns["FWHM_IMAGE"][mine] / field.fwhm
+        found["fwhm"] = columns["FWHM_IMAGE"][mine] / true_profile(field).width()
     return found
+
+
+def measure(field: OutsideField, model: Any) -> tuple[dict[str, dict], dict[str, list], float]:
+    """Return the fluxes of each method, true and false ones of each, and seconds of ours."""
+    columns, seconds = catalogue_of(field, model)
+    theirs = sextractor_fluxes(field)
+    partner = {"bgrem": scored(columns, field), "SExtractor": scored(theirs, field)}
+    counts = {name: [one.true, one.false] for name, one in partner.items()}
+    ours, other = (one.partner for one in partner.values())
+    both = np.intersect1d(ours[ours >= 0], other[other >= 0])
+    every = np.arange(len(field.catalogue["x"]))
+    known = oracle(field)
+    found = {
+        "bgrem": fluxes(columns, field, ours), "SExtractor": fluxes(theirs, field, other),
+        "bgrem, same stars": fluxes(columns, field, ours, both),
+        "SExtractor, same stars": fluxes(theirs, field, other, both),
+        "oracle, all stars": fluxes(known, field, every),
+        "oracle, stars of bgrem": fluxes(known, field, every, ours),
+    }  # fmt: skip
+    for name, peer in PROFILE_PEERS.items():
+        try:
+            table = peer(field)
+        except ImportError:
+            continue
+        score = scored(table, field)
+        found[name] = fluxes(table, field, score.partner)
+        counts[name] = [score.true, score.false]
+    return found, counts, seconds
 
 
 def sources(field: OutsideField, denoiser: Any) -> dict[str, float]:
@@ -138,6 +194,7 @@ def sources(field: OutsideField, denoiser: Any) -> dict[str, float]:
 def print_fluxes(kind: str, method: str, rows: list[dict[str, np.ndarray]]) -> dict[str, Any]:
     """Print bias and pull of each flux, by S/N; return them."""
     joined = {name: np.concatenate([one[name] for one in rows]) for name in rows[0]}
+    joined = {name: np.asarray(values, float) for name, values in joined.items()}
     figures: dict[str, Any] = {}
     for name in (one.removeprefix("ratio ") for one in joined if one.startswith("ratio ")):
         cells = []
@@ -151,8 +208,8 @@ def print_fluxes(kind: str, method: str, rows: list[dict[str, np.ndarray]]) -> d
             middle = float(np.median(ratio[ok]))
             error = 1.2533 * float(mad_sigma(ratio[ok])) / np.sqrt(ok.sum())
             width = float(mad_sigma(pull[ok]))
-            figures[f"{name} {low:g}"] = [100 * (middle - 1), 100 * error, width]
-            cells.append(f"{100 * (middle - 1):+.1f} ± {100 * error:.1f} ({width:.2f})")
+            figures[f"{name} {low:g}"] = [100 * (middle - 1), 100 * error, width, int(ok.sum())]
+            cells.append(f"{100 * (middle - 1):+.1f} ± {100 * error:.1f} ({width:.2f}) {ok.sum()}")
         print(f"| {kind} | {method} | {name} | " + " | ".join(cells) + " |", flush=True)
     if "fwhm" in joined:
         bright = (joined["snr"] > 20) & (joined["fwhm"] > 0)
@@ -167,6 +224,7 @@ def main() -> None:
     kinds = KINDS | DENSE_KINDS
     parser = field_parser(__doc__, FIRST_SEED, kinds)
     parser.set_defaults(kinds=",".join(CHOSEN), fields=2)
+    parser.add_argument("--no-sweeps", action="store_true", help="no sources at equal false ones")
     parser.add_argument("--json", type=Path, help="write all figures")
     args = parser.parse_args()
     denoiser, model = make_denoiser(args), load_for(DenoiseConfig(model=args.model))
@@ -176,17 +234,27 @@ def main() -> None:
     bins = " | ".join(f"S/N {low:g} to {high:g}" for low, high in itertools.pairwise(EDGES))
     print(f"| field | method | flux | {bins} |\n|" + " --- |" * (len(EDGES) + 2))
     for kind in args.kinds.split(","):
-        counts, seconds = [], []
-        measured: dict[str, list[dict[str, np.ndarray]]] = {"bgrem": [], "SExtractor": []}
+        counts, seconds, own = [], [], []
+        measured: dict[str, list[dict[str, np.ndarray]]] = {}
         for _, field in draw_outside(args, kind, SHAPE):
-            columns, taken = catalogue_of(field, model)
+            found, at_own, taken = measure(field, model)
             seconds.append(taken / field.observed.size * 1e6)
-            measured["bgrem"].append(fluxes(columns, field))
-            measured["SExtractor"].append(fluxes(sextractor_fluxes(field), field))
-            counts.append(sources(field, denoiser))
+            for name, one in found.items():
+                measured.setdefault(name, []).append(one)
+            own.append(at_own)
+            counts.append({} if args.no_sweeps else sources(field, denoiser))
         results[kind] = {name: print_fluxes(kind, name, rows) for name, rows in measured.items()}
         total = {name: sum(one[name] for one in counts) for name in counts[0]}
-        results[kind] |= {"sources": total, "seconds": float(np.median(seconds))}
+        at_own = {name: [sum(one[name][k] for one in own) for k in (0, 1)] for name in own[0]}
+        results[kind] |= {"sources": total, "seconds": float(np.median(seconds)), "own": at_own}
+        print(f"{kind}: FWHM {results[kind]['bgrem']['fwhm']:+.1f} %, "
+              f"{results[kind]['seconds']:.0f} s per Mpx;",
+              "; ".join(f"{n} {t} true, {f} false" for n, (t, f) in at_own.items()),
+              file=sys.stderr, flush=True)  # fmt: skip
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=1, default=float) + "\n", "utf-8")
+        if args.no_sweeps:
+            continue
         peers = ("SExtractor", "matched filter", "photutils", "photutils false")
         others = " | ".join(f"{total[n]:.0f}" if n in total else "-" for n in peers)
         lines.append(
@@ -194,12 +262,12 @@ def main() -> None:
             f"{total['bgrem'] / total['SExtractor']:.2f} | {results[kind]['bgrem']['fwhm']:+.1f} | "
             f"{results[kind]['seconds']:.1f} |"
         )
+    if args.no_sweeps:
+        return
     print("\n| field | listed | bgrem | SExtractor | matched filter, true sky | photutils, own "
           "threshold | its false ones | bgrem / SExtractor | FWHM bias, % | s per Mpx |\n|"
           + " --- |" * 10)  # fmt: skip
     print("\n".join(lines))
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1, default=float) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -38,13 +38,15 @@ class OutsideField:
         Kernel of sum 1.
     catalogue : dict of array
         x, y (px, from 0), snr (matched filter, isolated), half_light_radius (px, 0 for stars),
-        flux (ADU).
+        flux (ADU), drawn (ADU; without what lies beyond a star's stamp).
     fwhm : float
         Of the point-spread function, in px.
     gain : float
         Electrons per ADU.
     artefacts : bool array
         Where there is light of the detector or of cosmic rays.
+    seen : galsim.GSObject
+        The profile as the pixels of the frame see it, resampling included; flux 1.
     unjudged : tuple of float
         First and last column, in px, between which detections are neither true nor false.
     marked : bool array or None
@@ -60,6 +62,7 @@ class OutsideField:
     fwhm: float
     gain: float
     artefacts: np.ndarray
+    seen: Any
     unjudged: tuple[float, float] = (0.0, 0.0)
     marked: np.ndarray | None = None
 
@@ -212,7 +215,7 @@ def draw_field(kind: str, shape: tuple[int, int], seed: int) -> OutsideField:
         observed=observed.astype(np.float32), sources=light / conditions.gain,
         background=background, variance=variance,
         point_spread=kernel, catalogue=catalogue, fwhm=_fwhm(kernel), gain=conditions.gain,
-        artefacts=artefacts, unjudged=cut,
+        artefacts=artefacts, unjudged=cut, seen=galsim.Convolve(profile, galsim.Pixel(1.0)),
     )  # fmt: skip
 
 
@@ -263,10 +266,11 @@ def draw_sources(
         common = stamp.bounds & image.bounds
         if common.isDefined():
             image[common] += stamp[common]
-        rows.append((x, y, snr, radius, flux / conditions.gain))
+        drawn = float(stamp.array.sum())
+        rows.append((x, y, snr, radius, flux / conditions.gain, drawn / conditions.gain))
     light += image.array
     columns = np.array(rows).T
-    names = ("x", "y", "snr", "half_light_radius", "flux")
+    names = ("x", "y", "snr", "half_light_radius", "flux", "drawn")
     return dict(zip(names, columns, strict=True))
 
 
@@ -289,9 +293,13 @@ def _resampled(
     spread = stamp(profile.dilate(zoom))
     moved = {**catalogue, "x": catalogue["x"] * zoom, "y": catalogue["y"] * zoom,
              "half_light_radius": catalogue["half_light_radius"] * zoom,
-             "flux": catalogue["flux"] * zoom**2}  # fmt: skip
+             "flux": catalogue["flux"] * zoom**2,
+             "drawn": catalogue["drawn"] * zoom**2}  # fmt: skip
+    # the detector's pixels, and the triangle of linear interpolation, which is two of them
+    seen = galsim.Convolve(profile.dilate(zoom), *(galsim.Pixel(zoom) for _ in range(3)))
     return OutsideField(
         observed=finer.astype(np.float32), sources=onto(light), background=sky,
         variance=np.full(shape, (noise * per_pixel) ** 2), point_spread=spread, catalogue=moved,
         fwhm=_fwhm(spread), gain=conditions.gain, artefacts=onto(artefacts.astype(float)) > 0.5,
+        seen=seen,
     )  # fmt: skip

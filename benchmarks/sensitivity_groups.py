@@ -264,12 +264,15 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             "TABLE_SNR",
             "MIN_TABLE_STARS",
             "ROUNDS",
-            "MAX_SHIFT_FWHM",
-            "SHIFT_PRIOR_FWHM",
             "MARGIN_FWHM",
-            "MIN_SHARED",
         ),
-        "bgrem.cataloguing.scatter": ("INFLATION_MESH_PX",),
+        "bgrem.cataloguing.block": ("MAX_SHIFT_FWHM", "SHIFT_PRIOR_FWHM", "MIN_SHARED"),
+        "bgrem.cataloguing.scatter": ("GROUP", "MESH_PX", "CLIP"),
+        "bgrem.cataloguing.aperture_errors": (
+            "KRON_QUANTILES[0]",
+            "KRON_QUANTILES[1]",
+            "KRON_QUANTILES[2]",
+        ),
     },
     "sharp sources": {
         "bgrem.cataloguing.sharp": (

@@ -4,13 +4,20 @@ The denoised image shows blended sources without noise. Each source gets a profi
 Moffat function of the height, width and direction that its core has there; the denoised light of a
 pixel is shared in proportion to the profiles. What the network took off (noise, and light that it
 missed) stays with every source: a share of it would be biased.
+
+Where profiles of stars have been fitted to all sources, they say whose light it is, and only what
+they leave of the denoised light is shared.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from bgrem.cataloguing.psf import Fitted
+from bgrem.cataloguing.scatter import level_of
+from bgrem.cataloguing.varying import Profiles
 from bgrem.frame.sources import Frame, segment_moments
 from bgrem.frame.stars import moffat, moffat_scale
 from common.scratch import map_rows, row_blocks
@@ -22,6 +29,63 @@ MIN_AXIS_RATIO = 0.2  # of a profile; a noisy source is not made a line
 SHARE_WINDOW_AXES = 6.0  # isophotal major axes; SExtractor's limit for the Kron radius
 SHARE_WINDOW_FWHM = 3.0  # FWHM; about 2 % of a star's light lie outside
 MAX_SHARE_WINDOW_PX = 300  # px; larger galaxies lose the light beyond
+# x, y of sources -> their fitted profiles
+Fit = Callable[[np.ndarray, np.ndarray], tuple[Fitted, Profiles]]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedLight:
+    """The light of all sources as profiles that were fitted to them.
+
+    Attributes
+    ----------
+    fitted : Fitted
+    profiles : Profiles
+    level, shared : array, shape (H, W)
+        Smooth means of what the denoised image leaves of the pixels, and of what the profiles leave
+        of it: light of sources that are not listed.
+    """
+
+    fitted: Fitted
+    profiles: Profiles
+    level: np.ndarray
+    shared: np.ndarray
+
+    @classmethod
+    def of(cls, frame: Frame, fitted: Fitted, profiles: Profiles) -> "FittedLight":
+        """Return it with the levels of a frame."""
+        use = map_rows(np.logical_not, frame.missing, dtype=bool)
+        levels = [
+            level_of(map_rows(np.subtract, light, less), frame.variance, use)
+            for light, less in ((frame.signal, frame.denoised), (frame.denoised, fitted.model))
+        ]
+        return cls(fitted, profiles, *levels)
+
+    def known(self, k: int) -> bool:
+        """Return whether source k was fitted."""
+        return bool(np.isfinite(self.fitted.flux[k] + self.fitted.error[k]))
+
+    def of_source(self, k: int, window: tuple[slice, slice]) -> np.ndarray:
+        """Return the light of source k in the pixels of a window."""
+        rows, columns = window
+        found = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
+        if not self.known(k):
+            return found
+        x, y = self.fitted.x[k], self.fitted.y[k]
+        profile = self.profiles.near(y, x)
+        inner = tuple(
+            slice(max(round(centre) - profile.radius, side.start) - side.start,
+                  max(min(round(centre) + profile.radius + 1, side.stop) - side.start, 0))
+            for centre, side in ((y, rows), (x, columns))
+        )  # fmt: skip
+        dy, dx = np.meshgrid(
+            np.arange(rows.start, rows.stop)[inner[0]] - y,
+            np.arange(columns.start, columns.stop)[inner[1]] - x, indexing="ij",
+        )  # fmt: skip
+        inside = dy**2 + dx**2 <= profile.radius**2
+        light = self.fitted.flux[k] / self.fitted.scale * profile.at(dy, dx)
+        found[inner] = np.where(inside, light, 0)
+        return found
 
 
 class SharedLight:
@@ -34,6 +98,8 @@ class SharedLight:
         0: no source; 1 to N: its source.
     reach : float
         Pixels around a source that a window has at least.
+    fit : FittedLight, optional
+        Of the same sources.
 
     Attributes
     ----------
@@ -41,8 +107,11 @@ class SharedLight:
         Of each source's share of its denoised segment.
     """
 
-    def __init__(self, frame: Frame, segmentation: np.ndarray, reach: float = 0.0) -> None:
-        self.frame, self.segmentation = frame, segmentation
+    def __init__(
+        self, frame: Frame, segmentation: np.ndarray, reach: float = 0.0,
+        fit: FittedLight | None = None,
+    ) -> None:  # fmt: skip
+        self.frame, self.segmentation, self.fit = frame, segmentation, fit
         number = int(segmentation.max())
         whole = segment_moments(frame.denoised, segmentation, number)
         peak = np.zeros(number + 1)
@@ -113,5 +182,12 @@ class SharedLight:
         for k in range(len(self)):
             window = self.window(k)
             light = self.frame.denoised[window]
-            share = light * (self.profile(k) / self.total[window])
-            yield k, window, self.frame.signal[window] - light + share, share
+            part = self.profile(k) / self.total[window]
+            noise = self.frame.signal[window] - light
+            if self.fit is None:
+                share = light * part
+            else:
+                own = self.fit.of_source(k, window)
+                share = own + (light - self.fit.fitted.model[window]) * part
+                noise = noise - self.fit.level[window] - self.fit.shared[window] * part
+            yield k, window, noise + share, share

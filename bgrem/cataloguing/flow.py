@@ -1,19 +1,22 @@
 """The two-step catalogue, on one screen: detect on the denoised image, measure on the original."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from bgrem.cataloguing.aperture_errors import fitted_errors
+from bgrem.cataloguing.blends import Fit, FittedLight
 from bgrem.cataloguing.columns import PROFILE_SKY_COLUMNS, make_table
 from bgrem.cataloguing.measure import FLAG_SATURATED, Columns, cut_vignets, measure_sources
-from bgrem.cataloguing.psf import fit_profiles
+from bgrem.cataloguing.psf import Fitted, fit_profiles
 from bgrem.cataloguing.sextractor import measure_with_sextractor
 from bgrem.cataloguing.sharp import sharper_than_stars
 from bgrem.cataloguing.threshold import Threshold, find_threshold
-from bgrem.cataloguing.varying import Profiles, psfex_profiles
+from bgrem.cataloguing.varying import psfex_profiles
 from bgrem.config import CatalogConfig, DenoiseConfig
 from bgrem.denoising.flow import Denoised, denoise
 from bgrem.frame.blends import Sharpened, find_sources
@@ -32,7 +35,7 @@ DENOISED_FLAG_NO_FLUX = 2  # bit of DENOISED_FLAG: the original has no positive 
 DENOISED_FLAG_SHAPE_LOST = 4  # bit of DENOISED_FLAG: position and shape are the denoised ones
 DENOISED_FLAG_SHARP = 8  # bit of DENOISED_FLAG: sharper than any star
 DENOISED_FLAG_CROWDED = 16  # bit of DENOISED_FLAG: more than one source in `CROWDED_BEAMS` around
-CROWDED_BEAMS = 10.0  # beams a source; in denser fields errors of fluxes are too small by half
+CROWDED_BEAMS = 10.0  # beams a source; in denser fields fluxes have light of unlisted neighbours
 COUNTED_BEAMS = 100.0  # beams; area in which the sources are counted
 BEAM_FWHM = 1.133  # area of a Gaussian beam / FWHM²: pi / (4 ln 2)
 CROWDED_NOTE_SHARE = 0.05  # of the sources; with more of them crowded a line says so
@@ -120,20 +123,25 @@ def catalog(
     spread = measure_point_spread(scaled, frame.missing, full)
     del scaled
     given = None if psf is None else psfex_profiles(psf, original.shape, spread)
-    columns, segmentation = ENGINES[config.engine](
-        frame, config, exposure.gain, threshold.sigma, spread
+    fit: Fit | None = None
+    if spread is not None or given is not None:
+        fit = partial(fit_profiles, frame, spread=spread, saturated=full, given=given)
+    columns, segmentation, fitted = ENGINES[config.engine](
+        frame, config, exposure.gain, threshold.sigma, spread, fit
     )
     notes = []
     if columns:
-        columns |= _grown_errors(columns, threshold.inflation, original.shape)
+        if fitted is None:
+            columns |= _grown_errors(columns, threshold.inflation, original.shape)
+        else:
+            columns |= fitted_errors(columns, frame, fitted, config)
         columns |= _flags(columns, frame, full, segmentation, config)
-        if spread is None and given is None:
+        if fitted is None:
             notes.append("too few stars for a point-spread function: no FLUX_PSF")
         else:
-            found, profiles = _profile_columns(columns, frame, spread, full, given)
-            columns |= found
+            columns |= _profile_columns(fitted.fitted)
             columns |= _centroids_at_home(columns)
-            crowded = _crowded(columns, profiles.middle.width())
+            crowded = _crowded(columns, fitted.profiles.middle.width())
             columns["DENOISED_FLAG"] = columns["DENOISED_FLAG"] | DENOISED_FLAG_CROWDED * crowded
             if crowded.mean() > CROWDED_NOTE_SHARE:
                 notes.append(
@@ -162,9 +170,9 @@ def require_one_channel(image: AstroImage) -> None:
 
 def _measure_with_sep(
     frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float,
-    spread: PointSpread | None,
-) -> tuple[Columns, np.ndarray]:  # fmt: skip
-    """Return the columns and the segmentation map of the `sep` library's sources."""
+    spread: PointSpread | None, fit: Fit | None = None,
+) -> tuple[Columns, np.ndarray, FittedLight | None]:  # fmt: skip
+    """Return columns, segmentation map and fitted profiles of the `sep` library's sources."""
     light, sharpened = map_rows(np.divide, frame.denoised, frame.sigma), None
     if config.sharpen and spread is not None:
         sharpened = Sharpened(light, spread, config.sharpen)
@@ -172,11 +180,14 @@ def _measure_with_sep(
         light, threshold, sharpened, contrast=config.deblend_contrast,
         minimum_area=config.minimum_area,
     )  # fmt: skip
-    columns = measure_sources(frame, found.segmentation, config)
+    fitted = None
+    if fit is not None and len(found.places):
+        fitted = FittedLight.of(frame, *fit(found.places.x, found.places.y))
+    columns = measure_sources(frame, found.segmentation, config, fit=fitted)
     if columns:
         columns["FLAGS"] = columns["FLAGS"] | FLAG_BLENDED * found.blended
         columns |= {"X_FIRST": found.places.x, "Y_FIRST": found.places.y}
-    return columns, found.segmentation
+    return columns, found.segmentation, fitted
 
 
 def _grown_errors(
@@ -192,17 +203,12 @@ def _grown_errors(
             "FLUXERR_APER": columns["FLUXERR_APER"] * factor[:, None]}  # fmt: skip
 
 
-def _profile_columns(
-    columns: Columns, frame: Frame, spread: PointSpread | None, full: np.ndarray | None,
-    given: Profiles | None,
-) -> tuple[Columns, Profiles]:  # fmt: skip
-    """Return the columns of the fit of all sources together, NaN without pixels; the profiles."""
-    x, y = (columns.get(f"{axis}_FIRST", columns[f"{axis}_DENOISED"]) for axis in "XY")
-    found, profiles = fit_profiles(frame, x, y, spread, full, given)
+def _profile_columns(found: Fitted) -> Columns:
+    """Return the columns of the fit of all sources together, NaN without pixels."""
     return {
         "XPSF_IMAGE": found.x, "YPSF_IMAGE": found.y, "FLUX_PSF": found.flux,
         "FLUXERR_PSF": found.error, "CHI2_PSF": found.chi2, "SPREAD_MODEL": found.spread,
-    }, profiles  # fmt: skip
+    }  # fmt: skip
 
 
 def _crowded(columns: Columns, fwhm: float) -> np.ndarray:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bgrem.cataloguing.blends import SharedLight
+from bgrem.cataloguing.blends import FittedLight, SharedLight
+from bgrem.cataloguing.profile import Profile, core_width
 from bgrem.config import CatalogConfig
 from bgrem.frame.sources import Frame, segment_moments
 from common.robust import FWHM_PER_SIGMA
@@ -22,12 +23,7 @@ FLAG_TRUNCATED = 8  # bit of FLAGS, as SExtractor has it
 FLAG_INCOMPLETE = 16  # bit of FLAGS, as SExtractor has it
 MAX_NEIGHBOURS_AREA = 0.1  # share of the Kron ellipse, as in SExtractor
 MIN_AXIS_PX = np.sqrt(1 / 12)  # px; standard deviation of one pixel
-MAX_WIDTH_ITERATIONS = 20  # of the iteration of a source's width
-WIDTH_TOLERANCE = 1e-3  # relative; the iteration ends
 NO_PIXEL = -1e30  # value of a missing pixel, as SExtractor's VIGNET has it
-# variance of the window / that of the source: wings count less than with 1
-WIDTH_WINDOW_VARIANCE = 0.5
-MAX_WIDTH_RATIO = 3.0  # measured / denoised width; beyond it noise is measured
 
 Columns = dict[str, np.ndarray]
 
@@ -49,6 +45,7 @@ def measure_sources(
     segmentation: np.ndarray,
     config: CatalogConfig,
     ellipses: Ellipses | None = None,
+    fit: FittedLight | None = None,
 ) -> Columns:
     """Return SExtractor's columns of all sources, positions 0-based, angles in radians.
 
@@ -61,6 +58,8 @@ def measure_sources(
         Apertures and Kron factors.
     ellipses : Ellipses, optional
         Default: the moments of the denoised segments, and Kron radii measured there.
+    fit : FittedLight, optional
+        Profiles of the sources: neighbours are theirs, and apertures lie around fitted places.
 
     Returns
     -------
@@ -69,7 +68,7 @@ def measure_sources(
     """
     if not segmentation.any():
         return {}
-    light = SharedLight(frame, segmentation, max(config.apertures) / 2)
+    light = SharedLight(frame, segmentation, max(config.apertures) / 2, fit)
     shape = light.shape
     if ellipses is None:
         a, b = (np.maximum(np.nan_to_num(axis), MIN_AXIS_PX) for axis in (shape.a, shape.b))
@@ -80,6 +79,9 @@ def measure_sources(
         mine = segmentation[window] == k + 1
         own[window][mine] = pixels[mine]
         source = _Source(frame, segmentation, window, pixels, denoised, ellipses, k)
+        if fit is not None and fit.known(k):
+            x, y = fit.fitted.x[k], fit.fitted.y[k]
+            source.fit(x, y, fit.profiles.near(y, x))
         rows.append(source.measure(config, light.core_fwhm[k]))
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     for name in ("X", "Y", "A", "B", "THETA"):
@@ -152,10 +154,17 @@ class _Source:
         self.left, self.bottom = columns.start, rows.start
         self.x, self.y = ellipses.x[k] - columns.start, ellipses.y[k] - rows.start
         self.centre = (np.array([self.x]), np.array([self.y]))
+        self.at = self.x, self.y
+        self.width = 1.0
         self.ellipse = (ellipses.a[k], ellipses.b[k], ellipses.theta[k])
         self.kron = None if ellipses.kron is None else ellipses.kron[k]
         self.dy = np.arange(pixels.shape[0])[:, None]
         self.dx = np.arange(pixels.shape[1])
+
+    def fit(self, x: float, y: float, profile: Profile) -> None:
+        """Lay the circular apertures around a fitted place; FWHM is the profile's, of a star."""
+        self.at = x - self.left, y - self.bottom
+        self.width = profile.width_over_core
 
     def measure(self, config: CatalogConfig, core_fwhm: float) -> dict[str, Any]:
         """Return the row of the catalogue."""
@@ -173,15 +182,15 @@ class _Source:
         half_light = self._half_light(self.pixels, flux, radius)
         seen = self._half_light(self.denoised, smooth, radius) or core_fwhm / 2
         diameters = np.array(config.apertures)
-        centres = (np.repeat(axis, len(diameters)) for axis in self.centre)
+        centres = (np.full(len(diameters), axis) for axis in self.at)
         aper, aper_error, _ = sep.sum_circle(
             self.pixels, *centres, diameters / 2, var=self.variance
         )
         return {
             "FLUX_AUTO": flux, "FLUXERR_AUTO": error, "KRON_RADIUS": kron,
             "FLUX_DENOISED": smooth, "FLUX_APER": aper, "FLUXERR_APER": aper_error,
-            "FLUX_RADIUS": half_light, "FWHM_IMAGE": self._fwhm(core_fwhm),
-            "FLAGS": self._flags(kron),
+            "FLUX_RADIUS": half_light, "FLAGS": self._flags(kron),
+            "FWHM_IMAGE": self.width * core_width(self.pixels, *self.at, core_fwhm),
         } | self._windowed(2 * seen / FWHM_PER_SIGMA)  # fmt: skip
 
     def _half_light(self, pixels: np.ndarray, flux: float, reach: float) -> float:
@@ -219,27 +228,6 @@ class _Source:
             "ERRTHETAWIN_IMAGE": 0.5 * np.arctan2(2 * xy, x2 - y2),
             "SNR_WIN": (weight * self.pixels).sum() / np.sqrt(noise.sum()),
         }  # fmt: skip
-
-    def _fwhm(self, start: float) -> float:
-        """Return the width of the Gaussian that has the core's moment under a Gaussian window.
-
-        Adaptive moments (Bernstein & Jarvis 2002) of a circle; 0 where noise leaves no width.
-        """
-        square = (self.dx - self.x) ** 2 + (self.dy - self.y) ** 2
-        variance = (start / FWHM_PER_SIGMA) ** 2
-        for _ in range(MAX_WIDTH_ITERATIONS):
-            weighted = np.exp(-square / (2 * WIDTH_WINDOW_VARIANCE * variance)) * self.pixels
-            total = weighted.sum()
-            # per axis half of the radial moment; the window makes it smaller: 1/m = 1/v + 1/(c v)
-            moment = (weighted * square).sum() / total / 2 if total > 0 else 0.0
-            new = moment * (1 + WIDTH_WINDOW_VARIANCE) / WIDTH_WINDOW_VARIANCE
-            if not 0 < new < (MAX_WIDTH_RATIO * start / FWHM_PER_SIGMA) ** 2:
-                return 0.0
-            done = abs(new - variance) < WIDTH_TOLERANCE * variance
-            variance = new
-            if done:
-                break
-        return float(FWHM_PER_SIGMA * np.sqrt(variance))
 
     def _flags(self, kron: float) -> int:
         """Return SExtractor's bits that the surroundings set."""

@@ -8,11 +8,11 @@ noise: a blend is what it is, whoever was found first (Stetson 1987; Schlafly et
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import sparse
 from scipy.spatial import cKDTree
 
-from bgrem.cataloguing.profile import Profile, reach_px, with_disk
-from bgrem.cataloguing.scatter import error_inflation
+from bgrem.cataloguing.block import LEFT, Block
+from bgrem.cataloguing.profile import Profile, reach_px
+from bgrem.cataloguing.scatter import error_growth
 from bgrem.cataloguing.varying import Profiles, own_profiles
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread, Stars, find_stars
@@ -26,13 +26,9 @@ MIN_TABLE_STARS = 20  # stars; with fewer the analytic profile stays
 ANNULUS = 1.5  # outer radius of the annulus around that aperture / its radius
 APERTURE_STARS = 60  # brightest clear stars behind the aperture correction
 ROUNDS = 3  # of solving and moving
-MAX_SHIFT_FWHM = 0.25  # FWHM; a place that moves further has left its source
-SHIFT_PRIOR_FWHM = 0.15  # FWHM; standard deviation of the starting places of faint sources
+SEED = 1  # of the noise whose answer is compared with what the fit leaves
 BLOCK_PX = 384  # px; side of the blocks that are solved at once, with one profile
 MARGIN_FWHM = 4.0  # FWHM around a block; sources there are fitted too, and not kept
-MIN_SHARED = 0.02  # of the light of two profiles; neighbours that share less do not count
-TOLERANCE = 1e-6  # relative; of the conjugate gradients
-MAX_STEPS = 400  # of the conjugate gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +47,10 @@ class Fitted:
         SPREAD_MODEL (Desai et al. 2012): 0 for a star, above 0 for what is wider.
     model : array, shape (H, W)
         The light of all sources.
+    alone : array, shape (N,)
+        The error that each flux would have without neighbours, in independent noise.
+    scale : float
+        All light of a star / the light of its profile, which the model has.
     """
 
     x: np.ndarray
@@ -60,6 +60,8 @@ class Fitted:
     chi2: np.ndarray
     spread: np.ndarray
     model: np.ndarray = field(repr=False)
+    alone: np.ndarray = field(repr=False)
+    scale: float = 1.0
 
 
 def fit_profiles(
@@ -88,21 +90,18 @@ def fit_profiles(
         profiles = own_profiles(scaled, frame.missing, saturated, spread)
     else:
         raise ValueError("expected a point-spread function, or profiles.")
-    first = _fit(frame, use, x, y, profiles, rounds=2)
+    first = fit_block_by_block(frame, use, x, y, profiles, rounds=2)
     stars = find_stars(scaled, frame.missing, saturated)
     rest = _rest(frame, use, first, profiles, stars)
     if rest is not None:
         profiles = profiles.with_rest(rest, TABLE_STEP_PX)
-    found = _fit(frame, use, x, y, profiles, rounds=ROUNDS)
-    scale = _aperture_correction(frame, use, found, profiles, stars)
-    error = (
-        scale
-        * found.error
-        * error_inflation(
-            _left(frame, use, found), frame.variance, use, (found.y, found.x), profiles.middle
-        )
-    )
-    return replace(found, flux=scale * found.flux, error=error), profiles
+    found = fit_block_by_block(frame, use, x, y, profiles, rounds=ROUNDS, first=first)
+    clear = _clear(first, stars)  # by errors that do not know the profile's faults yet
+    scale = _aperture_correction(frame, use, found, profiles, clear)
+    return replace(
+        found, flux=scale * found.flux, error=scale * found.error, alone=scale * found.alone,
+        scale=scale,
+    ), profiles  # fmt: skip
 
 
 def _clear(found: Fitted, stars: Stars) -> np.ndarray:
@@ -117,14 +116,13 @@ def _clear(found: Fitted, stars: Stars) -> np.ndarray:
 
 
 def _aperture_correction(
-    frame: Frame, use: np.ndarray, found: Fitted, profiles: Profiles, stars: Stars
+    frame: Frame, use: np.ndarray, found: Fitted, profiles: Profiles, clear: np.ndarray
 ) -> float:
     """Return all light of clear stars over their fitted flux.
 
     Light in an aperture, and beyond it what the analytic profile has; the brightest stars count
     most, since undetected neighbours change them least.
     """
-    clear = _clear(found, stars)[:APERTURE_STARS]
     analytic = (profiles.analytic or profiles).middle
     reach = reach_px(analytic.fwhm, APERTURE_FWHM, MIN_APERTURE_PX)
     left = _left(frame, use, found)
@@ -133,7 +131,7 @@ def _aperture_correction(
     dy, dx = np.meshgrid(steps.astype(float), steps.astype(float), indexing="ij")
     beyond = max(0.0, 1 - float(analytic.at(dy, dx)[dy**2 + dx**2 <= reach**2].sum()))
     ratios, weights = [], []
-    for k in clear:
+    for k in clear[:APERTURE_STARS]:
         row, column = round(found.y[k]), round(found.x[k])
         area = np.s_[row - outer : row + outer + 1, column - outer : column + outer + 1]
         if min(row, column) < outer or left[area].shape != 2 * steps.shape or not use[area].all():
@@ -160,15 +158,21 @@ def _left(frame: Frame, use: np.ndarray, found: Fitted) -> np.ndarray:
     )  # fmt: skip
 
 
-def _fit(
-    frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profiles: Profiles, rounds: int
-) -> Fitted:
-    """Fit block by block; what lies in a block's margin is fitted with it and not kept."""
+def fit_block_by_block(
+    frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profiles: Profiles, rounds: int,
+    first: Fitted | None = None,
+) -> Fitted:  # fmt: skip
+    """Fit block by block; what lies in a block's margin is fitted with it and not kept.
+
+    After a first fit the light of unlisted sources is known, which is taken from each block, and
+    the errors grow by what the fit leaves (`bgrem.cataloguing.scatter`).
+    """
     height, width = use.shape
     middle = profiles.middle
     margin = int(np.ceil(MARGIN_FWHM * middle.fwhm)) + middle.radius
-    columns = {name: np.full(len(x), np.nan) for name in ("x", "y", "flux", "error")}
-    columns |= {"chi2": np.full(len(x), np.nan), "spread": np.full(len(x), np.nan)}
+    names = ("x", "y", "flux", "error", "chi2", "spread")
+    columns = {name: np.full(len(x), np.nan) for name in (*names, *LEFT)}
+    reach = reach_px(middle.fwhm, APERTURE_FWHM, MIN_APERTURE_PX)
     model = map_rows(lambda rows: np.zeros(rows.shape), use)
     for top in range(0, height, BLOCK_PX):
         for left in range(0, width, BLOCK_PX):
@@ -184,8 +188,12 @@ def _fit(
                 continue
             index = np.flatnonzero(near)
             profile = profiles.near(top + BLOCK_PX / 2, left + BLOCK_PX / 2)
-            block = _Block(frame, use, x[index], y[index], profile)
+            block = Block(frame, use, x[index], y[index], profile)
+            if first is not None:
+                block.level = _unlisted_level(frame, use, first, index, profile, (top, left))
             found = block.solve(rounds)
+            if first is not None:
+                found |= block.left_around(reach, SEED)
             keep = own[index]
             for name, values in found.items():
                 columns[name][index[keep]] = values[keep]
@@ -193,167 +201,33 @@ def _fit(
             model[window] = block.model(window)
         frame.release()
         release(model, use)
-    return Fitted(**columns, model=model)
+    left_by_fit = {name: columns.pop(name) for name in LEFT}
+    if first is not None:
+        columns["error"] = columns["error"] * error_growth(columns, left_by_fit)
+    return Fitted(**columns, model=model, alone=left_by_fit["alone"], scale=1.0)
 
 
-class _Block:
-    """Sources that are solved together."""
+def _unlisted_level(
+    frame: Frame, use: np.ndarray, first: Fitted, index: np.ndarray, profile: Profile,
+    corner: tuple[int, int],
+) -> float:  # fmt: skip
+    """Return the light per pixel of unlisted sources in a block, as probes between them see it.
 
-    def __init__(
-        self, frame: Frame, use: np.ndarray, x: np.ndarray, y: np.ndarray, profile: Profile
-    ) -> None:
-        self.frame, self.profile = frame, profile
-        self.start = np.stack([y, x])
-        self.place = self.start.copy()
-        reach = profile.radius
-        rows, columns = (np.round(axis).astype(int) for axis in (y, x))
-        steps = np.arange(-reach, reach + 1)
-        down, across = (one.ravel() for one in np.meshgrid(steps, steps, indexing="ij"))
-        inside = down**2 + across**2 <= reach**2
-        self.row = rows[:, None] + down[inside]
-        self.column = columns[:, None] + across[inside]
-        height, width = use.shape
-        self.ok = (self.row >= 0) & (self.row < height)
-        self.ok &= (self.column >= 0) & (self.column < width)
-        self.row = np.clip(self.row, 0, height - 1)
-        self.column = np.clip(self.column, 0, width - 1)
-        self.ok &= use[self.row, self.column]
-        pixel = self.row * width + self.column
-        self.pixels, inverse = np.unique(pixel[self.ok], return_inverse=True)
-        self.number = np.zeros(pixel.shape, int)
-        self.number[self.ok] = inverse
-        self.weight = 1 / np.sqrt(frame.variance.ravel()[self.pixels])
-        self.signal = frame.signal.ravel()[self.pixels]
-        self.flux = np.zeros(len(x))
-
-    def _profiles(self) -> np.ndarray:
-        """Return the profile of each source in its pixels, (N, P), 0 where none may be used."""
-        dy, dx = self.row - self.place[0][:, None], self.column - self.place[1][:, None]
-        return np.where(self.ok, self.profile.at(dy, dx), 0)
-
-    def _slopes(self, half: float = 0.05) -> list[np.ndarray]:
-        """Return how the profiles change when a source moves down, and to the right."""
-        dy, dx = self.row - self.place[0][:, None], self.column - self.place[1][:, None]
-        at, ok = self.profile.at, self.ok
-        return [np.where(ok, (at(dy - half, dx) - at(dy + half, dx)) / (2 * half), 0),
-                np.where(ok, (at(dy, dx - half) - at(dy, dx + half)) / (2 * half), 0)]  # fmt: skip
-
-    def _matrix(self, planes: list[np.ndarray]) -> sparse.csr_matrix:
-        """Return the weighted design: pixels x (N for each plane)."""
-        number = len(self.flux)
-        data, rows, columns = [], [], []
-        for k, plane in enumerate(planes):
-            source = np.broadcast_to(np.arange(number)[:, None], plane.shape)[self.ok]
-            data.append(plane[self.ok] * self.weight[self.number[self.ok]])
-            rows.append(self.number[self.ok])
-            columns.append(source + k * number)
-        return sparse.csr_matrix(
-            (np.concatenate(data), (np.concatenate(rows), np.concatenate(columns))),
-            shape=(len(self.pixels), number * len(planes)),
-        )
-
-    def _with_places(self) -> tuple[sparse.csr_matrix, np.ndarray]:
-        """Return the design for fluxes and shifts, and the weights of the starting places."""
-        slopes = [np.maximum(self.flux, 0)[:, None] * one for one in self._slopes()]
-        prior = np.zeros(3 * len(self.flux))
-        prior[len(self.flux) :] = 1 / (SHIFT_PRIOR_FWHM * self.profile.fwhm) ** 2
-        return self._matrix([self._profiles(), *slopes]), prior
-
-    def solve(self, rounds: int) -> dict[str, np.ndarray]:
-        """Return places, fluxes, errors, chi-square and SPREAD_MODEL."""
-        number, light = len(self.flux), self.signal * self.weight
-        self.flux = _solve(self._matrix([self._profiles()]), light, np.zeros(number))
-        for _ in range(rounds - 1):
-            matrix, prior = self._with_places()
-            away = (self.place - self.start).ravel()
-            rest = light - matrix[:, :number] @ self.flux
-            pull = np.concatenate([np.zeros(number), -away * prior[number:]])
-            found = _solve(matrix, rest, prior, pull)
-            most = MAX_SHIFT_FWHM * self.profile.fwhm
-            self.flux = self.flux + found[:number]
-            shift = np.clip(away + found[number:], -most, most)
-            self.place = self.start + shift.reshape(2, number)
-        profiles = self._profiles()
-        matrix = self._matrix([profiles])
-        self.flux = _solve(matrix, light, np.zeros(number))
-        self.rest = self.signal - (matrix @ self.flux) / self.weight
-        return {
-            "y": self.place[0], "x": self.place[1], "flux": self.flux,
-            "error": self._errors(), "chi2": self._chi2(profiles),
-            "spread": self._spread(profiles),
-        }  # fmt: skip
-
-    def _errors(self) -> np.ndarray:
-        """Return the errors of the fluxes; NaN where there is no pixel.
-
-        From the curvature at the solution of a source and the neighbours that share its light, all
-        their fluxes and places free.
-        """
-        number = len(self.flux)
-        matrix, prior = self._with_places()
-        normal = sparse.csr_matrix(matrix.T @ matrix)
-        diagonal = normal.diagonal()[:number]
-        errors = np.full(number, np.nan)
-        for k in np.flatnonzero(diagonal > 0):
-            row = slice(normal.indptr[k], normal.indptr[k + 1])
-            near, shared = normal.indices[row], np.abs(normal.data[row])
-            near, shared = near[near < number], shared[near < number]
-            near = near[shared > MIN_SHARED * np.sqrt(diagonal[k] * diagonal[near])]
-            own = int(np.flatnonzero(near == k)[0])
-            near = np.concatenate([near, near + number, near + 2 * number])
-            part = normal[near][:, near].toarray() + np.diag(prior[near])
-            unit = np.zeros(len(near))
-            unit[own] = 1
-            errors[k] = np.sqrt(max(np.linalg.solve(part, unit)[own], 1 / diagonal[k]))
-        return errors
-
-    def _chi2(self, profiles: np.ndarray) -> np.ndarray:
-        """Return the mean square of what the model leaves in the core, in its noise."""
-        left = (self.rest * self.weight)[self.number]
-        core = self.ok & (profiles > 0.1 * profiles.max(1, keepdims=True))
-        return np.asarray((core * left**2).sum(1) / np.maximum(core.sum(1), 1))
-
-    def _spread(self, profiles: np.ndarray) -> np.ndarray:
-        """Return SPREAD_MODEL (Desai et al. 2012) of each source without its neighbours."""
-        wide = with_disk(self.profile)
-        dy, dx = self.row - self.place[0][:, None], self.column - self.place[1][:, None]
-        disks = np.where(self.ok, wide.at(dy, dx), 0)
-        alone = self.rest[self.number] + self.flux[:, None] * profiles
-        weight = np.where(self.ok, self.weight[self.number] ** 2, 0)
-        star = (weight * profiles * alone).sum(1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(
-                (weight * disks * alone).sum(1) / star
-                - (weight * disks * profiles).sum(1) / (weight * profiles**2).sum(1)
-            )
-
-    def model(self, window: tuple[slice, slice]) -> np.ndarray:
-        """Return the light of all sources in a window."""
-        rows, columns = window
-        plane = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
-        row, column = self.row - rows.start, self.column - columns.start
-        inside = self.ok & (row >= 0) & (row < len(plane))
-        inside &= (column >= 0) & (column < plane.shape[1])
-        light = self.flux[:, None] * self._profiles()
-        np.add.at(plane, (row[inside], column[inside]), light[inside])
-        return plane
-
-
-def _solve(
-    matrix: sparse.csr_matrix, light: np.ndarray, prior: np.ndarray,
-    pull: np.ndarray | float = 0.0,
-) -> np.ndarray:  # fmt: skip
-    """Return the least-squares solution by conjugate gradients, each unknown in its own unit."""
-    from scipy.sparse.linalg import LinearOperator, cg
-
-    normal = sparse.csr_matrix(matrix.T @ matrix)
-    diagonal = normal.diagonal() + prior
-    unit = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
-    operator = LinearOperator(
-        normal.shape, matvec=lambda v: unit * (normal @ (unit * v) + prior * unit * v)
-    )
-    found, _ = cg(operator, unit * (matrix.T @ light + pull), rtol=TOLERANCE, maxiter=MAX_STEPS)
-    return np.asarray(unit * found)
+    The probes lie in a square lattice `MARGIN_FWHM` apart, each moved at random within its cell.
+    """
+    known = index[np.isfinite(first.error[index])]
+    step = MARGIN_FWHM * profile.fwhm
+    ends = [min(start + BLOCK_PX, side) for start, side in zip(corner, use.shape, strict=True)]
+    lattice = [np.arange(start, end, step) for start, end in zip(corner, ends, strict=True)]
+    rng = np.random.default_rng([SEED, *corner])
+    y, x = (one.ravel() + rng.uniform(0, step, one.size)
+            for one in np.meshgrid(*lattice, indexing="ij"))  # fmt: skip
+    inside = (y < ends[0]) & (x < ends[1])
+    y, x = y[inside], x[inside]
+    both = Block(
+        frame, use, np.append(first.x[known], x), np.append(first.y[known], y), profile
+    )  # fmt: skip
+    return both.level_at(np.arange(len(known) + len(x)) >= len(known))
 
 
 def _rest(

@@ -1,56 +1,130 @@
-"""By how much fitted fluxes scatter more than independent noise of the pixels would make them."""
+"""Errors of fluxes from what the fit of all sources leaves: correlated noise and unlisted stars.
+
+What it leaves around sources is compared with what it leaves of drawn noise, which was fitted in
+the same places: the fit takes a part of all light away, and so of the unlisted. The excess is
+turned into an error of the flux by how a drawn plane of unlisted light answers to the same fit.
+"""
+
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from scipy import ndimage
 from scipy.signal import fftconvolve
 
-from bgrem.cataloguing.profile import Profile
 from common.robust import mad_sigma
 from common.scratch import map_rows
 
-INFLATION_MESH_PX = 256  # px; noise and crowding differ from place to place
+GROUP = 50  # sources; a mean square of so many is good to a fifth
+MESH_PX = 256  # px; noise and crowding differ from place to place
+CLIP = 3.0  # standard deviations; what is further off is of galaxies and of full stars
 
 
-def error_inflation(
-    left: np.ndarray, variance: np.ndarray, use: np.ndarray, places: tuple[np.ndarray, np.ndarray],
-    profile: Profile,
-) -> np.ndarray:  # fmt: skip
-    """Return the noise of a matched filter over that of independent pixels, (N,), at least 1.
+def error_growth(sources: Mapping[str, np.ndarray], around: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return by how much the errors of fluxes grow, (N,), at least 1.
 
-    Neighbouring pixels whose noise is correlated, and stars that are too faint to be listed, make
-    it larger. In meshes.
+    Measured in groups of sources of similar flux and place, so that it follows crowding, and the
+    profile's own faults, which count for bright stars.
 
     Parameters
     ----------
-    left, variance : array, shape (H, W)
-        What the fit leaves of the pixels, and the variance of their noise.
+    sources : mapping of array, shape (N,)
+        x, y, flux, error.
+    around : mapping of array, shape (N,)
+        As `bgrem.cataloguing.block.Block.left_around` gives it.
+    """
+    growth = np.ones(len(sources["flux"]))
+    known = np.flatnonzero(np.isfinite(sources["error"]) & (sources["error"] > 0))
+    keys = [sources[name][known] for name in ("flux", "y", "flux", "x")]
+    for group in _groups(keys, np.arange(len(known))):
+        one = known[group]
+        left = around["left"][one]
+        usual = left <= CLIP**2 * np.median(left)
+        left = np.where(usual, left[usual].mean(), left)  # galaxies and full stars for themselves
+        noise, unlisted = (around[name][one].mean() for name in ("noise", "unlisted"))
+        answer = ((around["answer"][one] / sources["error"][one]) ** 2).mean()
+        growth[one] = np.sqrt(1 + np.maximum(left - noise, 0) / unlisted * answer)
+    return growth
+
+
+def _groups(keys: list[np.ndarray], index: np.ndarray, depth: int = 0) -> Iterator[np.ndarray]:
+    """Give groups of `GROUP` to twice as many, by halves along one key after the other."""
+    if len(index) < 2 * GROUP:
+        if len(index):
+            yield index
+        return
+    order = index[np.argsort(keys[depth % len(keys)][index], kind="stable")]
+    for half in (order[: len(order) // 2], order[len(order) // 2 :]):
+        yield from _groups(keys, half, depth + 1)
+
+
+def level_of(rest: np.ndarray, variance: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Return the mean of what is left of the pixels (H, W), smooth: light of unlisted sources."""
+
+    def mean(part: tuple[slice, slice]) -> float:
+        values, noise = rest[part][use[part]], np.sqrt(variance[part][use[part]])
+        values = values[np.abs(values) < CLIP * noise]
+        return float(values.mean()) if values.size else 0.0
+
+    grid, cells = _in_meshes(rest.shape, mean)
+
+    def rows_of(rows: np.ndarray) -> np.ndarray:
+        columns = np.arange(rest.shape[1])
+        place = np.meshgrid(rows[:, 0], columns, indexing="ij")
+        return _between(grid, cells, place)
+
+    numbers = np.arange(rest.shape[0])[:, None]
+    return map_rows(rows_of, numbers, shape=rest.shape)
+
+
+def aperture_scatter(
+    rest: np.ndarray, variance: np.ndarray, use: np.ndarray,
+    places: tuple[np.ndarray, np.ndarray], radius: float,
+) -> np.ndarray:  # fmt: skip
+    """Return the scatter of sums in empty circles over that of independent noise, (N,), at least 1.
+
+    Parameters
+    ----------
+    rest, variance : array, shape (H, W)
+        What is left of the pixels without all sources, and the variance of their noise.
     use : bool array, shape (H, W)
         Pixels that were fitted.
     places : tuple of array, shape (N,)
         Rows and columns of the sources, 0-based.
-    profile : Profile
+    radius : float
+        Of the circles, px.
     """
-    steps = np.arange(-profile.radius, profile.radius + 1).astype(float)
-    stamp = profile.at(*np.meshgrid(steps, steps, indexing="ij"))
+    half = int(np.ceil(radius))
+    steps = np.arange(-half, half + 1)
+    circle = (steps[:, None] ** 2 + steps**2 <= radius**2).astype(float)
 
-    def filtered(left: np.ndarray, variance: np.ndarray, use: np.ndarray) -> np.ndarray:
-        weight = np.where(use, 1 / variance, 0)
-        power = fftconvolve(weight, stamp**2, mode="same")
-        noise = fftconvolve(left * weight, stamp, mode="same")
-        return noise / np.sqrt(np.maximum(power, 1e-300))
+    def sums(rest: np.ndarray, variance: np.ndarray, use: np.ndarray) -> np.ndarray:
+        light, power = (fftconvolve(np.where(use, one, 0), circle, mode="same")
+                        for one in (rest, variance))  # fmt: skip
+        return light / np.sqrt(np.maximum(power, 1e-300))
 
-    noise = map_rows(filtered, left, variance, use, halo=profile.radius)
-    height, width = use.shape
-    rows, columns = (max(1, round(side / INFLATION_MESH_PX)) for side in use.shape)
-    grid = np.ones((rows, columns))
-    for i in range(rows):
-        for j in range(columns):
-            part = np.s_[i * height // rows : (i + 1) * height // rows,
-                         j * width // columns : (j + 1) * width // columns]  # fmt: skip
-            values = noise[part][use[part]]
-            grid[i, j] = max(1.0, float(mad_sigma(values))) if values.size else 1.0
-    place = [
-        np.clip(axis, 0, side - 1) / side * number - 0.5
-        for axis, side, number in ((places[0], height, rows), (places[1], width, columns))
-    ]
-    return np.asarray(ndimage.map_coordinates(grid, np.nan_to_num(place), order=1, mode="nearest"))
+    scaled = map_rows(sums, rest, variance, use, halo=half)
+
+    def scatter(part: tuple[slice, slice]) -> float:
+        values = scaled[part][use[part]]
+        return max(1.0, float(mad_sigma(values))) if values.size else 1.0
+
+    return _between(*_in_meshes(use.shape, scatter), places)
+
+
+def _in_meshes(shape: tuple[int, ...], figure: object) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Return a figure of each mesh of a plane, and the sides of a mesh in px."""
+    numbers = [max(1, round(side / MESH_PX)) for side in shape]
+    grid = np.empty(numbers)
+    for cell in np.ndindex(*numbers):
+        grid[cell] = figure(tuple(  # type: ignore[operator]
+            slice(k * side // number, (k + 1) * side // number)
+            for k, side, number in zip(cell, shape, numbers, strict=True)
+        ))  # fmt: skip
+    return grid, tuple(side / number for side, number in zip(shape, numbers, strict=True))
+
+
+def _between(grid: np.ndarray, cells: tuple[float, ...], places: object) -> np.ndarray:
+    """Return the figures of meshes at places, linear between their middles."""
+    at = [(np.nan_to_num(axis) + 0.5) / cell - 0.5
+          for axis, cell in zip(places, cells, strict=True)]  # type: ignore[call-overload]  # fmt: skip
+    return np.asarray(ndimage.map_coordinates(grid, at, order=1, mode="nearest"))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bgrem.cataloguing.blends import Fit, FittedLight
 from bgrem.cataloguing.measure import Columns, Ellipses, measure_sources
 from bgrem.config import CatalogConfig
 from bgrem.frame.sextractor_run import run_sextractor
@@ -25,9 +26,9 @@ WEIGHT_OF_MISSING = 1e20  # noise of a missing pixel, and a saturation level tha
 
 def measure_with_sextractor(
     frame: Frame, config: CatalogConfig, gain: float | None, threshold: np.ndarray | float,
-    spread: PointSpread | None,
-) -> tuple[Columns, np.ndarray]:  # fmt: skip
-    """Return the columns of `measure_sources`, and the segmentation map.
+    spread: PointSpread | None, fit: Fit | None = None,
+) -> tuple[Columns, np.ndarray, FittedLight | None]:  # fmt: skip
+    """Return the columns of `measure_sources`, the segmentation map, and the fitted profiles.
 
     SExtractor finds sources on denoised / (sigma * threshold) and measures `MEASURED_COLUMNS` on
     the original pixels (neighbours: MASK_TYPE CORRECT). Barycentre, shape and the denoised flux,
@@ -61,7 +62,13 @@ def measure_with_sextractor(
         kept, segmentation = number_anew(
             _read_segmentation(folder / "segmentation.fits"), len(table)
         )
-    return _columns(table[kept], frame, segmentation, config), segmentation
+    columns_of_all = _columns(table[kept], frame, segmentation, config)
+    fitted = None
+    if fit is not None and columns_of_all:
+        fitted = FittedLight.of(
+            frame, *fit(columns_of_all["X_DENOISED"], columns_of_all["Y_DENOISED"])
+        )
+    return columns_of_all, segmentation, fitted
 
 
 def _columns(

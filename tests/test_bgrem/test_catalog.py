@@ -198,13 +198,18 @@ def test_an_empty_image_gives_an_empty_table_with_all_columns(found, engine):
     assert table["FLUX_APER"].shape == (0, 3)
 
 
-def test_the_photon_noise_of_the_source_counts_where_the_gain_is_known(field, perfect):
-    table = catalog(field.observed, done=perfect).table
-    with_gain = catalog(field.observed, done=perfect, gain=field.instrument.gain).table
-    rows, stars = stars_of(field, table, 50)
-    added = with_gain["FLUXERR_APER"][rows, 2] ** 2 - table["FLUXERR_APER"][rows, 2] ** 2
+def test_the_photon_noise_of_the_source_counts_where_the_gain_is_known(field):
+    signal = np.asarray(field.observed, float) - field.background
+    gain, sigma, errors = field.instrument.gain, np.full(signal.shape, SIGMA), []
+    for known in (None, gain):
+        frame = Frame.of(signal, field.sources, sigma, known)
+        table, _, _ = ENGINES["sep"](frame, CatalogConfig(), known, 1.0, None)
+        errors.append(table["FLUXERR_APER"][:, 2])
+    places = {f"{axis}_DENOISED": table[f"{axis}_DENOISED"] + 1 for axis in "XY"}
+    rows, stars = stars_of(field, places, 50)
+    added = errors[1][rows] ** 2 - errors[0][rows] ** 2
     # of the source itself; other light in the aperture adds
-    assert (added > 0.9 * field.catalogue["flux"][stars] / field.instrument.gain).all()
+    assert (added > 0.9 * field.catalogue["flux"][stars] / gain).all()
 
 
 def test_every_column_has_a_meaning_that_fits_into_a_card(found):
@@ -302,3 +307,50 @@ def test_an_aperture_of_any_size_holds_all_its_light():
     star = 1e4 * np.exp(-(x**2 + y**2) / 8.0)
     table = catalog(star + 1, done=denoised_as(star), apertures=(700.0,)).table
     assert table["FLUX_APER"][0, 0] == pytest.approx(star.sum() + np.pi * 350**2, rel=1e-3)
+
+
+def stars_with_neighbours():
+    """Return places, fluxes and light of stars; each second one has one of a third 5 px off."""
+    y, x = (part.ravel() for part in np.mgrid[30:370:34, 30:370:34] + 0.0)
+    rng = np.random.default_rng(63_003)
+    x, y = x + rng.uniform(-0.5, 0.5, x.size), y + rng.uniform(-0.5, 0.5, y.size)
+    flux = rng.permutation(np.geomspace(8000, 60_000, x.size))
+    double = np.arange(x.size) % 2 == 0
+    light = np.zeros((400, 400))
+    for k in range(x.size):
+        light += moffat(light.shape, x[k], y[k], flux[k], 3.0)
+        if double[k]:
+            light += moffat(light.shape, x[k] + 5, y[k], flux[k] / 3, 3.0)
+    return x, y, flux, double, light
+
+
+def test_apertures_lie_on_fitted_places_and_hold_no_neighbour():
+    x, y, flux, double, light = stars_with_neighbours()
+    noise = np.random.default_rng(63_004).normal(0, SIGMA, light.shape)
+    table = catalog(light + noise, done=denoised_as(light), apertures=(8.0,)).table
+    places = np.column_stack([table["XPSF_IMAGE"] - 1, table["YPSF_IMAGE"] - 1])
+    distance, row = cKDTree(places).query(np.column_stack([x, y]))
+    assert (distance < 0.2).mean() > 0.95
+    chosen = double & (distance < 0.2)
+    inside = sep_sum(moffat((41, 41), 20, 20, 1.0, 3.0), 20, 20, 4.0)
+    beside = sep_sum(moffat((41, 41), 25, 20, 1 / 3, 3.0), 20, 20, 4.0)
+    ratio = np.median(np.asarray(table["FLUX_APER"])[row[chosen], 0] / flux[chosen])
+    # a tenth of the neighbour's light in the aperture may stay
+    assert ratio == pytest.approx(inside, abs=0.1 * beside)
+
+
+def test_the_width_of_a_star_is_that_of_its_half_maximum():
+    x, y, _, double, light = stars_with_neighbours()
+    noise = np.random.default_rng(63_005).normal(0, SIGMA, light.shape)
+    table = catalog(light + noise, done=denoised_as(light)).table
+    places = np.column_stack([table["XPSF_IMAGE"] - 1, table["YPSF_IMAGE"] - 1])
+    distance, row = cKDTree(places).query(np.column_stack([x, y]))
+    for part in (double, ~double):
+        widths = np.asarray(table["FWHM_IMAGE"])[row[part & (distance < 0.2)]]
+        assert np.median(widths) == pytest.approx(3.0, rel=0.03)
+
+
+def sep_sum(pixels, x, y, radius):
+    import sep
+
+    return sep.sum_circle(np.ascontiguousarray(pixels), [x], [y], radius, subpix=0)[0][0]

@@ -72,7 +72,9 @@ def test_every_format_has_all_sources_and_reads_back(run, frame, tmp_path, suffi
         assert "icrs" in catalogue.read_text()
         return
     for name in ("X_IMAGE", "ALPHA_J2000", "FLUX_AUTO", "DENOISED_FLAG"):
-        assert np.asarray(rows[name]) == pytest.approx(np.asarray(expected[name]), rel=1e-5)
+        # CSV has a ten thousandth of a pixel, half of which matters beside the edge
+        near = pytest.approx(np.asarray(expected[name]), rel=1e-5, abs=6e-5)
+        assert np.asarray(rows[name]) == near
     aper = rows["FLUX_APER_2"] if suffix == ".csv" else rows["FLUX_APER"][:, 1]
     assert np.asarray(aper) == pytest.approx(np.asarray(expected["FLUX_APER"][:, 1]), rel=1e-5)
     if suffix != ".csv":

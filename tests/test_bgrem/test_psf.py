@@ -6,6 +6,7 @@ import pytest
 from bgrem import catalog
 from bgrem.cataloguing.profile import Profile
 from bgrem.cataloguing.psf import fit_profiles
+from bgrem.cataloguing.scatter import error_growth
 from bgrem.denoising.flow import Denoised
 from bgrem.frame.sources import Frame
 from bgrem.frame.stars import PointSpread
@@ -136,7 +137,7 @@ def test_blocks_agree(stars, monkeypatch):
     x, y, flux = stars
     frame = frame_of(draw(x, y, flux))
     whole, _ = fit_profiles(frame, x, y, SPREAD)
-    monkeypatch.setattr("bgrem.cataloguing.psf.BLOCK_PX", 100)
+    monkeypatch.setattr("bgrem.cataloguing.psf.BLOCK_PX", 160)
     parts, _ = fit_profiles(frame, x, y, SPREAD)
     assert (np.abs(parts.flux - whole.flux) < 0.3 * whole.error).all()
     assert np.median(np.abs(parts.flux / whole.flux - 1)) < 1e-3
@@ -169,3 +170,47 @@ def test_the_catalogue_has_the_columns(stars):
         AstroImage((pixels - light)[:60, :60, None]), np.full((60, 60, 1), SIGMA),
     )).table  # fmt: skip
     assert ("FLUX_PSF" in few.colnames) or "no FLUX_PSF" in "; ".join(few.meta["notes"])
+
+
+def test_a_level_that_no_source_has_is_taken_away(stars):
+    x, y, flux = stars
+    frame = frame_of(draw(x, y, flux))
+    level = 0.4 * SIGMA
+    lifted = Frame.of(frame.signal + level, frame.denoised, frame.sigma, None)
+    plain, high = (fit_profiles(one, x, y, SPREAD)[0] for one in (frame, lifted))
+    profile = Profile.of(SPREAD)
+    steps = np.arange(-12.0, 13.0)
+    area = 1 / (profile.at(*np.meshgrid(steps, steps)) ** 2).sum()  # px; level's part of a flux
+    # stars that are clear of others would each have all of it; their profile keeps a little
+    assert abs(np.median((high.flux - plain.flux)[flux < 1000])) < 0.3 * level * area
+
+
+def test_errors_contain_the_light_of_stars_that_are_not_listed(stars):
+    x, y, flux = stars
+    rng = np.random.default_rng(5)
+    number = 4000  # one in 24 px, each at half of the noise of a matched filter
+    unlisted = draw(rng.uniform(0, SHAPE[1], number), rng.uniform(0, SHAPE[0], number),
+                    rng.exponential(60.0, number))  # fmt: skip
+    light = draw(x, y, flux)
+    frame = Frame.of(
+        light + unlisted + rng.normal(0, SIGMA, SHAPE), light, np.full(SHAPE, SIGMA), None
+    )
+    found, _ = fit_profiles(frame, x, y, SPREAD)
+    plain, _ = fit_profiles(frame_of(light), x, y, SPREAD)
+    faint = flux < 3000
+    assert np.median((found.error / plain.error)[faint]) > 1.3
+    pull = ((found.flux - flux) / found.error)[faint]
+    assert 0.7 < np.std(pull) < 1.3
+    assert abs(np.median(pull)) < 0.3  # and their mean is taken away
+
+
+def test_a_galaxy_makes_no_star_s_error_larger():
+    number = 60
+    rng = np.random.default_rng(6)
+    sources = {"flux": np.full(number, 100.0), "error": np.ones(number),
+               "x": rng.uniform(0, 300, number), "y": rng.uniform(0, 300, number)}  # fmt: skip
+    around = {name: np.ones(number) for name in ("left", "noise", "unlisted", "answer")}
+    around["left"][7] = 400.0
+    growth = error_growth(sources, around)
+    assert growth[7] == pytest.approx(20, rel=0.01)
+    assert np.delete(growth, 7) == pytest.approx(1)

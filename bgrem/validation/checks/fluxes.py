@@ -84,7 +84,7 @@ def _measure(exam: Examination, injection: Injection, planes: Planes) -> dict[st
     radius = exam.spread.fwhm * APERTURE_RADIUS_FWHM
     config = CatalogConfig(apertures=(2 * radius,))
     frame = Frame.of(planes.flat, planes.clean, planes.sigma, exam.gain)
-    found, segmentation = ENGINES["sep"](
+    found, segmentation, _ = ENGINES["sep"](
         frame, config, exam.gain, exam.threshold.sigma, exam.spread
     )
     truth = injection.truth
