@@ -171,4 +171,6 @@ def test_ctrl_c_while_the_command_line_is_loaded_is_one_line(folder):
         time.sleep(rng.uniform(0.01, 0.1))
         run.send_signal(signal.SIGINT)
         code, _, err = finish(run)
+        if "KeyboardInterrupt" in err and "bgrem" not in err:
+            continue  # Python had not begun with the package yet
         assert (code, err) in [(130, "bgrem: interrupted\n"), (-2, "bgrem: interrupted\n"), (0, "")]

@@ -72,8 +72,9 @@ def denoise_plane(
         statistics = with_remainder(statistics, scaled, sources, missing, mesh=config.mesh)
     capped, kept = None, sources
     if config.max_sigma is not None:
+        scaled = statistics.forward(pixels)
         capped = (np.abs(scaled - sources) > config.max_sigma) & ~missing
-        kept = np.where(capped, statistics.forward(pixels), sources)
+        kept = np.where(capped, scaled, sources)
     return DenoisedPlane(
         statistics.inverse(kept),
         statistics.background,

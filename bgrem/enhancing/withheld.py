@@ -41,7 +41,7 @@ def put_back_stars(noisy: np.ndarray, noise: np.ndarray, spread: PointSpread | N
     result = scratch.empty(noisy.shape, np.float32)
     least = _threshold(spread)
     for rows in row_blocks(noisy.shape, noisy, noise, result):
-        wide, inner = with_halo(rows, 4 * stamps.half, len(noisy))
+        wide, inner = with_halo(rows, 2 * (ROUNDS + 1) * stamps.half, len(noisy))
         result[rows] = _without_stars(noisy[wide], noise[wide], stamps, least)[inner]
     return result
 

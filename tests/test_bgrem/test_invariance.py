@@ -245,9 +245,16 @@ def test_a_catalogue_is_turned_with_its_frame(lonely_sources, turn):
     again = catalog(there(pixels), done=turned_parts(done, there)).table
     assert len(again) == len(table) > 20
     distance, k = partners(table, again, PLACES[turn])
-    # sums of the same pixels in another order; positions, fluxes and shapes are kept in float32
-    assert distance.max() < 1e-4
-    for name in ("FLUX_AUTO", "FLUXERR_AUTO", "FLUX_APER", "FLUX_DENOISED", "A_IMAGE", "B_IMAGE"):
+    # the level between the sources is measured in meshes that begin at the frame's corner
+    assert distance.max() < 2e-3
+    # so is the scatter behind the errors, with noise that is drawn at other places
+    for kind in ("AUTO", "APER"):
+        error = table[f"FLUXERR_{kind}"].data
+        assert (
+            np.abs((again[f"FLUX_{kind}"][k].data - table[f"FLUX_{kind}"].data) / error).max() < 0.1
+        )
+        assert again[f"FLUXERR_{kind}"][k].data == pytest.approx(error, rel=0.1), kind
+    for name in ("FLUX_DENOISED", "A_IMAGE", "B_IMAGE"):
         assert again[name][k].data == pytest.approx(table[name].data, rel=1e-3, abs=1e-2), name
     long = table["A_DENOISED"] > 1.2 * table["B_DENOISED"]
     assert long.sum() > 3
@@ -273,7 +280,7 @@ def test_bright_sources_are_found_in_a_turned_frame_with_the_same_flux(crowded, 
     alone = nearest.query(nearest.data, 2)[0][:, 1] > 10
     bright = table[alone & (table["SNR"] > 10)]
     distance, k = partners(bright, again, PLACES[turn])
-    assert len(bright) > 40
+    assert len(bright) > 25
     # Measured on three fields: 0 to 4 % have no partner, as a blend is split otherwise; nine of
     # ten fluxes differ by less than 0.17 to 0.50 of their error.
     near = distance < 0.5

@@ -134,7 +134,8 @@ def test_an_enhanced_frame_is_the_same_in_blocks(pixels, request):
 
     whole = run()
     request.getfixturevalue("blocks")
-    assert np.array_equal(run(), whole, equal_nan=True)
+    # what goes back to stars is found by Fourier transforms of other sizes
+    np.testing.assert_allclose(run(), whole, rtol=1e-6)
 
 
 def test_a_catalogue_is_the_same_in_blocks(pixels, request):
