@@ -11,6 +11,7 @@ from scipy import ndimage, optimize, signal
 
 from bgrem.frame.stars import PointSpread, measure_point_spread
 from common import scratch
+from common.robust import ROUNDED_FWHM_PER_SIGMA
 from common.scratch import row_blocks, with_halo
 
 FALSE_PER_MEGAPIXEL = 1.0  # of noise alone: so much may be invented
@@ -20,7 +21,7 @@ ROUNDS = 4  # of the amplitudes: neighbours share their light
 
 
 def put_back_stars(noisy: np.ndarray, noise: np.ndarray, spread: PointSpread | None) -> np.ndarray:
-    """Return the network's noise without the light of stars that is in it, shape (H, W), float32.
+    """Return the network's noise without the light of stars that is in it.
 
     Stars are the maxima of the input, filtered with the point-spread function, above a threshold
     that the noise alone reaches once in a megapixel. To each of them that multiple of the
@@ -34,6 +35,11 @@ def put_back_stars(noisy: np.ndarray, noise: np.ndarray, spread: PointSpread | N
         What the network takes off.
     spread : PointSpread or None
         None: the noise comes back as it is.
+
+    Returns
+    -------
+    array, shape (H, W), float32
+        In units of the noise.
     """
     if spread is None:
         return noise
@@ -49,7 +55,15 @@ def put_back_stars(noisy: np.ndarray, noise: np.ndarray, spread: PointSpread | N
 def frame_spread(
     electrons: np.ndarray, missing: np.ndarray, background: np.ndarray, sigma: np.ndarray
 ) -> PointSpread | None:
-    """Return the point-spread function of an exposure (H, W); None where too few stars show it."""
+    """Return the point-spread function of an exposure; None where too few stars show it.
+
+    Parameters
+    ----------
+    electrons : array, shape (H, W)
+    missing : bool array, shape (H, W)
+    background, sigma : array, shape (H, W)
+        The exposure's smooth background and noise in electrons.
+    """
     scaled = scratch.empty(electrons.shape, np.float32)
     for rows in row_blocks(scaled.shape, electrons, background, sigma, scaled):
         scaled[rows] = (electrons[rows] - background[rows]) / sigma[rows]
@@ -87,7 +101,7 @@ def _threshold(spread: PointSpread) -> float:
     For Gaussian noise filtered with a Gaussian of standard deviation s, maxima above u are
     (2 pi)^(-3/2) u exp(-u^2 / 2) / (2 s^2) in a pixel (Bardeen et al. 1986, ApJ 304, 15).
     """
-    area = 2 * (spread.fwhm / 2.355) ** 2
+    area = 2 * (spread.fwhm / ROUNDED_FWHM_PER_SIGMA) ** 2
     return float(optimize.brentq(
         lambda u: np.log(1e6 / area / FALSE_PER_MEGAPIXEL * (2 * np.pi) ** -1.5 * u) - u**2 / 2,
         2.0, 10.0,

@@ -40,6 +40,11 @@ def with_remainder(
     missing : bool array, shape (H, W)
     mesh : int, optional
         Standard deviation of the parabola's weights in pixels: the side of a mesh.
+
+    Returns
+    -------
+    Statistics
+        With the same noise. Where no pixel is free of light the background stays as it is.
     """
     removed, free = scratch.empty(scaled.shape, np.float32), scratch.empty(scaled.shape, bool)
     height = len(scaled)
