@@ -5,6 +5,8 @@
 Errors are in units of the noise of a pixel: rms over the frame, and the mean, a pedestal that
 all fluxes get. The noise is the measured one over the true one. Medians over the fields. "bgrem" is
 what `bgrem denoise` and `bgrem catalog` take off; before the network it lacks what that removes.
+The unlisted light is that of the sources too faint for the truth list, over all pixels: a method
+that knows all the others and takes the mean of what is left has its mean wrong by that.
 """
 
 import json
@@ -23,6 +25,7 @@ import outside_fields  # noqa: E402
 
 from bgrem.denoising.flow import denoise  # noqa: E402
 from bgrem.frame.background import sep_mesh, whole_image_statistics  # noqa: E402
+from bgrem.validation import metrics  # noqa: E402
 
 MESHES = (32, 64)  # px, of SExtractor
 
@@ -39,13 +42,22 @@ def errors(field: Any) -> dict[str, float]:
     for mesh in MESHES:
         grid = sep_mesh(pixels, mesh)
         skies[f"mesh {mesh}"] = grid.back(), grid.rms()
-    row = {}
+    row = {"unlisted light": unlisted_light(field) / float(np.median(sigma))}
     for name, (sky, noise) in skies.items():
         error = (sky - field.background) / sigma
         row[f"{name}: rms"] = float(np.sqrt(np.mean(error**2)))
         row[f"{name}: mean"] = float(error.mean())
         row[f"{name}: noise"] = float(np.median(noise / sigma))
     return row
+
+
+def unlisted_light(field: Any) -> float:
+    """Return the mean over the frame of the light of sources below the truth list's S/N, in ADU."""
+    truth = field.catalogue
+    height, width = field.observed.shape
+    inside = (truth["x"] > -0.5) & (truth["x"] < width) & (truth["y"] > -0.5)
+    faint = inside & (truth["y"] < height) & (truth["snr"] < metrics.MIN_LISTED_SNR)
+    return float(truth.get("drawn", truth["flux"])[faint].sum() / (height * width))
 
 
 def main() -> None:

@@ -59,14 +59,14 @@ def local_quadratic(
     if not weight.any():
         return np.zeros(pixels.shape)
     level = _surface(value, weight, max(1.0, scale / block), block**2)
-    return _between(level, block, pixels.shape)
+    return between_blocks(level, (block, block), pixels.shape)
 
 
 def _surface(value: np.ndarray, weight: np.ndarray, spread: float, most: int) -> np.ndarray:
     """Return the levels at blocks, from sums of pixels and their numbers, at most `most`."""
     if max(weight.shape) > 2 * spread:  # first with twice the blocks, and so twice the scale
         wide = _surface(_block_sums(value, 2), _block_sums(weight, 2), spread, 4 * most)
-        level = _between(wide, 2, weight.shape)
+        level = between_blocks(wide, (2, 2), weight.shape)
     else:
         level = np.full(weight.shape, value.sum() / weight.sum())
     return level + _fit(value - weight * level, weight, spread, most)
@@ -111,13 +111,29 @@ def _block_sums(plane: np.ndarray, side: int) -> np.ndarray:
     return cut_blocks(plane, side, 0.0).sum((1, 3))
 
 
-def _between(level: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a cubic spline (linear along few blocks) through the values at the blocks' centres."""
+def between_blocks(level: np.ndarray, sides: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """Return a cubic spline (linear along few blocks) through values at the centres of blocks.
+
+    Parameters
+    ----------
+    level : array, shape (rows, columns)
+        Of blocks that begin at the first pixel; the last ones may be cut.
+    sides : tuple of int
+        Height and width of a block in pixels.
+    shape : tuple of int
+        (H, W) of the plane.
+
+    Returns
+    -------
+    array, shape (H, W), float64
+        Constant along an axis that has one block.
+    """
     if 1 in level.shape:
-        repeated = level.repeat(side, 0).repeat(side, 1)
+        repeated = level.repeat(sides[0], 0).repeat(sides[1], 1)
         return repeated[: shape[0], : shape[1]]
-    centres = [(np.arange(count) + 0.5) * side - 0.5 for count in level.shape]
-    box = [-0.5, level.shape[0] * side - 0.5, -0.5, level.shape[1] * side - 0.5]
+    counts = list(zip(level.shape, sides, strict=True))
+    centres = [(np.arange(count) + 0.5) * side - 0.5 for count, side in counts]
+    box = [edge for count, side in counts for edge in (-0.5, count * side - 0.5)]
     degrees = [3 if count > 3 else 1 for count in level.shape]
     spline = RectBivariateSpline(*centres, level, bbox=box, kx=degrees[0], ky=degrees[1], s=0)
     found = scratch.empty(shape, np.float64)

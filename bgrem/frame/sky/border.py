@@ -2,15 +2,14 @@
 
 import numpy as np
 from scipy import ndimage
-from scipy.interpolate import RectBivariateSpline
 
 from common import scratch
 from common.robust import mad_sigma
 from common.scratch import row_blocks
+from common.smooth.quadratic import between_blocks
 
 BLOCK_PX = 16  # px; side of the blocks whose levels are compared
 CELL_PX = (32, 4)  # px along and across the border: the cells that follow such light
-SPLINE_ORDER = 3  # of the surface between cells
 BLOCK_PERCENTILE = 40  # of a block's pixels: the darker half has less of the stars
 LEAST_BLOCKS = 8  # along the border: 128 px, longer than any star and most galaxies
 LEAST_LIGHT = 1.0  # noise; of the block at the border
@@ -67,7 +66,7 @@ def border_light(
 def _soft(blocks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return 1 in the blocks that are True, fading over the next one; shape (H, W)."""
     soft = ndimage.uniform_filter(ndimage.binary_dilation(blocks).astype(float), 3, mode="nearest")
-    return _between(soft, (BLOCK_PX, BLOCK_PX), shape)
+    return between_blocks(soft, (BLOCK_PX, BLOCK_PX), shape)
 
 
 def _strip(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -79,22 +78,7 @@ def _strip(flat: np.ndarray, missing: np.ndarray) -> np.ndarray:
             ~known, sampling=CELL_PX, return_distances=False, return_indices=True
         )
         level = level[tuple(nearest)] if known.any() else np.zeros(level.shape)
-    return _between(level, CELL_PX, flat.shape)
-
-
-def _between(level: np.ndarray, cell: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """Return a plane through values at the centres of cells."""
-    degrees = [min(SPLINE_ORDER, side - 1) for side in level.shape]
-    if min(degrees) < 1:
-        return np.full(shape, level.mean())
-    box = [-0.5, level.shape[0] - 0.5, -0.5, level.shape[1] - 0.5]  # half a cell beyond centres
-    spline = RectBivariateSpline(
-        *(np.arange(side) for side in level.shape), level, bbox=box, kx=degrees[0], ky=degrees[1],
-        s=0,
-    )  # fmt: skip
-    return np.asarray(spline(*(
-        (np.arange(side) + 0.5) / step - 0.5 for side, step in zip(shape, cell, strict=True)
-    )))  # fmt: skip
+    return between_blocks(level, CELL_PX, flat.shape)
 
 
 def _levels(
